@@ -1,0 +1,89 @@
+//! The one record of a firing: everything that was understood, decided and done, enough to explain it from stored data alone.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    alert::Alert,
+    approval::Approval,
+    decision::Decision,
+    rollback::RollbackState,
+    service::ServiceName,
+    target::{TargetKey, short_hash},
+};
+
+/// 26 characters of base32 of sha256(canonical alert id | fired time); without an alert id, of rule | target | fired time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RecordId(pub String);
+
+impl RecordId {
+    pub fn of(alert: &Alert) -> Self {
+        let fired_at = alert.fired_at.map(|at| at.to_string()).unwrap_or_default();
+        Self(match &alert.id {
+            Some(id) => short_hash(&[&id.trim_end_matches('/').to_ascii_lowercase(), &fired_at]),
+            None => {
+                let rule = alert.rule.as_deref().unwrap_or_default().to_ascii_lowercase();
+                let target = alert.resources.first().map(|r| r.trim_end_matches('/').to_ascii_lowercase()).unwrap_or_default();
+                short_hash(&[&rule, &target, &fired_at])
+            }
+        })
+    }
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    pub id: RecordId,
+    pub alert: Alert,
+    /// When the first copy arrived, by our clock.
+    pub received_at: Timestamp,
+    /// Copies after the first. A duplicate adds nothing but this count.
+    pub duplicates: u32,
+    /// Services that the alert means, as the policy said then.
+    pub services: Vec<ServiceName>,
+    /// Targets whose documents know this record.
+    pub targets: Vec<TargetKey>,
+    pub policy_sha256: String,
+    /// `None` until the first decision is stored.
+    pub decision: Option<Decision>,
+    pub decided_at: Option<Timestamp>,
+    /// What the decision was made from, for a replay.
+    pub inputs: Option<Value>,
+    /// Grows with every change of the decision; a follow-up that carries an older one has no effect (A3).
+    pub generation: u64,
+    /// When the next step is due, by our clock; `None` when nothing is.
+    pub next_step_at: Option<Timestamp>,
+    /// Looks that failed or held so far; the back-off grows with it.
+    pub tries: u32,
+    pub approval: Option<Approval>,
+    /// The other record whose rollback this one waits for.
+    pub attached_to: Option<RecordId>,
+    pub resolved_at: Option<Timestamp>,
+    pub rollback: Option<RollbackState>,
+    pub timeline: Vec<Entry>,
+    /// Key and hash of the newest receipt about this record.
+    pub receipt: Option<ReceiptRef>,
+}
+
+/// One thing that happened, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub at: Timestamp,
+    pub what: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptRef {
+    pub key: String,
+    pub sha256: String,
+}

@@ -1,0 +1,120 @@
+//! The one bounded document of a target.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    record::{ReceiptRef, RecordId},
+    rollback::Busy,
+    target::{Fingerprint, TargetKey, VersionToken},
+};
+
+/// What we know about a target. Every list is bounded; the oldest entries go first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetState {
+    pub target: TargetKey,
+    /// Grows whenever `busy` is set or cleared; follow-ups carry it (A3).
+    pub generation: u64,
+    /// Rollouts that the platform confirmed, oldest first.
+    pub rollouts: Vec<Rollout>,
+    /// What pipelines said about changes, oldest first.
+    pub markers: Vec<Marker>,
+    /// Firings of the last days, oldest first (C2).
+    pub firings: Vec<Firing>,
+    /// Records that wait, and when each is due.
+    pub holds: Vec<HoldRef>,
+    /// The rollback under way.
+    pub busy: Option<Busy>,
+    /// Tokens that a rollback of ours was claimed for, and tokens that our rollbacks produced: a cheap copy of the claims,
+    /// which remain the truth.
+    pub taken_back: Vec<TakenBack>,
+    /// Why automation is off until a person clears it (A7).
+    pub frozen: Option<String>,
+    /// Newest receipt of this target's chain, and how many there are.
+    pub receipt_head: Option<ReceiptRef>,
+    pub receipt_count: u64,
+}
+
+impl TargetState {
+    pub const ROLLOUTS_MAX: usize = 20;
+    pub const MARKERS_MAX: usize = 20;
+    pub const FIRINGS_MAX: usize = 50;
+    pub const HOLDS_MAX: usize = 50;
+    pub const TAKEN_BACK_MAX: usize = 20;
+
+    pub fn new(target: TargetKey) -> Self {
+        Self {
+            target,
+            generation: 0,
+            rollouts: Vec::new(),
+            markers: Vec::new(),
+            firings: Vec::new(),
+            holds: Vec::new(),
+            busy: None,
+            taken_back: Vec::new(),
+            frozen: None,
+            receipt_head: None,
+            receipt_count: 0,
+        }
+    }
+}
+
+/// One version that served, as the platform told it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    pub token: VersionToken,
+    pub fingerprint: Option<Fingerprint>,
+    /// When it began to serve, by the platform's clock.
+    pub serving_since: Option<Timestamp>,
+    /// When we first and last saw it serve, by our clock.
+    pub first_seen_at: Timestamp,
+    pub last_seen_at: Timestamp,
+    /// When the rollout began, where an event said so.
+    pub started_at: Option<Timestamp>,
+    /// What each way back held when the rollout was first seen (S6): name and content.
+    pub before: Vec<(String, Option<Fingerprint>)>,
+    pub label: String,
+}
+
+/// A pipeline's word about a change: when, and whether it can be taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Marker {
+    pub event_id: String,
+    pub source: String,
+    pub at: Timestamp,
+    pub status: super::deployment::DeploymentStatus,
+    pub version: Option<String>,
+    pub reversible: Option<bool>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Firing {
+    pub record: RecordId,
+    pub rule: String,
+    pub resource: String,
+    pub fired_at: Timestamp,
+    pub resolved_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HoldRef {
+    pub record: RecordId,
+    pub next_step_at: Timestamp,
+}
+
+/// One rollback of ours: what it took back, and what it produced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TakenBack {
+    pub record: RecordId,
+    pub accused: VersionToken,
+    pub accused_fingerprint: Option<Fingerprint>,
+    pub claimed_at: Timestamp,
+    pub result: Option<VersionToken>,
+    pub result_fingerprint: Option<Fingerprint>,
+}

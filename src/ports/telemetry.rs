@@ -1,0 +1,24 @@
+//! Measurements that show a fault and its end.
+
+use jiff::Timestamp;
+
+use super::PortError;
+use crate::domain::{
+    resource_id::ResourceId,
+    series::{EvidenceMetric, Series},
+};
+
+#[async_trait::async_trait]
+pub trait Telemetry: Send + Sync {
+    /// The signal between `from` and `to`. `resource` is where it lives unless the metric names another.
+    ///
+    /// A bin without a value is a point with `None`; no data at all is a series without known points, not an error.
+    /// Points carry the end of their window.
+    async fn series(
+        &self,
+        metric: &EvidenceMetric,
+        resource: &ResourceId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Series, PortError>;
+}

@@ -1,0 +1,2 @@
+//! process
+pub mod outcome;

@@ -1,0 +1,11 @@
+//! One test binary: it links once and shares its support.
+
+mod contract;
+mod flow;
+mod host;
+mod inbound;
+mod platforms;
+mod policy;
+mod sim;
+mod support;
+mod tidy;
