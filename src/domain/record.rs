@@ -23,13 +23,12 @@ pub struct RecordId(pub String);
 impl RecordId {
     pub fn of(alert: &Alert) -> Self {
         let fired_at = alert.fired_at.map(|at| at.to_string()).unwrap_or_default();
-        Self(match &alert.id {
-            Some(id) => short_hash(&[&id.trim_end_matches('/').to_ascii_lowercase(), &fired_at]),
-            None => {
-                let rule = alert.rule.as_deref().unwrap_or_default().to_ascii_lowercase();
-                let target = alert.resources.first().map(|r| r.trim_end_matches('/').to_ascii_lowercase()).unwrap_or_default();
-                short_hash(&[&rule, &target, &fired_at])
-            }
+        Self(if let Some(id) = &alert.id {
+            short_hash(&[&id.trim_end_matches('/').to_ascii_lowercase(), &fired_at])
+        } else {
+            let rule = alert.rule.as_deref().unwrap_or_default().to_ascii_lowercase();
+            let target = alert.resources.first().map(|r| r.trim_end_matches('/').to_ascii_lowercase()).unwrap_or_default();
+            short_hash(&[&rule, &target, &fired_at])
         })
     }
 }

@@ -72,7 +72,7 @@ impl ResourceId {
             }
             let end = rest[1..].iter().position(|s| s.eq_ignore_ascii_case("providers")).map_or(rest.len(), |i| i + 1);
             let provider = &rest[1..end];
-            if provider.len() < 3 || provider.len() % 2 == 0 {
+            if provider.len() < 3 || provider.len().is_multiple_of(2) {
                 return refuse("a provider needs a namespace and pairs of type and name");
             }
             rest = &rest[end..];
