@@ -88,6 +88,11 @@ pub struct Busy {
     pub next_step_at: Timestamp,
     /// Follow-ups so far in this phase; the back-off grows with it.
     pub tries: u32,
+    /// The claim's attempt of which the answer proved that nothing was processed (429, no connection); only that very
+    /// attempt may be followed by another send without a quiet time.
+    pub not_sent_attempt: Option<u32>,
+    /// What the platform said when it refused or gave up, which proves that the call took no effect.
+    pub refused: Option<String>,
     /// When our own call was seen to have taken effect.
     pub applied_at: Option<Timestamp>,
     /// The token that our own call produced.
@@ -124,7 +129,9 @@ pub struct Claim {
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "kind")]
 pub enum ClaimKind {
     /// Whoever holds it may send, once an attempt.
-    Rollback { record: RecordId, attempt: u32, closed: bool },
+    ///
+    /// `attempt` grows with every authorised send; `resubmissions` counts those after an answer that never told.
+    Rollback { record: RecordId, attempt: u32, resubmissions: u32, closed: bool },
     /// The token is the result of our own call; it is never taken back.
     Tombstone { record: RecordId, fingerprint: Option<Fingerprint> },
 }

@@ -41,6 +41,7 @@ rules! {
     P1 "many unrelated alerts mean something bigger",
     S1 "a one-way door is not walked back",
     S2 "reversibility must be declared",
+    S3 "go back one deployment, not several",
     S5 "the version to go back to must be proven good",
     S6 "the state before is recorded when the deployment is seen",
     S8 "a deployment that took no effect cannot be taken back",

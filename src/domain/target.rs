@@ -53,6 +53,28 @@ impl Target {
         }
     }
 
+    /// True if an alert or event about `resource` speaks about what serves users here: other slots of a site do not.
+    pub fn is_spoken_of_by(&self, resource: &ResourceId) -> bool {
+        match self {
+            Self::AppService(target) => {
+                let Some(below) = resource.canonical().strip_prefix(target.site.canonical()) else { return false };
+                match below.strip_prefix("/slots/") {
+                    Some(slot) => slot.split('/').next().is_some_and(|slot| slot.eq_ignore_ascii_case(&target.serving_slot)),
+                    None => {
+                        (below.is_empty() || below.starts_with('/')) && target.serving_slot.eq_ignore_ascii_case("production")
+                    }
+                }
+            }
+        }
+    }
+
+    /// True if a deployment event about `resource` may change what serves users here: a swap names the other slot.
+    pub fn is_changed_by(&self, resource: &ResourceId) -> bool {
+        match self {
+            Self::AppService(target) => resource.is_within(&target.site),
+        }
+    }
+
     pub fn platform(&self) -> PlatformKind {
         match self {
             Self::AppService(_) => PlatformKind::AppService,

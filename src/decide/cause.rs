@@ -1,0 +1,401 @@
+//! Which change is to blame: every recent change is ranked, and only a clear winner is accused.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    case::{Case, ServiceFacts},
+    evidence::{self, Fault, SignalReading},
+};
+use crate::domain::{
+    decision::{CandidateScore, Effect, Reason},
+    policy::SKEW_ALLOWANCE,
+    rule::RuleId,
+    target::{Fingerprint, VersionToken},
+};
+
+/// How long after a rollout a fault is as suspicious as at once; then suspicion halves every [`SUSPICION_HALF_LIFE`].
+const SUSPICION_FULL: SignedDuration = SignedDuration::from_mins(5);
+const SUSPICION_HALF_LIFE: SignedDuration = SignedDuration::from_mins(10);
+
+/// The winner must have at least this many times the second's score (C6).
+pub const CLEAR_WIN: f64 = 2.0;
+
+/// How far back an earlier firing of the same rule on the same resource counts (C2).
+pub const EARLIER_FIRING: SignedDuration = SignedDuration::from_hours(72);
+
+/// One change that might have caused the alert.
+#[derive(Debug, Clone)]
+pub struct Candidate<'a> {
+    pub facts: &'a ServiceFacts,
+    pub token: VersionToken,
+    pub fingerprint: Option<Fingerprint>,
+    pub label: String,
+    pub rolled_out_at: Timestamp,
+    /// It is what runs now; only then can it be taken back.
+    pub running: bool,
+    pub score: f64,
+    pub cleared: Option<Reason>,
+    /// What the signals of the alert's own services say around this change.
+    pub reading: SignalReading,
+}
+
+/// What the ranking came to.
+#[derive(Debug)]
+pub struct Ranking<'a> {
+    /// Best first; cleared ones last.
+    pub candidates: Vec<Candidate<'a>>,
+    pub reasons: Vec<Reason>,
+}
+
+impl<'a> Ranking<'a> {
+    /// The best candidate that was not cleared.
+    pub fn winner(&self) -> Option<&Candidate<'a>> {
+        self.candidates.first().filter(|candidate| candidate.cleared.is_none())
+    }
+
+    pub fn scores(&self) -> Vec<CandidateScore> {
+        self.candidates
+            .iter()
+            .map(|candidate| CandidateScore {
+                service: candidate.facts.service.name.clone(),
+                token: candidate.token.clone(),
+                label: candidate.label.clone(),
+                rolled_out_at: Some(candidate.rolled_out_at),
+                score: if candidate.cleared.is_some() { 0.0 } else { candidate.score },
+                cleared_by: candidate.cleared.as_ref().map(|reason| reason.rule),
+                says: candidate
+                    .cleared
+                    .as_ref()
+                    .map_or_else(|| reading_in_words(&candidate.reading), |reason| reason.says.clone()),
+            })
+            .collect()
+    }
+}
+
+/// Ranks the changes of every service in scope (C1 to C8).
+pub fn rank(case: &Case) -> Ranking<'_> {
+    let mut candidates: Vec<Candidate<'_>> = case.services.iter().flat_map(|facts| changes(case, facts)).collect();
+    candidates.sort_by(|a, b| {
+        a.cleared
+            .is_some()
+            .cmp(&b.cleared.is_some())
+            .then(b.score.total_cmp(&a.score))
+            .then(b.rolled_out_at.cmp(&a.rolled_out_at))
+    });
+    let mut reasons = Vec::new();
+    let mut say = |rule, effect, says: String| reasons.push(Reason { rule, effect, says });
+    let alive: Vec<&Candidate<'_>> = candidates.iter().filter(|candidate| candidate.cleared.is_none()).collect();
+    match alive.as_slice() {
+        [] => {
+            for cleared in candidates.iter().filter_map(|candidate| candidate.cleared.clone()) {
+                say(cleared.rule, Effect::Note, cleared.says);
+            }
+            for (facts, marker) in
+                case.services.iter().flat_map(|facts| facts.state.markers.iter().map(move |marker| (facts, marker)))
+            {
+                let age = case.fired_at().duration_since(marker.at);
+                if marker.status == crate::domain::deployment::DeploymentStatus::Failed && age <= facts.service.correlation_window
+                {
+                    let says = format!(
+                        "the deployment of `{}` at {} failed before it changed what serves, so there is nothing to take back",
+                        facts.service.name, marker.at
+                    );
+                    say(RuleId::S8, Effect::Note, says);
+                }
+            }
+            if let Some((facts, why)) = unread(case) {
+                let effect = hold_or(case.now < case.obstruction_deadline(), Effect::Page);
+                let says = format!("the state of `{}` could not be read ({why}), so its changes are unknown", facts.service.name);
+                say(RuleId::E3, effect, says);
+            } else {
+                let effect = hold_or(case.now < case.evidence_deadline(), Effect::Page);
+                let names: Vec<String> = case.services.iter().map(|facts| format!("`{}`", facts.service.name)).collect();
+                say(
+                    RuleId::C8,
+                    effect,
+                    format!("no recent change of {} is known that could have caused the alert", names.join(", ")),
+                );
+            }
+        }
+        [winner, rest @ ..] => {
+            if let Some(second) = rest.first() {
+                if winner.score < CLEAR_WIN * second.score {
+                    say(
+                        RuleId::C6,
+                        Effect::Propose,
+                        format!(
+                            "two changes come into question and neither stands out: {} of `{}` ({:.2}) and {} of `{}` ({:.2})",
+                            winner.label,
+                            winner.facts.service.name,
+                            winner.score,
+                            second.label,
+                            second.facts.service.name,
+                            second.score
+                        ),
+                    );
+                } else {
+                    say(
+                        RuleId::C6,
+                        Effect::Note,
+                        format!(
+                            "{} of `{}` stands out among {} changes ({:.2} against {:.2})",
+                            winner.label,
+                            winner.facts.service.name,
+                            alive.len(),
+                            winner.score,
+                            second.score
+                        ),
+                    );
+                }
+            } else {
+                say(
+                    RuleId::C6,
+                    Effect::Note,
+                    format!(
+                        "{} of `{}`, in service since {}, is the only recent change that could have caused the alert",
+                        winner.label, winner.facts.service.name, winner.rolled_out_at
+                    ),
+                );
+            }
+            reasons.extend(judge_winner(case, winner));
+            // A state that could not be read may hide a better candidate: nothing is done on half the picture.
+            if let Some((facts, why)) = unread(case) {
+                let effect = hold_or(case.now < case.obstruction_deadline(), Effect::Propose);
+                reasons.push(Reason {
+                    rule: RuleId::E3,
+                    effect,
+                    says: format!("the state of `{}` could not be read ({why})", facts.service.name),
+                });
+            }
+        }
+    }
+    Ranking { candidates, reasons }
+}
+
+/// A service in scope whose platform could not be read.
+fn unread(case: &Case) -> Option<(&ServiceFacts, &str)> {
+    case.services.iter().find_map(|facts| facts.observation.why_unknown().map(|why| (facts, why)))
+}
+
+/// The signals' word on the winner, and earlier firings (C1, C2, E3, E8, A13).
+fn judge_winner(case: &Case, winner: &Candidate<'_>) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    let mut say = |rule, effect, says: String| reasons.push(Reason { rule, effect, says });
+    let waiting = case.now < case.evidence_deadline();
+    match &winner.reading {
+        SignalReading::Fault(fault) => {
+            say(RuleId::C1, Effect::Note, format!("{}; {} began to serve at {}", fault.says, winner.label, winner.rolled_out_at));
+        }
+        SignalReading::Unknown { rule: RuleId::E8, says } => {
+            say(RuleId::E8, hold_or(waiting, Effect::Page), format!("{says}; monitoring itself may be broken"));
+        }
+        SignalReading::Unknown { rule, says } => say(*rule, hold_or(waiting, Effect::Propose), says.clone()),
+        SignalReading::Quiet => say(
+            RuleId::C1,
+            hold_or(waiting, Effect::Propose),
+            "the alert fired, but the measured signals never left their usual range, so when the fault began is not known"
+                .to_owned(),
+        ),
+        SignalReading::Recovered { says } => say(RuleId::A13, Effect::Ignore, says.clone()),
+    }
+    if let Some(earlier) = earlier_firing(case, winner) {
+        say(RuleId::C2, Effect::Propose, format!("the same alert fired at {earlier}, before {} began to serve", winner.label));
+    }
+    reasons
+}
+
+/// A firing of the same rule on the same resource before the rollout, at most 72 h before.
+fn earlier_firing(case: &Case, candidate: &Candidate<'_>) -> Option<Timestamp> {
+    let rule = case.alert.rule.as_deref()?;
+    case.meant()
+        .flat_map(|facts| &facts.state.firings)
+        .filter(|firing| firing.rule.eq_ignore_ascii_case(rule))
+        .filter(|firing| case.alert.resources.iter().any(|resource| same_resource(resource, &firing.resource)))
+        .map(|firing| firing.fired_at)
+        .filter(|fired_at| {
+            *fired_at < candidate.rolled_out_at - SKEW_ALLOWANCE
+                && candidate.rolled_out_at.duration_since(*fired_at) <= EARLIER_FIRING
+        })
+        .max()
+}
+
+fn same_resource(a: &str, b: &str) -> bool {
+    a.trim_end_matches('/').eq_ignore_ascii_case(b.trim_end_matches('/'))
+}
+
+/// The changes of one service that could matter: what runs now, and what ran before within the window.
+fn changes<'a>(case: &'a Case, facts: &'a ServiceFacts) -> Vec<Candidate<'a>> {
+    let mut candidates = Vec::new();
+    let running = facts.observation.value().map(|observation| &observation.running);
+    if let Some(running) = running
+        && let Some(serving_since) = running.serving_since
+    {
+        let known = facts.state.rollouts.iter().find(|rollout| rollout.token == running.token);
+        let rolled_out_at = known.and_then(|rollout| rollout.started_at).unwrap_or(serving_since).min(serving_since);
+        candidates.push(weigh(
+            case,
+            facts,
+            running.token.clone(),
+            running.fingerprint.clone(),
+            running.label.clone(),
+            rolled_out_at,
+            true,
+        ));
+    }
+    for rollout in &facts.state.rollouts {
+        if running.is_some_and(|running| running.token == rollout.token) {
+            continue;
+        }
+        if let Some(serving_since) = rollout.serving_since {
+            let rolled_out_at = rollout.started_at.unwrap_or(serving_since).min(serving_since);
+            // Far older ones would only fill the record.
+            if case.fired_at().duration_since(rolled_out_at) <= facts.service.correlation_window {
+                candidates.push(weigh(
+                    case,
+                    facts,
+                    rollout.token.clone(),
+                    rollout.fingerprint.clone(),
+                    rollout.label.clone(),
+                    rolled_out_at,
+                    false,
+                ));
+            }
+        }
+    }
+    candidates
+}
+
+fn weigh<'a>(
+    case: &'a Case,
+    facts: &'a ServiceFacts,
+    token: VersionToken,
+    fingerprint: Option<Fingerprint>,
+    label: String,
+    rolled_out_at: Timestamp,
+    running: bool,
+) -> Candidate<'a> {
+    let reading = strongest_reading(case.meant(), rolled_out_at, case.now);
+    let fault = match &reading {
+        SignalReading::Fault(fault) => Some(fault),
+        SignalReading::Unknown { .. } | SignalReading::Quiet | SignalReading::Recovered { .. } => None,
+    };
+    let own_reading =
+        if facts.distance == 0 { reading.clone() } else { strongest_reading(std::iter::once(facts), rolled_out_at, case.now) };
+    let cleared = clear(case, facts, fault, &label, rolled_out_at)
+        .or_else(|| own_result(facts, &token, fingerprint.as_ref(), &label))
+        .map(|(rule, says)| Reason { rule, effect: Effect::Note, says });
+    let began = fault.map_or_else(|| case.fired_at(), |fault| fault.onset_earliest);
+    let delay = began.duration_since(rolled_out_at);
+    let timing = if delay <= SUSPICION_FULL {
+        1.0
+    } else {
+        0.5_f64.powf((delay - SUSPICION_FULL).as_secs_f64() / SUSPICION_HALF_LIFE.as_secs_f64())
+    };
+    // An upstream change whose own signals are in range is a weak suspect; unknown lies between.
+    let path = match (facts.distance, &own_reading) {
+        (0, _) | (_, SignalReading::Fault(_)) => 1.0,
+        (_, SignalReading::Unknown { .. }) => 0.5,
+        (_, SignalReading::Quiet | SignalReading::Recovered { .. }) => 0.25,
+    };
+    Candidate { facts, token, fingerprint, label, rolled_out_at, running, score: timing * path, cleared, reading }
+}
+
+/// Why the change cannot be the cause (C1, C3).
+fn clear(
+    case: &Case,
+    facts: &ServiceFacts,
+    fault: Option<&Fault>,
+    label: &str,
+    rolled_out_at: Timestamp,
+) -> Option<(RuleId, String)> {
+    let name = &facts.service.name;
+    if let Some(fault) = fault
+        && fault.onset_latest < rolled_out_at - SKEW_ALLOWANCE
+    {
+        return Some((
+            RuleId::C1,
+            format!("{}, which is before {label} of `{name}` began to serve at {rolled_out_at}", fault.says),
+        ));
+    }
+    // Without a measured onset the firing itself bounds it: what was rolled out after the alert fired did not cause it.
+    let latest_onset = fault.map_or_else(|| case.fired_at(), |fault| fault.onset_latest);
+    if latest_onset < rolled_out_at - SKEW_ALLOWANCE {
+        return Some((
+            RuleId::C1,
+            format!("the alert fired at {}, before {label} of `{name}` began to serve at {rolled_out_at}", case.fired_at()),
+        ));
+    }
+    let age = latest_onset.duration_since(rolled_out_at);
+    if age > facts.service.correlation_window {
+        let window = facts.service.correlation_window.as_mins();
+        return Some((
+            RuleId::C3,
+            format!(
+                "{label} of `{name}` has served since {rolled_out_at}, longer than the correlation window of {window} min before the fault"
+            ),
+        ));
+    }
+    None
+}
+
+/// A version which our own rollback produced, or whose content equals one, is never a candidate (A2).
+fn own_result(
+    facts: &ServiceFacts,
+    token: &VersionToken,
+    fingerprint: Option<&Fingerprint>,
+    label: &str,
+) -> Option<(RuleId, String)> {
+    let ours = facts.state.taken_back.iter().any(|taken| {
+        taken.result.as_ref() == Some(token)
+            || (taken.result_fingerprint.is_some() && taken.result_fingerprint.as_ref() == fingerprint)
+    });
+    ours.then(|| (RuleId::A2, format!("{label} of `{}` is the result of an earlier rollback of ours", facts.service.name)))
+}
+
+/// The reading that says most: a fault, else a recovery, else an unknown, else quiet.
+fn strongest_reading<'a>(
+    services: impl Iterator<Item = &'a ServiceFacts>,
+    rollout_at: Timestamp,
+    now: Timestamp,
+) -> SignalReading {
+    let mut strongest: Option<SignalReading> = None;
+    for signal in services.flat_map(|facts| &facts.signals) {
+        let reading = evidence::read_signal(signal, rollout_at, now);
+        strongest = Some(match (strongest, reading) {
+            (None, reading) => reading,
+            (Some(SignalReading::Fault(a)), SignalReading::Fault(b)) => {
+                SignalReading::Fault(if b.onset_earliest < a.onset_earliest { b } else { a })
+            }
+            (Some(a), b) => {
+                if strength(&b) > strength(&a) {
+                    b
+                } else {
+                    a
+                }
+            }
+        });
+    }
+    strongest.unwrap_or_else(|| SignalReading::Unknown { rule: RuleId::E3, says: "no signal is configured".to_owned() })
+}
+
+fn strength(reading: &SignalReading) -> u8 {
+    match reading {
+        SignalReading::Fault(_) => 3,
+        SignalReading::Unknown { .. } => 2,
+        SignalReading::Recovered { .. } => 1,
+        SignalReading::Quiet => 0,
+    }
+}
+
+fn reading_in_words(reading: &SignalReading) -> String {
+    match reading {
+        SignalReading::Fault(fault) => fault.says.clone(),
+        SignalReading::Unknown { says, .. } | SignalReading::Recovered { says } => says.clone(),
+        SignalReading::Quiet => "the measured signals never left their usual range".to_owned(),
+    }
+}
+
+/// Hold while there is time to wait, then the given effect.
+pub fn hold_or(waiting: bool, then: Effect) -> Effect {
+    if waiting { Effect::Hold } else { then }
+}

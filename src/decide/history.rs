@@ -1,0 +1,108 @@
+//! What is known about a target, kept bounded: each reading and each event adds to it.
+
+use jiff::Timestamp;
+
+use crate::domain::{
+    deployment::{DeploymentEvent, DeploymentStatus},
+    observation::Observation,
+    record::RecordId,
+    target_state::{Firing, HoldRef, Marker, Rollout, TargetState},
+};
+
+/// Adds what a reading says. The state before is kept from the first reading of a rollout (S6); later ones change only when it was last seen.
+///
+/// Nothing is kept of a reading made while an operation is under way: half a swap is no version.
+pub fn absorb_observation(state: &mut TargetState, observation: &Observation) {
+    if observation.under_way.is_some() {
+        return;
+    }
+    let running = &observation.running;
+    if let Some(known) = state.rollouts.iter_mut().find(|rollout| rollout.token == running.token) {
+        known.last_seen_at = known.last_seen_at.max(observation.observed_at);
+        return;
+    }
+    state.rollouts.push(Rollout {
+        token: running.token.clone(),
+        fingerprint: running.fingerprint.clone(),
+        serving_since: running.serving_since,
+        first_seen_at: observation.observed_at,
+        last_seen_at: observation.observed_at,
+        started_at: None,
+        before: observation.ways_back.iter().map(|way| (way.name.clone(), way.fingerprint.clone())).collect(),
+        label: running.label.clone(),
+    });
+    state.rollouts.sort_by_key(|rollout| rollout.serving_since);
+    trim(&mut state.rollouts, TargetState::ROLLOUTS_MAX);
+}
+
+/// Adds what an event says about a change. The same event twice adds nothing. `trusted` events may declare reversibility.
+pub fn absorb_event(state: &mut TargetState, event: &DeploymentEvent, received_at: Timestamp, trusted: bool) {
+    let at = event.at.unwrap_or(received_at);
+    let event_id =
+        event.id.clone().unwrap_or_else(|| format!("{}|{at}|{}", event.source, event.operation.as_deref().unwrap_or_default()));
+    if state
+        .markers
+        .iter()
+        .any(|marker| marker.event_id == event_id && marker.source == event.source && marker.status == event.status)
+    {
+        return;
+    }
+    state.markers.push(Marker {
+        event_id,
+        source: event.source.clone(),
+        at,
+        status: event.status,
+        version: event.version.clone(),
+        reversible: event.reversible.filter(|_| trusted),
+    });
+    state.markers.sort_by_key(|marker| marker.at);
+    trim(&mut state.markers, TargetState::MARKERS_MAX);
+}
+
+/// Gives the running rollout its start, where an event told of it: "finished" is not "started" (C5).
+pub fn absorb_start(state: &mut TargetState) {
+    let starts: Vec<Timestamp> =
+        state.markers.iter().filter(|marker| marker.status == DeploymentStatus::Started).map(|marker| marker.at).collect();
+    let mut earlier: Option<Timestamp> = None;
+    for rollout in &mut state.rollouts {
+        if let Some(since) = rollout.serving_since {
+            if rollout.started_at.is_none() {
+                rollout.started_at = starts
+                    .iter()
+                    .copied()
+                    .filter(|start| {
+                        *start <= since
+                            && earlier.is_none_or(|earlier| *start > earlier)
+                            && since.duration_since(*start) <= super::way_back::MARKER_REACH
+                    })
+                    .min();
+            }
+            earlier = Some(since);
+        }
+    }
+}
+
+pub fn add_firing(state: &mut TargetState, firing: Firing) {
+    if let Some(known) = state.firings.iter_mut().find(|known| known.record == firing.record) {
+        known.resolved_at = known.resolved_at.or(firing.resolved_at);
+    } else {
+        state.firings.push(firing);
+        state.firings.sort_by_key(|firing| firing.fired_at);
+        trim(&mut state.firings, TargetState::FIRINGS_MAX);
+    }
+}
+
+/// Notes that a record waits until `next_step_at`, or (`None`) that it waits no more.
+pub fn set_hold(state: &mut TargetState, record: &RecordId, next_step_at: Option<Timestamp>) {
+    state.holds.retain(|hold| hold.record != *record);
+    if let Some(next_step_at) = next_step_at {
+        state.holds.push(HoldRef { record: record.clone(), next_step_at });
+        trim(&mut state.holds, TargetState::HOLDS_MAX);
+    }
+}
+
+pub fn trim<T>(list: &mut Vec<T>, length_max: usize) {
+    if list.len() > length_max {
+        list.drain(..list.len() - length_max);
+    }
+}

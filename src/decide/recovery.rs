@@ -1,0 +1,94 @@
+//! Did the rollback help? The platform serves the good version, and the same signal is back in range, with data (V2, V3).
+
+use jiff::Timestamp;
+
+use super::evidence::{self, UsualRange};
+use crate::domain::{
+    known::Known,
+    series::{Point, Series},
+};
+
+/// Windows in range, in a row, newest last, that make a recovery.
+pub const RECOVERED_WINDOWS: usize = 3;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recovery {
+    /// At least one signal that showed the fault is back in range, and none is out of it.
+    Recovered(String),
+    /// A signal is still out of range.
+    StillBad(String),
+    /// Not enough data yet, or none (E3): neither good nor bad.
+    Unknown(String),
+}
+
+/// Judges the time since the rollback took effect; the window in which it did is left out.
+///
+/// "Usual" is what was measured before the accused version began to serve.
+pub fn judge(signals: &[Known<Series>], accused_since: Timestamp, applied_at: Timestamp, now: Timestamp) -> Recovery {
+    let mut good: Vec<String> = Vec::new();
+    let mut unknown: Vec<String> = Vec::new();
+    for signal in signals {
+        match judge_one(signal, accused_since, applied_at, now) {
+            Recovery::Recovered(says) => good.push(says),
+            Recovery::StillBad(says) => return Recovery::StillBad(says),
+            Recovery::Unknown(says) => unknown.push(says),
+        }
+    }
+    match (good.is_empty(), unknown.is_empty()) {
+        (false, true) => Recovery::Recovered(good.join("; ")),
+        (_, false) => Recovery::Unknown(unknown.join("; ")),
+        (true, true) => Recovery::Unknown("no signal is configured".to_owned()),
+    }
+}
+
+fn judge_one(signal: &Known<Series>, accused_since: Timestamp, applied_at: Timestamp, now: Timestamp) -> Recovery {
+    let series = match signal {
+        Known::Value(series) => series,
+        Known::Unknown(why) => return Recovery::Unknown(why.clone()),
+    };
+    if let Some(says) = evidence::staleness(series, now) {
+        return Recovery::Unknown(says);
+    }
+    let known: Vec<(Point, f64)> =
+        series.points.iter().filter_map(|point| evidence::usable(point).map(|value| (*point, value))).collect();
+    let range = match UsualRange::before(&known, accused_since - series.interval, series) {
+        Ok(range) => range,
+        Err(count) => {
+            return Recovery::Unknown(format!("`{}` has only {count} measured windows from before the fault", series.name));
+        }
+    };
+    let complete_until = now - series.source_lag;
+    // Every window since then, known or not: a gap breaks the row, since missing data is no recovery.
+    let since: Vec<&Point> =
+        series.points.iter().filter(|p| p.end - series.interval >= applied_at && p.end <= complete_until).collect();
+    let Some(newest) = since.len().checked_sub(RECOVERED_WINDOWS).map(|from| &since[from..]) else {
+        return Recovery::Unknown(format!(
+            "`{}` has {} complete windows since the rollback; {RECOVERED_WINDOWS} are needed",
+            series.name,
+            since.len()
+        ));
+    };
+    let mut last = 0.0;
+    for point in newest {
+        match evidence::usable(point) {
+            None => return Recovery::Unknown(format!("`{}` has no value for the window that ended {}", series.name, point.end)),
+            Some(value) if !range.holds(value) => {
+                let says = format!(
+                    "`{}` is at {} in the window that ended {}; usual is {}",
+                    series.name,
+                    evidence::describe_value(series, value),
+                    point.end,
+                    evidence::describe_value(series, range.middle)
+                );
+                return Recovery::StillBad(says);
+            }
+            Some(value) => last = value,
+        }
+    }
+    Recovery::Recovered(format!(
+        "`{}` is back at {} (usual {}) in {RECOVERED_WINDOWS} windows in a row",
+        series.name,
+        evidence::describe_value(series, last),
+        evidence::describe_value(series, range.middle)
+    ))
+}
