@@ -1,6 +1,7 @@
 //! One test binary: it links once and shares its support.
 
 mod contract;
+mod decide;
 mod flow;
 mod host;
 mod inbound;
