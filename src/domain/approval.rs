@@ -32,3 +32,13 @@ pub struct Control {
     pub by: String,
     pub since: Timestamp,
 }
+
+impl Approval {
+    /// Granted and not used yet.
+    pub fn counts(&self) -> bool {
+        match self.verdict {
+            Verdict::Approved => !self.used,
+            Verdict::Declined => false,
+        }
+    }
+}

@@ -60,6 +60,8 @@ pub struct Record {
     pub inputs: Option<Value>,
     /// Grows with every change of the decision; a follow-up that carries an older one has no effect (A3).
     pub generation: u64,
+    /// The generation for which receipt and notice are out; behind `generation` means that a crash came between.
+    pub told_generation: u64,
     /// When the next step is due, by our clock; `None` when nothing is.
     pub next_step_at: Option<Timestamp>,
     /// Looks that failed or held so far; the back-off grows with it.
@@ -72,6 +74,50 @@ pub struct Record {
     pub timeline: Vec<Entry>,
     /// Key and hash of the newest receipt about this record.
     pub receipt: Option<ReceiptRef>,
+}
+
+impl Record {
+    pub const TIMELINE_MAX: usize = 100;
+
+    /// A record as it is before any decision.
+    pub fn new(
+        alert: Alert,
+        received_at: Timestamp,
+        services: Vec<ServiceName>,
+        targets: Vec<TargetKey>,
+        policy_sha256: String,
+    ) -> Self {
+        Self {
+            id: RecordId::of(&alert),
+            alert,
+            received_at,
+            duplicates: 0,
+            services,
+            targets,
+            policy_sha256,
+            decision: None,
+            decided_at: None,
+            inputs: None,
+            generation: 0,
+            told_generation: 0,
+            next_step_at: None,
+            tries: 0,
+            approval: None,
+            attached_to: None,
+            resolved_at: None,
+            rollback: None,
+            timeline: Vec::new(),
+            receipt: None,
+        }
+    }
+
+    /// Adds to the timeline; beyond its bound the middle gives way, so that begin and end stay.
+    pub fn note(&mut self, at: Timestamp, what: impl Into<String>) {
+        if self.timeline.len() >= Self::TIMELINE_MAX {
+            self.timeline.remove(Self::TIMELINE_MAX / 2);
+        }
+        self.timeline.push(Entry { at, what: what.into() });
+    }
 }
 
 /// One thing that happened, in order.

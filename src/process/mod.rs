@@ -1,2 +1,70 @@
-//! process
+//! The one async story: record, decide, claim, perform once, verify, tell. Nothing here is about Azure.
+//!
+//! [`alert`] and [`deployment`] take events in, [`gather`] reads side by side what [`crate::decide`] judges, [`settle`]
+//! stores a decision, [`act`] is the protocol that acts once, [`saga`] follows a rollback, [`verification`] its recovery, [`ending`] ends it, [`follow_up`] and
+//! [`sweep`] keep everything moving, [`park`] and [`outbox`] see that nothing is lost or silent.
+
+pub mod act;
+pub mod alert;
+pub mod approval;
+pub mod clear;
+pub mod control;
+pub mod deployment;
+pub mod documents;
+pub mod ending;
+pub mod follow_up;
+pub mod gather;
+pub mod hold;
+pub mod outbox;
 pub mod outcome;
+pub mod park;
+pub mod receipt;
+pub mod records;
+pub mod saga;
+pub mod settle;
+pub mod sweep;
+pub mod trouble;
+pub mod verification;
+
+use std::sync::Arc;
+
+use crate::{
+    domain::{policy::Policy, resource_id::ResourceId, service::Mode},
+    ports::{Clock, FollowUps, Notifier, Platforms, StateStore, Telemetry},
+};
+use documents::Documents;
+
+/// Everything outside, by need.
+#[derive(Clone)]
+pub struct Ports {
+    pub store: Arc<dyn StateStore>,
+    pub follow_ups: Arc<dyn FollowUps>,
+    pub platforms: Arc<dyn Platforms>,
+    pub telemetry: Arc<dyn Telemetry>,
+    pub notifier: Arc<dyn Notifier>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Where the policy comes from. Loading is cheap when nothing changed.
+#[async_trait::async_trait]
+pub trait Policies: Send + Sync {
+    /// The policy in force; or, in one text, every problem that keeps it from being one.
+    async fn load(&self) -> Result<Arc<Policy>, String>;
+}
+
+pub struct Process {
+    ports: Ports,
+    documents: Documents,
+    policy: Arc<dyn Policies>,
+    /// `BACKOUT_MODE`.
+    mode_ceiling: Option<Mode>,
+    /// This handler's own site, which is never touched (E9).
+    own_site: Option<ResourceId>,
+}
+
+impl Process {
+    pub fn new(ports: Ports, policy: Arc<dyn Policies>, mode_ceiling: Option<Mode>, own_site: Option<ResourceId>) -> Self {
+        let documents = Documents::new(ports.store.clone());
+        Self { ports, documents, policy, mode_ceiling, own_site }
+    }
+}

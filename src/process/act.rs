@@ -1,0 +1,589 @@
+//! The protocol that acts once (design section 5): busy, claim, re-read, send; each order here prevents something.
+//!
+//! (a) was [`super::gather`]. (b) compare-and-set the target to busy, beside the budget. (c) insert the claim, read the
+//! live state and the kill switch again, store the decision, side by side. (d) send, only within [`FRESH`] of our own
+//! last write of the claim. (e) store what the answer said. Three sequential trips lead to the call.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tracing::{info, warn};
+
+use super::{
+    Process,
+    documents::{Documents, Insert, Loaded, Replace, keys},
+    gather::{BudgetDocument, Gathered, Reservation, known},
+    outcome::Outcome,
+    settle::{decided, firing_of},
+    trouble::Trouble,
+};
+use crate::{
+    decide::{
+        case::{Case, ServiceFacts},
+        history, progress,
+    },
+    domain::{
+        decision::Decision,
+        known::Known,
+        observation::Observation,
+        record::{Record, RecordId},
+        rollback::{Busy, Claim, ClaimKind, Phase, RollbackState, Step, Submission},
+        rule::RuleId,
+        target::TargetKey,
+        target_state::{TakenBack, TargetState},
+    },
+    ports::{Key, PortError},
+};
+
+/// A call is sent only this soon after our own last successful write of the claim, by the monotonic clock. Far below any
+/// quiet time: whoever concludes after the quiet time knows that nobody is about to send.
+pub const FRESH: Duration = Duration::from_secs(10);
+
+/// How often a claim that went stale before the call is renewed within one invocation.
+const RENEWALS_MAX: u32 = 3;
+
+/// The first look after a call whose answer did not tell.
+const LOOK_AFTER: SignedDuration = SignedDuration::from_secs(15);
+
+/// The pause before a decision is made again because somebody else was faster.
+const DECIDE_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(5);
+
+/// The first poll is never later than this, whatever the answer asks for.
+const POLL_SECONDS_MAX: u32 = 300;
+
+/// What keeps a claimed rollback from being sent.
+enum Unsent {
+    /// Nothing was sent and nothing will be: why.
+    GiveUp(RuleId, String),
+    /// A read failed, so nothing was sent now; the same claim may send later.
+    Later(String),
+    /// Somebody else may have sent, or the claim moved on: look at the target.
+    Look,
+    /// Another record holds the claim, or it is closed.
+    Theirs,
+}
+
+impl Process {
+    /// From the decision to the call. The record is new or waits; nobody is busy on the target as far as was read.
+    pub(super) async fn act(&self, record: &Record, decision: Decision, gathered: Gathered) -> Result<Outcome, Trouble> {
+        let Some((facts, busy)) = self.plan(record, &decision, &gathered) else {
+            return Ok(Outcome::DeliverAgain {
+                says: format!("record {}: an Act without an explicit way back is no Act", record.id),
+            });
+        };
+        let target = facts.service.target.key();
+        let claim_key = keys::claim(&target, &busy.accused);
+        let state = Self::busy_state(record, facts, busy.clone());
+        let approved = gathered.case.approval.is_some();
+        let (set, reserved) = futures::join!(
+            self.write_target(&target, gathered.version_of(&target), state),
+            self.reserve(facts, &claim_key, approved)
+        );
+        let (set, reserved) = (set?, reserved?);
+        let Some(state) = set else {
+            // Somebody was faster: the target has changed, so the decision is made afresh.
+            return self.decide_again(record).await;
+        };
+        if !reserved {
+            self.clear_busy(&target, &record.id).await?;
+            return self.decide_again(record).await;
+        }
+        let outcome = self.claim_and_send(record, &decision, &gathered.case, &state, &busy).await?;
+        // What else was read is kept, and people are told, after the call and off the way to it.
+        self.learn(record, &gathered, None).await?;
+        if let Some(record) = self.record(&record.id).await? {
+            let steps: Vec<String> = busy.steps.iter().map(|step| step.says.clone()).collect();
+            self.finish_telling(&record, &steps).await?;
+        }
+        Ok(outcome)
+    }
+
+    /// Takes up a rollback after a crash: its claim was inserted by us just now, so nothing was ever sent, and the decision
+    /// was made again on what is so now.
+    pub(super) async fn act_after_crash(
+        &self,
+        record: &Record,
+        target: &TargetKey,
+        busy: &Busy,
+        claim: Loaded<Claim>,
+        decision: &Decision,
+        case: &Case,
+    ) -> Result<Outcome, Trouble> {
+        if !self.store_decision(record, decision, case, busy).await? {
+            return self.look_later(target, busy).await;
+        }
+        self.renew_and_send(&record.id, target, busy, claim, false).await
+    }
+
+    /// Builds the rollback that the decision means.
+    fn plan<'a>(&self, record: &Record, decision: &Decision, gathered: &'a Gathered) -> Option<(&'a ServiceFacts, Busy)> {
+        let accused = decision.accused.as_ref()?;
+        let good = accused.way_back.clone()?;
+        let facts = gathered.case.services.iter().find(|facts| facts.service.name == accused.service)?;
+        let steps: Vec<Step> = self.ports.platforms.of(facts.service.target.platform()).steps(&facts.service.target, &good);
+        let now = self.ports.clock.now();
+        (!steps.is_empty()).then(|| {
+            let busy = Busy {
+                record: record.id.clone(),
+                service: facts.service.clone(),
+                accused: accused.token.clone(),
+                accused_fingerprint: accused.fingerprint.clone(),
+                good,
+                steps,
+                step: 0,
+                phase: Phase::Claimed,
+                operation: None,
+                since: now,
+                next_step_at: now + LOOK_AFTER,
+                tries: 0,
+                not_sent_attempt: None,
+                refused: None,
+                applied_at: None,
+                result: None,
+                left_to_a_person: None,
+            };
+            (facts, busy)
+        })
+    }
+
+    /// The target's document as it is while busy.
+    fn busy_state(record: &Record, facts: &ServiceFacts, busy: Busy) -> TargetState {
+        let mut state = facts.state.clone();
+        if let Some(observation) = facts.observation.value() {
+            history::absorb_observation(&mut state, observation);
+            history::absorb_start(&mut state);
+        }
+        if facts.distance == 0
+            && let Some(firing) = firing_of(record)
+        {
+            history::add_firing(&mut state, firing);
+        }
+        history::set_hold(&mut state, &record.id, None);
+        state.taken_back.retain(|taken| taken.record != record.id);
+        state.taken_back.push(TakenBack {
+            record: record.id.clone(),
+            accused: busy.accused.clone(),
+            accused_fingerprint: busy.accused_fingerprint.clone(),
+            claimed_at: busy.since,
+            result: None,
+            result_fingerprint: None,
+        });
+        history::trim(&mut state.taken_back, TargetState::TAKEN_BACK_MAX);
+        state.generation += 1;
+        state.busy = Some(busy);
+        state
+    }
+
+    /// (b) Sets the target's document by compare-and-set; `None` when it changed meanwhile.
+    async fn write_target(
+        &self,
+        target: &TargetKey,
+        version: Option<crate::ports::Version>,
+        state: TargetState,
+    ) -> Result<Option<Loaded<TargetState>>, PortError> {
+        let key = keys::target(target);
+        match version {
+            Some(version) => match self.documents.replace(&key, &version, state).await? {
+                Replace::Now(loaded) => Ok(Some(loaded)),
+                Replace::ChangedMeanwhile => Ok(None),
+            },
+            None => match self.documents.insert(&key, state).await? {
+                Insert::Now(loaded) => Ok(Some(loaded)),
+                Insert::Taken(_) => Ok(None),
+            },
+        }
+    }
+
+    /// Takes a place in the subscription's budget, once a claim; `false` when it is used up. An approval lifts the limit, not the count (A6).
+    async fn reserve(&self, facts: &ServiceFacts, claim: &Key, approved: bool) -> Result<bool, PortError> {
+        let key = keys::budget(facts.service.target.resource().subscription());
+        let now = self.ports.clock.now();
+        let budget = facts.service.budget;
+        let mut over = false;
+        self.documents
+            .update(
+                &key,
+                || Some(BudgetDocument::default()),
+                |document: &mut BudgetDocument| {
+                    over = document.used(budget, now, Some(claim)) >= budget.rollbacks && !approved;
+                    if over || document.reservations.iter().any(|reservation| reservation.claim == claim.as_str()) {
+                        return None;
+                    }
+                    document.reservations.push(Reservation { claim: claim.to_string(), at: now });
+                    history::trim(&mut document.reservations, BudgetDocument::RESERVATIONS_MAX);
+                    Some(())
+                },
+            )
+            .await?;
+        Ok(!over)
+    }
+
+    /// (c) and (d), and then (e).
+    async fn claim_and_send(
+        &self,
+        record: &Record,
+        decision: &Decision,
+        case: &Case,
+        state: &Loaded<TargetState>,
+        busy: &Busy,
+    ) -> Result<Outcome, Trouble> {
+        let target = &state.value.target;
+        let claim = Claim {
+            target: target.clone(),
+            token: busy.accused.clone(),
+            kind: ClaimKind::Rollback { record: record.id.clone(), attempt: 1, resubmissions: 0, closed: false },
+            written_at: self.ports.clock.now(),
+        };
+        // The mark is taken before the write begins, so that what we call fresh is never younger than the write.
+        let written = self.ports.clock.monotonic();
+        let claim_key = keys::claim(target, &busy.accused);
+        let (inserted, observation, paused, stored) = futures::join!(
+            self.documents.insert(&claim_key, claim),
+            self.observe_again(busy),
+            self.read_paused(),
+            self.store_decision(record, decision, case, busy)
+        );
+        let claim = match inserted? {
+            Insert::Now(claim) => claim,
+            Insert::Taken(found) => return self.claim_taken(&record.id, target, busy, &found.value).await,
+        };
+        if !stored? {
+            // Another delivery of the same record went on meanwhile; it finds the claim and looks.
+            return self.look_later(target, busy).await;
+        }
+        match may_send(busy, &observation, &paused) {
+            Ok(()) => self.send(&record.id, target, busy, claim, written).await,
+            Err(unsent) => self.unsent(&record.id, target, busy, &claim.value, unsent).await,
+        }
+    }
+
+    /// (d) Sends the current step if the claim is fresh; renews the claim and reads again otherwise.
+    async fn send(
+        &self,
+        record: &RecordId,
+        target: &TargetKey,
+        busy: &Busy,
+        claim: Loaded<Claim>,
+        written: Duration,
+    ) -> Result<Outcome, Trouble> {
+        if self.ports.clock.monotonic().saturating_sub(written) > FRESH {
+            return self.renew_and_send(record, target, busy, claim, false).await;
+        }
+        self.submit(record, target, busy, &claim.value).await
+    }
+
+    /// Renews the claim by compare-and-set, reads again, and sends. `next_attempt` authorises one more send than before.
+    pub(super) async fn renew_and_send(
+        &self,
+        record: &RecordId,
+        target: &TargetKey,
+        busy: &Busy,
+        claim: Loaded<Claim>,
+        next_attempt: bool,
+    ) -> Result<Outcome, Trouble> {
+        let mut claim = claim;
+        let mut next_attempt = next_attempt;
+        for _ in 0..RENEWALS_MAX {
+            let written = self.ports.clock.monotonic();
+            let Some(renewed) = self.renew(target, busy, &claim, next_attempt).await? else {
+                return self.look_later(target, busy).await;
+            };
+            claim = renewed;
+            next_attempt = false;
+            let (observation, paused) = futures::join!(self.observe_again(busy), self.read_paused());
+            if let Err(unsent) = may_send(busy, &observation, &paused) {
+                return self.unsent(record, target, busy, &claim.value, unsent).await;
+            }
+            if self.ports.clock.monotonic().saturating_sub(written) <= FRESH {
+                return self.submit(record, target, busy, &claim.value).await;
+            }
+        }
+        warn!(record = %record, target = %target, "the claim went stale before every call; trying again later");
+        self.not_sent(record, target, busy, &claim.value, "the claim went stale before the call could be sent", None).await
+    }
+
+    /// Compare-and-set of the claim; `None` when somebody else moved it, who then decides.
+    pub(super) async fn renew(
+        &self,
+        target: &TargetKey,
+        busy: &Busy,
+        claim: &Loaded<Claim>,
+        next_attempt: bool,
+    ) -> Result<Option<Loaded<Claim>>, PortError> {
+        let mut renewed = claim.value.clone();
+        renewed.written_at = self.ports.clock.now();
+        match &mut renewed.kind {
+            ClaimKind::Rollback { record, attempt, closed: false, .. } if *record == busy.record => {
+                if next_attempt {
+                    *attempt += 1;
+                }
+            }
+            ClaimKind::Rollback { .. } | ClaimKind::Tombstone { .. } => return Ok(None),
+        }
+        match self.documents.replace(&keys::claim(target, &busy.accused), &claim.version, renewed).await? {
+            Replace::Now(loaded) => Ok(Some(loaded)),
+            Replace::ChangedMeanwhile => Ok(None),
+        }
+    }
+
+    /// The one place from which a mutating call leaves.
+    async fn submit(&self, record: &RecordId, target: &TargetKey, busy: &Busy, claim: &Claim) -> Result<Outcome, Trouble> {
+        let Some(step) = busy.steps.get(busy.step) else { return self.look_later(target, busy).await };
+        info!(record = %record, target = %target, token = %busy.accused, step = step.says, "sending the rollback's call");
+        let platform = self.ports.platforms.of(busy.service.target.platform());
+        let submission = platform.submit(&busy.service.target, step).await;
+        self.answered(record, target, busy, claim, submission).await
+    }
+
+    /// (e) Stores what the answer said, and schedules what comes next.
+    async fn answered(
+        &self,
+        record: &RecordId,
+        target: &TargetKey,
+        busy: &Busy,
+        claim: &Claim,
+        submission: Submission,
+    ) -> Result<Outcome, Trouble> {
+        let now = self.ports.clock.now();
+        let says = busy.steps.get(busy.step).map(|step| step.says.clone()).unwrap_or_default();
+        match submission {
+            Submission::Done if busy.step + 1 < busy.steps.len() => Box::pin(self.advance(record, target, busy)).await,
+            Submission::Done => self.go_on(record, target, Phase::Submitting, None, now, format!("{says}: done at once")).await,
+            Submission::Accepted { operation, poll_after_seconds } => {
+                let poll_at = now + SignedDuration::from_secs(i64::from(poll_after_seconds.clamp(1, POLL_SECONDS_MAX)));
+                self.go_on(record, target, Phase::Accepted, Some(operation), poll_at, format!("{says}: accepted")).await
+            }
+            Submission::Refused { says: why } => {
+                let what = format!("{says}: refused: {why}");
+                self.refused(record, target, busy, &what).await
+            }
+            Submission::Busy { says: why } => {
+                self.go_on(
+                    record,
+                    target,
+                    Phase::Submitting,
+                    None,
+                    now + LOOK_AFTER * 2,
+                    format!("{says}: not taken, something else is under way: {why}"),
+                )
+                .await
+            }
+            Submission::NotSent { says: why, retry_after_seconds } => {
+                self.not_sent(record, target, busy, claim, &why, retry_after_seconds).await
+            }
+            Submission::Unknown { says: why } => {
+                self.go_on(
+                    record,
+                    target,
+                    Phase::Submitting,
+                    None,
+                    now + LOOK_AFTER,
+                    format!("{says}: no answer that tells ({why}); looking before anything else"),
+                )
+                .await
+            }
+        }
+    }
+
+    /// Moves a busy target to `phase` and schedules the next step.
+    pub(super) async fn go_on(
+        &self,
+        record: &RecordId,
+        target: &TargetKey,
+        phase: Phase,
+        operation: Option<Value>,
+        next_step_at: Timestamp,
+        what: String,
+    ) -> Result<Outcome, Trouble> {
+        let moved = self
+            .update_busy(target, record, |busy| {
+                if busy.phase != phase {
+                    busy.tries = 0;
+                }
+                busy.phase = phase;
+                busy.operation.clone_from(&operation);
+                busy.next_step_at = next_step_at;
+            })
+            .await?;
+        let Some(state) = moved else {
+            return Ok(Outcome::Settled { says: format!("record {record}: its rollback was ended by somebody else") });
+        };
+        self.note_rollback(record, phase.into(), &what).await?;
+        self.schedule_rollback(&state.value).await?;
+        Ok(Outcome::Settled { says: what })
+    }
+
+    /// Nothing was processed, provably: the same step may be sent again under a renewed claim, a few times.
+    async fn not_sent(
+        &self,
+        record: &RecordId,
+        target: &TargetKey,
+        busy: &Busy,
+        claim: &Claim,
+        why: &str,
+        retry_after_seconds: Option<u32>,
+    ) -> Result<Outcome, Trouble> {
+        let attempt = match &claim.kind {
+            ClaimKind::Rollback { attempt, .. } => Some(*attempt),
+            ClaimKind::Tombstone { .. } => None,
+        };
+        let wait = i64::from(retry_after_seconds.unwrap_or(30).clamp(5, 900));
+        let next_step_at = self.ports.clock.now() + SignedDuration::from_secs(wait);
+        let what = format!(
+            "{}: not sent ({why}); trying again at {next_step_at}",
+            busy.steps.get(busy.step).map(|step| step.says.as_str()).unwrap_or_default()
+        );
+        let moved = self
+            .update_busy(target, record, |busy| {
+                busy.phase = Phase::Claimed;
+                busy.not_sent_attempt = attempt;
+                busy.tries += 1;
+                busy.next_step_at = next_step_at;
+            })
+            .await?;
+        let Some(state) = moved else {
+            return Ok(Outcome::Settled { says: format!("record {record}: its rollback was ended by somebody else") });
+        };
+        self.note_rollback(record, RollbackState::Claimed, &what).await?;
+        self.schedule_rollback(&state.value).await?;
+        Ok(Outcome::Settled { says: what })
+    }
+
+    /// The insert of the claim found one: ours from before, or theirs.
+    async fn claim_taken(&self, record: &RecordId, target: &TargetKey, busy: &Busy, found: &Claim) -> Result<Outcome, Trouble> {
+        let unsent = match &found.kind {
+            ClaimKind::Rollback { record: owner, closed: false, .. } if owner == record => Unsent::Look,
+            ClaimKind::Rollback { .. } | ClaimKind::Tombstone { .. } => Unsent::Theirs,
+        };
+        self.unsent(record, target, busy, found, unsent).await
+    }
+
+    async fn unsent(
+        &self,
+        record: &RecordId,
+        target: &TargetKey,
+        busy: &Busy,
+        claim: &Claim,
+        unsent: Unsent,
+    ) -> Result<Outcome, Trouble> {
+        match unsent {
+            Unsent::Look => self.look_later(target, busy).await,
+            Unsent::Later(why) => self.not_sent(record, target, busy, claim, &why, None).await,
+            Unsent::GiveUp(rule, why) => self.give_up_unsent(record, target, busy, rule, &why).await,
+            Unsent::Theirs => self.leave_to(record, target, claim).await,
+        }
+    }
+
+    /// Another claim stands for this version, or ours is closed: never send, clear the `busy` that we set, attach.
+    pub(super) async fn leave_to(&self, record: &RecordId, target: &TargetKey, claim: &Claim) -> Result<Outcome, Trouble> {
+        let (rule, why, owner) = match &claim.kind {
+            ClaimKind::Rollback { record: owner, closed, .. } => {
+                let state = if *closed { "was tried and given up" } else { "is being taken back" };
+                (RuleId::A1, format!("this version {state} by record {owner}"), owner.clone())
+            }
+            ClaimKind::Tombstone { record: owner, .. } => {
+                (RuleId::A2, format!("this version is the result of the rollback of record {owner}"), owner.clone())
+            }
+        };
+        self.clear_busy(target, record).await?;
+        let Some(record) = self.record(record).await? else { return Ok(Outcome::Settled { says: why }) };
+        let now = self.ports.clock.now();
+        let ended = owner == record.id
+            || self.record(&owner).await?.is_none_or(|owner| owner.rollback.is_none_or(RollbackState::is_terminal));
+        let decision = if ended {
+            super::alert::page(rule, why.clone())
+        } else {
+            super::alert::hold(rule, why.clone(), now + LOOK_AFTER * 4)
+        };
+        let updated = self
+            .update_record(&record.id, record.generation, |record| {
+                record.attached_to = (owner != record.id).then(|| owner.clone());
+                record.rollback = None;
+                decided(record, decision.clone(), now);
+            })
+            .await?;
+        if let Some(Loaded { value: record, .. }) = updated {
+            self.finish_telling(&record, &[]).await?;
+        }
+        Ok(Outcome::Settled { says: why })
+    }
+
+    /// The state has to be looked at before anything else: the next step of the saga does it.
+    pub(super) async fn look_later(&self, target: &TargetKey, busy: &Busy) -> Result<Outcome, Trouble> {
+        let next_step_at = self.ports.clock.now() + LOOK_AFTER;
+        let moved = self
+            .update_busy(target, &busy.record, |busy| {
+                busy.next_step_at = busy.next_step_at.max(next_step_at);
+            })
+            .await?;
+        if let Some(state) = moved {
+            self.schedule_rollback(&state.value).await?;
+        }
+        Ok(Outcome::Settled { says: format!("record {}: its rollback is under way; looking again later", busy.record) })
+    }
+
+    async fn observe_again(&self, busy: &Busy) -> Known<Observation> {
+        let platform = self.ports.platforms.of(busy.service.target.platform());
+        known(platform.observe(&busy.service.target).await)
+    }
+
+    /// Stores the Act with its inputs, so that the call can be explained from stored data; `false` when the record went on meanwhile.
+    async fn store_decision(&self, record: &Record, decision: &Decision, case: &Case, busy: &Busy) -> Result<bool, PortError> {
+        let now = self.ports.clock.now();
+        let inputs = serde_json::to_value(case).ok();
+        let stored = self
+            .update_record(&record.id, record.generation, |record| {
+                decided(record, decision.clone(), now);
+                record.inputs.clone_from(&inputs);
+                record.rollback = Some(RollbackState::Claimed);
+                record.note(now, format!("claimed token {} of {}", busy.accused, busy.service.target.key()));
+                if let Some(approval) = record.approval.as_mut().filter(|approval| approval.counts()) {
+                    approval.used = true;
+                }
+            })
+            .await?;
+        Ok(stored.is_some())
+    }
+
+    /// Somebody was faster: the decision is made again, through the queue, so that two deliveries which keep meeting do not spin.
+    async fn decide_again(&self, record: &Record) -> Result<Outcome, Trouble> {
+        let now = self.ports.clock.now();
+        let says = "the target changed while it was decided; deciding again".to_owned();
+        let decision = super::alert::hold(RuleId::A3, says.clone(), now + DECIDE_AGAIN_AFTER);
+        let updated = self.update_record(&record.id, record.generation, |record| decided(record, decision.clone(), now)).await?;
+        if let Some(Loaded { value: record, .. }) = updated {
+            self.finish_telling(&record, &[]).await?;
+        }
+        Ok(Outcome::Settled { says: format!("record {}: {says}", record.id) })
+    }
+}
+
+/// What the re-read must show: nobody paused, and all is as it was decided (A5, A10). Unknown is no permission.
+fn may_send(busy: &Busy, observation: &Known<Observation>, paused: &Known<Option<String>>) -> Result<(), Unsent> {
+    match paused {
+        Known::Value(None) => {}
+        Known::Value(Some(by)) => {
+            return Err(Unsent::GiveUp(RuleId::A10, format!("backout was paused by {by} just before the call")));
+        }
+        Known::Unknown(why) => {
+            return Err(Unsent::Later(format!("the kill switch could not be read just before the call: {why}")));
+        }
+    }
+    match observation {
+        Known::Unknown(why) => Err(Unsent::Later(format!("the live state could not be read just before the call: {why}"))),
+        Known::Value(observation) => match progress::changed_meanwhile(busy, observation) {
+            None => Ok(()),
+            Some(why) => Err(Unsent::GiveUp(RuleId::A5, why)),
+        },
+    }
+}
+
+/// Reads the claim of a busy target.
+pub(super) async fn read_claim(
+    documents: &Documents,
+    target: &TargetKey,
+    busy: &Busy,
+) -> Result<Option<Loaded<Claim>>, PortError> {
+    documents.read::<Claim>(&keys::claim(target, &busy.accused)).await
+}

@@ -1,0 +1,141 @@
+//! A person's answer to a proposal: stored by compare-and-set, used once, and only for the version that was proposed (A11).
+
+use jiff::Timestamp;
+
+use super::{
+    Process,
+    documents::Loaded,
+    outcome::Outcome,
+    settle::{PROPOSAL_VALID, decided},
+    trouble::Trouble,
+};
+use crate::{
+    domain::{
+        approval::{Approval, Verdict},
+        decision::DecisionKind,
+        policy::Policy,
+        record::{Record, RecordId},
+        rule::RuleId,
+    },
+    ports::{FollowUp, StepName},
+};
+
+/// Why an answer was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAnswered {
+    #[error("no record `{0}` is known; `backout history` lists them")]
+    Unknown(RecordId),
+    #[error("record `{record}` has no open proposal: its decision is {decision}")]
+    NotProposed { record: RecordId, decision: String },
+    #[error("the proposal of record `{record}` expired at {expired_at}; what fires again is proposed again")]
+    Expired { record: RecordId, expired_at: Timestamp },
+    #[error("record `{record}` was answered already, by {by}")]
+    Answered { record: RecordId, by: String },
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+impl Process {
+    /// Stores a person's answer and wakes the handler, which acts on it. Says what happens next.
+    pub async fn answer(&self, id: &RecordId, verdict: Verdict, by: &str) -> Result<String, NotAnswered> {
+        let now = self.ports.clock.now();
+        let record = self.record(id).await.map_err(Trouble::from)?.ok_or_else(|| NotAnswered::Unknown(id.clone()))?;
+        if let Some(approval) = &record.approval {
+            return Err(NotAnswered::Answered { record: id.clone(), by: approval.by.clone() });
+        }
+        let decision = record.decision.as_ref();
+        let token = decision
+            .filter(|decision| decision.kind == DecisionKind::Propose)
+            .and_then(|decision| decision.accused.as_ref())
+            .map(|accused| accused.token.clone());
+        let (Some(token), Some(decided_at)) = (token, record.decided_at) else {
+            let decision = decision.map_or_else(|| "not made yet".to_owned(), |decision| decision.kind.to_string());
+            return Err(NotAnswered::NotProposed { record: id.clone(), decision });
+        };
+        let expired_at = decided_at + PROPOSAL_VALID;
+        if now >= expired_at {
+            return Err(NotAnswered::Expired { record: id.clone(), expired_at });
+        }
+        let approval = Approval { verdict, token, by: by.to_owned(), at: now, used: false };
+        let updated = self
+            .update_record(id, record.generation, |record| {
+                record.approval = Some(approval.clone());
+                match verdict {
+                    Verdict::Approved => record.note(now, "a person approved the proposal"),
+                    Verdict::Declined => {
+                        record.note(now, "a person declined the proposal");
+                        decided(record, super::alert::ignore(RuleId::A11, "a person declined the proposal".to_owned()), now);
+                    }
+                }
+            })
+            .await
+            .map_err(Trouble::from)?;
+        let Some(Loaded { value: record, .. }) = updated else {
+            let by = "another answer or a new decision".to_owned();
+            return Err(NotAnswered::Answered { record: id.clone(), by });
+        };
+        match verdict {
+            Verdict::Declined => {
+                self.unhold(&record, None).await.map_err(Trouble::from)?;
+                self.finish_telling(&record, &[]).await?;
+                Ok(format!("declined; record {id} is closed and nothing is done"))
+            }
+            Verdict::Approved => {
+                self.schedule(&FollowUp {
+                    v: 1,
+                    record: id.clone(),
+                    target: None,
+                    step: StepName::Approval,
+                    generation: record.generation,
+                    due_at: now,
+                })
+                .await?;
+                Ok(format!(
+                    "approved; the handler checks again that all is as it was proposed, and acts. `backout show {id}` tells how it goes"
+                ))
+            }
+        }
+    }
+
+    /// Decides again with the approval; the rules that no approval lifts still stand.
+    pub(super) async fn approval_received(&self, record: &Record, policy: &Policy) -> Result<Outcome, Trouble> {
+        if !record.approval.as_ref().is_some_and(Approval::counts) {
+            return Ok(Outcome::Settled { says: format!("record {} has no unused approval", record.id) });
+        }
+        let now = self.ports.clock.now();
+        let expired = record.decided_at.is_none_or(|decided_at| now >= decided_at + PROPOSAL_VALID);
+        if expired {
+            self.update_record(&record.id, record.generation, |record| {
+                if let Some(approval) = &mut record.approval {
+                    approval.used = true;
+                }
+                record.note(now, "the approval came into force too late; nothing was done");
+            })
+            .await?;
+            return Ok(Outcome::Settled { says: format!("the approval of record {} came too late", record.id) });
+        }
+        // A Hold leaves proposal and approval as they are; the next wake-up looks again.
+        let outcome = self
+            .look(record, policy, |decision| match decision.kind {
+                DecisionKind::Act | DecisionKind::Page | DecisionKind::Ignore => true,
+                DecisionKind::Hold | DecisionKind::Propose => false,
+            })
+            .await?;
+        let after = self.record(&record.id).await?;
+        if let Some(after) =
+            after.filter(|after| after.generation == record.generation && after.approval.as_ref().is_some_and(Approval::counts))
+        {
+            let due_at = now + jiff::SignedDuration::from_secs(30);
+            self.schedule(&FollowUp {
+                v: 1,
+                record: after.id,
+                target: None,
+                step: StepName::Approval,
+                generation: after.generation,
+                due_at,
+            })
+            .await?;
+        }
+        Ok(outcome)
+    }
+}

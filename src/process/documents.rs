@@ -1,0 +1,210 @@
+//! Typed documents over the store, with the nonce that tells our own retried write from somebody else's.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        record::RecordId,
+        target::{TargetKey, VersionToken, short_hash},
+    },
+    ports::{Inserted, Key, PortError, PortErrorKind, Replaced, StateStore, Version},
+};
+
+/// A document and the version at which it was read or written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded<T> {
+    pub value: T,
+    pub version: Version,
+}
+
+/// What an insert came to.
+#[derive(Debug)]
+pub enum Insert<T> {
+    Now(Loaded<T>),
+    /// Somebody else's document stands there.
+    Taken(Loaded<T>),
+}
+
+/// What a compare-and-set came to.
+#[derive(Debug)]
+pub enum Replace<T> {
+    Now(Loaded<T>),
+    ChangedMeanwhile,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<T> {
+    nonce: Uuid,
+    value: T,
+}
+
+/// How often a read-modify-write is tried again when somebody else was faster.
+const UPDATES_MAX: usize = 10;
+
+#[derive(Clone)]
+pub struct Documents {
+    store: Arc<dyn StateStore>,
+}
+
+impl Documents {
+    pub fn new(store: Arc<dyn StateStore>) -> Self {
+        Self { store }
+    }
+
+    pub fn store(&self) -> &Arc<dyn StateStore> {
+        &self.store
+    }
+
+    pub async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<Loaded<T>>, PortError> {
+        Ok(self.read_envelope(key).await?.map(|(envelope, version)| Loaded { value: envelope.value, version }))
+    }
+
+    /// Inserts if the key is free. Our own write whose answer got lost counts as `Now`.
+    pub async fn insert<T: Serialize + DeserializeOwned>(&self, key: &Key, value: T) -> Result<Insert<T>, PortError> {
+        let envelope = Envelope { nonce: Uuid::new_v4(), value };
+        match self.store.insert(key, &encode(&envelope)?).await? {
+            Inserted::Now(version) => Ok(Insert::Now(Loaded { value: envelope.value, version })),
+            Inserted::AlreadyThere => match self.read_envelope::<T>(key).await? {
+                Some((found, version)) if found.nonce == envelope.nonce => {
+                    Ok(Insert::Now(Loaded { value: found.value, version }))
+                }
+                Some((found, version)) => Ok(Insert::Taken(Loaded { value: found.value, version })),
+                None => Err(PortError::new(
+                    "insert a document",
+                    PortErrorKind::Transient,
+                    format!("`{key}` was removed while it was written"),
+                )),
+            },
+        }
+    }
+
+    /// Writes if the document is still at `version`. Our own write whose answer got lost counts as `Now`.
+    pub async fn replace<T: Serialize + DeserializeOwned>(
+        &self,
+        key: &Key,
+        version: &Version,
+        value: T,
+    ) -> Result<Replace<T>, PortError> {
+        let envelope = Envelope { nonce: Uuid::new_v4(), value };
+        match self.store.replace(key, version, &encode(&envelope)?).await? {
+            Replaced::Now(version) => Ok(Replace::Now(Loaded { value: envelope.value, version })),
+            Replaced::ChangedMeanwhile => match self.read_envelope::<T>(key).await? {
+                Some((found, version)) if found.nonce == envelope.nonce => {
+                    Ok(Replace::Now(Loaded { value: found.value, version }))
+                }
+                Some(_) | None => Ok(Replace::ChangedMeanwhile),
+            },
+        }
+    }
+
+    /// Reads, changes and writes until nobody was faster. `change` gets the current value, or `fresh` where there is none,
+    /// and may be called again; it returns `None` to leave all as it is.
+    pub async fn update<T, R>(
+        &self,
+        key: &Key,
+        fresh: impl Fn() -> Option<T> + Send,
+        mut change: impl FnMut(&mut T) -> Option<R> + Send,
+    ) -> Result<Option<(Loaded<T>, R)>, PortError>
+    where
+        T: Serialize + DeserializeOwned + Send,
+        R: Send,
+    {
+        for _ in 0..UPDATES_MAX {
+            let loaded = self.read::<T>(key).await?;
+            let (mut value, version) = match loaded {
+                Some(loaded) => (loaded.value, Some(loaded.version)),
+                None => match fresh() {
+                    Some(value) => (value, None),
+                    None => return Ok(None),
+                },
+            };
+            let Some(result) = change(&mut value) else { return Ok(None) };
+            match version {
+                Some(version) => {
+                    if let Replace::Now(loaded) = self.replace(key, &version, value).await? {
+                        return Ok(Some((loaded, result)));
+                    }
+                }
+                None => {
+                    if let Insert::Now(loaded) = self.insert(key, value).await? {
+                        return Ok(Some((loaded, result)));
+                    }
+                }
+            }
+        }
+        Err(PortError::new(
+            "update a document",
+            PortErrorKind::Transient,
+            format!("`{key}` kept changing; it will be tried again"),
+        ))
+    }
+
+    async fn read_envelope<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<(Envelope<T>, Version)>, PortError> {
+        let Some(stored) = self.store.read(key).await? else { return Ok(None) };
+        let envelope = serde_json::from_slice(&stored.body).map_err(|error| {
+            let says = format!("document `{key}` is not readable ({error}); it may come from a newer version of backout");
+            PortError::new("read a document", PortErrorKind::Invalid, says)
+        })?;
+        Ok(Some((envelope, stored.version)))
+    }
+}
+
+fn encode<T: Serialize>(envelope: &Envelope<T>) -> Result<Vec<u8>, PortError> {
+    serde_json::to_vec(envelope).map_err(|error| PortError::new("write a document", PortErrorKind::Invalid, error))
+}
+
+/// The keys of the store, all in one place (design section 5).
+pub mod keys {
+    use super::{Key, RecordId, TargetKey, VersionToken, short_hash};
+
+    pub const RECORDS: &str = "records/";
+    pub const PARKED: &str = "parked/";
+    pub const OUTBOX: &str = "outbox/";
+    pub const STORM: &str = "storm/";
+
+    pub fn target(target: &TargetKey) -> Key {
+        Key::new(format!("targets/{}", target.hash()))
+    }
+
+    /// A claim and a tombstone of one token share the key: whoever comes second finds the first.
+    pub fn claim(target: &TargetKey, token: &VersionToken) -> Key {
+        Key::new(format!("claims/{}", short_hash(&[&target.0, &token.0])))
+    }
+
+    pub fn record(record: &RecordId) -> Key {
+        Key::new(format!("{RECORDS}{record}"))
+    }
+
+    pub fn control() -> Key {
+        Key::new("control")
+    }
+
+    pub fn budget(subscription: &str) -> Key {
+        Key::new(format!("budget/{}", short_hash(&[&subscription.to_ascii_lowercase()])))
+    }
+
+    pub fn storm(bucket: i64, resource: &str) -> Key {
+        Key::new(format!("{STORM}{bucket}/{}", short_hash(&[resource])))
+    }
+
+    pub fn parked(id: &str) -> Key {
+        Key::new(format!("{PARKED}{id}"))
+    }
+
+    pub fn outbox(id: &str) -> Key {
+        Key::new(format!("{OUTBOX}{id}"))
+    }
+
+    /// Receipts of a target's chain, by number.
+    pub fn target_receipt(target: &TargetKey, number: u64) -> Key {
+        Key::new(format!("receipts/{}/{number:010}", target.hash()))
+    }
+
+    /// Receipts of a record that means no target.
+    pub fn record_receipt(record: &RecordId, number: u64) -> Key {
+        Key::new(format!("receipts/r-{record}/{number:010}"))
+    }
+}

@@ -1,0 +1,226 @@
+//! How a rollback ends: told first, then the target is free, then those who waited are woken.
+
+use jiff::Timestamp;
+use tracing::error;
+
+use super::{
+    Process,
+    act::read_claim,
+    documents::{Loaded, Replace, keys},
+    gather::BudgetDocument,
+    outcome::Outcome,
+    settle::decided,
+    trouble::Trouble,
+};
+use crate::{
+    domain::{
+        record::{Record, RecordId},
+        rollback::{Busy, Claim, ClaimKind, RollbackState},
+        rule::RuleId,
+        target::TargetKey,
+        target_state::TargetState,
+    },
+    ports::{FollowUp, PortError, StepName},
+};
+
+/// How a rollback ends, and what people read about it.
+pub(super) struct End {
+    pub state: RollbackState,
+    pub says: String,
+    /// Replaces the decision where nothing was done after all.
+    pub rule: Option<RuleId>,
+}
+
+impl Process {
+    /// The platform said no, which proves that nothing happened: the claim is closed, the target is free, a person is told (V5).
+    pub(super) async fn refused(
+        &self,
+        record: &RecordId,
+        target: &TargetKey,
+        busy: &Busy,
+        why: &str,
+    ) -> Result<Outcome, Trouble> {
+        if let Some(claim) = read_claim(&self.documents, target, busy).await?
+            && !self.close_claim(target, busy, &claim).await?
+        {
+            return self.look_later(target, busy).await;
+        }
+        self.end(
+            record,
+            target,
+            busy,
+            End { state: RollbackState::Failed, says: format!("nothing was changed: {why}"), rule: None },
+        )
+        .await
+    }
+
+    /// Nothing was sent and nothing will be: the claim is closed first, so that a stalled sender fails to renew.
+    pub(super) async fn give_up_unsent(
+        &self,
+        record: &RecordId,
+        target: &TargetKey,
+        busy: &Busy,
+        rule: RuleId,
+        why: &str,
+    ) -> Result<Outcome, Trouble> {
+        if let Some(claim) = read_claim(&self.documents, target, busy).await?
+            && !self.close_claim(target, busy, &claim).await?
+        {
+            return self.look_later(target, busy).await;
+        }
+        self.end(
+            record,
+            target,
+            busy,
+            End { state: RollbackState::Failed, says: format!("nothing was sent: {why}"), rule: Some(rule) },
+        )
+        .await
+    }
+
+    /// `false` when the claim moved on meanwhile. A claim that is closed already stays so.
+    pub(super) async fn close_claim(&self, target: &TargetKey, busy: &Busy, claim: &Loaded<Claim>) -> Result<bool, PortError> {
+        let mut closing = claim.value.clone();
+        match &mut closing.kind {
+            ClaimKind::Rollback { record, closed, .. } if *record == busy.record => {
+                if *closed {
+                    return Ok(true);
+                }
+                *closed = true;
+            }
+            ClaimKind::Rollback { .. } | ClaimKind::Tombstone { .. } => return Ok(false),
+        }
+        closing.written_at = self.ports.clock.now();
+        Ok(match self.documents.replace(&keys::claim(target, &busy.accused), &claim.version, closing).await? {
+            Replace::Now(_) => true,
+            Replace::ChangedMeanwhile => false,
+        })
+    }
+
+    /// What nobody but a person can judge: told once, and the target stays busy, so that nothing more is done about it.
+    pub(super) async fn leave_to_a_person(&self, record: &RecordId, target: &TargetKey, why: &str) -> Result<Outcome, Trouble> {
+        error!(record = %record, target = %target, why, "the rollback is left to a person");
+        let now = self.ports.clock.now();
+        let name = self.service_name(target).await;
+        let says = format!("{why}; the target stays blocked until a person has looked and runs `backout clear {name}`");
+        self.store_end(record, RollbackState::Unknown, &says, None, now).await?;
+        if let Some(record) = self.record(record).await? {
+            let steps = self.steps_of(target).await?;
+            self.finish_telling(&record, &steps).await?;
+        }
+        let state = self
+            .update_busy(target, record, |busy| {
+                busy.left_to_a_person = Some(why.to_owned());
+            })
+            .await?;
+        if let Some(state) = state {
+            self.wake_holds(&state.value).await?;
+        }
+        Ok(Outcome::Settled { says })
+    }
+
+    async fn service_name(&self, target: &TargetKey) -> String {
+        match self.policy.load().await {
+            Ok(policy) => policy
+                .services
+                .values()
+                .find(|service| service.target.key() == *target)
+                .map_or_else(|| target.to_string(), |service| service.name.to_string()),
+            Err(_) => target.to_string(),
+        }
+    }
+
+    async fn steps_of(&self, target: &TargetKey) -> Result<Vec<String>, PortError> {
+        let state = self.documents.read::<TargetState>(&keys::target(target)).await?;
+        Ok(state
+            .and_then(|loaded| loaded.value.busy)
+            .map(|busy| busy.steps.into_iter().map(|step| step.says).collect())
+            .unwrap_or_default())
+    }
+
+    /// The end: the record first, then receipt and notice, then the target is free, then those who waited are woken.
+    pub(super) async fn end(&self, record: &RecordId, target: &TargetKey, busy: &Busy, end: End) -> Result<Outcome, Trouble> {
+        let now = self.ports.clock.now();
+        self.store_end(record, end.state, &end.says, end.rule, now).await?;
+        let Some(record) = self.record(record).await? else { return Ok(Outcome::Settled { says: end.says }) };
+        self.release(&record, target, busy, &end.says).await
+    }
+
+    async fn store_end(
+        &self,
+        record: &RecordId,
+        state: RollbackState,
+        says: &str,
+        rule: Option<RuleId>,
+        now: Timestamp,
+    ) -> Result<(), PortError> {
+        self.documents
+            .update(
+                &keys::record(record),
+                || None,
+                |record: &mut Record| {
+                    if record.rollback.is_some_and(RollbackState::is_terminal) {
+                        return None;
+                    }
+                    record.rollback = Some(state);
+                    record.next_step_at = None;
+                    record.note(now, format!("rollback {}: {says}", state.words()));
+                    match rule {
+                        // Nothing was sent: the Act did not happen, and a person is told why.
+                        Some(rule) => {
+                            let accused = record.decision.take().and_then(|decision| decision.accused);
+                            let mut decision = super::alert::page(rule, says.to_owned());
+                            decision.accused = accused;
+                            decided(record, decision, now);
+                        }
+                        None => record.generation += 1,
+                    }
+                    Some(())
+                },
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Tells, frees the target, wakes those who waited. The record has ended already.
+    pub(super) async fn release(&self, record: &Record, target: &TargetKey, busy: &Busy, says: &str) -> Result<Outcome, Trouble> {
+        let steps: Vec<String> = busy.steps.iter().map(|step| step.says.clone()).collect();
+        self.finish_telling(record, &steps).await?;
+        if record.rollback == Some(RollbackState::Failed) {
+            self.give_back_budget(target, busy).await?;
+        }
+        if let Some(state) = self.clear_busy(target, &record.id).await? {
+            self.wake_holds(&state.value).await?;
+        }
+        Ok(Outcome::Settled { says: says.to_owned() })
+    }
+
+    /// A rollback that changed nothing does not count against the budget.
+    async fn give_back_budget(&self, target: &TargetKey, busy: &Busy) -> Result<(), PortError> {
+        let claim = keys::claim(target, &busy.accused);
+        self.documents
+            .update(
+                &keys::budget(busy.service.target.resource().subscription()),
+                || None,
+                |document: &mut BudgetDocument| {
+                    let before = document.reservations.len();
+                    document.reservations.retain(|reservation| reservation.claim != claim.as_str());
+                    (document.reservations.len() != before).then_some(())
+                },
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Wakes every record that waits on the target, now.
+    async fn wake_holds(&self, state: &TargetState) -> Result<(), Trouble> {
+        for hold in &state.holds {
+            if let Some(record) = self.record(&hold.record).await? {
+                let due_at = self.ports.clock.now();
+                let step = StepName::LookAgain;
+                self.schedule(&FollowUp { v: 1, record: record.id, target: None, step, generation: record.generation, due_at })
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+}

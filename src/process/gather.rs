@@ -1,0 +1,234 @@
+//! Reads everything that a decision needs, side by side: one round trip deep.
+
+use std::collections::BTreeSet;
+
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Process,
+    documents::{Loaded, keys},
+};
+use crate::{
+    decide::{
+        case::{Case, ServiceFacts, StormAlert},
+        who,
+    },
+    domain::{
+        alert::Alert,
+        approval::{Approval, Control},
+        known::Known,
+        policy::Policy,
+        record::Record,
+        series::Series,
+        service::{Budget, Service, ServiceName},
+        target::TargetKey,
+        target_state::TargetState,
+    },
+    ports::{Key, PortError, Version},
+};
+
+/// What is measured before the correlation window, so that there is a "usual".
+const BASELINE: SignedDuration = SignedDuration::from_mins(60);
+
+/// Storm entries that are listed for one bucket at most.
+const STORM_LIST_MAX: usize = 100;
+
+/// A case, and the versions of the target documents that it was made from.
+pub(super) struct Gathered {
+    pub case: Case,
+    pub versions: Vec<(TargetKey, Option<Version>)>,
+}
+
+impl Gathered {
+    pub fn version_of(&self, target: &TargetKey) -> Option<Version> {
+        self.versions.iter().find(|(key, _)| key == target).and_then(|(_, version)| version.clone())
+    }
+}
+
+/// Rollbacks of one subscription, reserved by claim.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetDocument {
+    pub reservations: Vec<Reservation>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// The claim's key.
+    pub claim: String,
+    pub at: Timestamp,
+}
+
+impl BudgetDocument {
+    pub const RESERVATIONS_MAX: usize = 200;
+
+    /// Reservations within the span, other than the claim's own.
+    pub fn used(&self, budget: Budget, now: Timestamp, own_claim: Option<&Key>) -> u32 {
+        let used = self
+            .reservations
+            .iter()
+            .filter(|reservation| now.duration_since(reservation.at) < budget.per)
+            .filter(|reservation| own_claim.is_none_or(|own| own.as_str() != reservation.claim))
+            .count();
+        u32::try_from(used).unwrap_or(u32::MAX)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct StormDocument {
+    resource: String,
+    at: Timestamp,
+    explained_by: Vec<ServiceName>,
+}
+
+impl Process {
+    /// Reads the scope of `record`'s alert: documents, live platforms, signals, kill switch, budgets and the storm, all at once.
+    ///
+    /// A platform, a signal, a budget or the kill switch that can't be read is an unknown of the case; a target document
+    /// that can't be read is the store's trouble.
+    pub(super) async fn gather(&self, record: &Record, meant: &[&Service], policy: &Policy) -> Result<Gathered, PortError> {
+        let now = self.ports.clock.now();
+        let scope = who::scope(meant, policy);
+        let services = join_all(scope.iter().map(|(service, distance)| self.read_service(service, *distance, record, now)));
+        let (services, paused, storm) =
+            futures::join!(services, self.read_paused(), self.read_storm(&record.alert, record.received_at, meant, policy));
+        let mut facts = Vec::with_capacity(services.len());
+        let mut versions = Vec::with_capacity(services.len());
+        for service in services {
+            let (service, version) = service?;
+            versions.push((service.service.target.key(), version));
+            facts.push(service);
+        }
+        let case = Case {
+            now,
+            alert: record.alert.clone(),
+            received_at: record.received_at,
+            tries: record.tries,
+            mode_ceiling: self.mode_ceiling,
+            paused,
+            approval: record.approval.clone().filter(Approval::counts),
+            services: facts,
+            storm_rule: policy.storm,
+            storm: storm?,
+            own_site: self.own_site.clone(),
+        };
+        Ok(Gathered { case, versions })
+    }
+
+    async fn read_service(
+        &self,
+        service: &Service,
+        distance: u32,
+        record: &Record,
+        now: Timestamp,
+    ) -> Result<(ServiceFacts, Option<Version>), PortError> {
+        let target = &service.target;
+        let key = target.key();
+        let document_key = keys::target(&key);
+        let platform = self.ports.platforms.of(target.platform());
+        let from = record.alert.fired_at.unwrap_or(record.received_at).min(now) - service.correlation_window - BASELINE;
+        let (document, observation, preflight, signals, budget_used) = futures::join!(
+            self.documents.read::<TargetState>(&document_key),
+            platform.observe(target),
+            platform.preflight(target),
+            self.read_signals(service, from, now),
+            self.read_budget(service, now),
+        );
+        let (state, version) = match document? {
+            Some(Loaded { value, version }) => (value, Some(version)),
+            None => (TargetState::new(key), None),
+        };
+        let facts = ServiceFacts {
+            service: service.clone(),
+            distance,
+            state,
+            observation: known(observation),
+            preflight: known(preflight),
+            signals,
+            budget_used,
+        };
+        Ok((facts, version))
+    }
+
+    /// Every signal of a service between two times.
+    pub(super) async fn read_signals(&self, service: &Service, from: Timestamp, to: Timestamp) -> Vec<Known<Series>> {
+        let resource = service.target.resource();
+        join_all(
+            service.evidence.iter().map(|metric| async { known(self.ports.telemetry.series(metric, resource, from, to).await) }),
+        )
+        .await
+    }
+
+    async fn read_budget(&self, service: &Service, now: Timestamp) -> Known<u32> {
+        let key = keys::budget(service.target.resource().subscription());
+        match self.documents.read::<BudgetDocument>(&key).await {
+            Ok(document) => Known::Value(document.map_or(0, |loaded| loaded.value.used(service.budget, now, None))),
+            Err(error) => Known::Unknown(error.to_string()),
+        }
+    }
+
+    /// Who paused, if anybody did.
+    pub(super) async fn read_paused(&self) -> Known<Option<String>> {
+        match self.documents.read::<Control>(&keys::control()).await {
+            Ok(control) => {
+                Known::Value(control.map(|loaded| loaded.value).filter(|control| control.paused).map(|control| control.by))
+            }
+            Err(error) => Known::Unknown(error.to_string()),
+        }
+    }
+
+    /// Notes this firing for others and lists theirs, side by side.
+    async fn read_storm(
+        &self,
+        alert: &Alert,
+        received_at: Timestamp,
+        meant: &[&Service],
+        policy: &Policy,
+    ) -> Result<Vec<StormAlert>, PortError> {
+        let Some(resource) = alert.resources.first().map(|resource| resource.trim_end_matches('/').to_ascii_lowercase()) else {
+            return Ok(Vec::new());
+        };
+        let explained_by: BTreeSet<ServiceName> =
+            who::scope(meant, policy).into_iter().map(|(service, _)| service.name.clone()).collect();
+        let document =
+            StormDocument { resource: resource.clone(), at: received_at, explained_by: explained_by.into_iter().collect() };
+        let bucket_seconds = policy.storm.within.as_secs().max(1);
+        let bucket = received_at.as_second().div_euclid(bucket_seconds);
+        let own = keys::storm(bucket, &resource);
+        let (this_bucket, bucket_before) = (storm_prefix(bucket), storm_prefix(bucket - 1));
+        let (inserted, now, before) = futures::join!(
+            self.documents.insert(&own, document),
+            self.documents.store().list(&this_bucket, None, STORM_LIST_MAX),
+            self.documents.store().list(&bucket_before, None, STORM_LIST_MAX),
+        );
+        inserted?;
+        let mut keys = now?;
+        keys.extend(before?);
+        keys.retain(|key| *key != own);
+        // Bodies are read only when there are enough firings for a storm at all.
+        if keys.len() + 1 < policy.storm.resources as usize {
+            return Ok(Vec::new());
+        }
+        let documents = join_all(keys.iter().map(|key| self.documents.read::<StormDocument>(key))).await;
+        let mut storm = Vec::new();
+        for document in documents {
+            if let Some(Loaded { value: StormDocument { resource, at, explained_by }, .. }) = document? {
+                storm.push(StormAlert { resource, at, explained_by });
+            }
+        }
+        Ok(storm)
+    }
+}
+
+pub(super) fn storm_prefix(bucket: i64) -> String {
+    format!("{}{bucket}/", keys::STORM)
+}
+
+/// A failed read is an unknown, in the error's words.
+pub(super) fn known<T>(result: Result<T, PortError>) -> Known<T> {
+    match result {
+        Ok(value) => Known::Value(value),
+        Err(error) => Known::Unknown(error.to_string()),
+    }
+}

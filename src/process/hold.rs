@@ -1,0 +1,116 @@
+//! A wake-up for a record that waits: for evidence, for another rollback, for a person.
+
+use jiff::SignedDuration;
+
+use super::{Process, documents::Loaded, outcome::Outcome, settle::decided, trouble::Trouble};
+use crate::{
+    domain::{
+        decision::{Decision, DecisionKind},
+        policy::Policy,
+        record::Record,
+        rollback::RollbackState,
+        rule::RuleId,
+    },
+    ports::{FollowUp, StepName},
+};
+
+/// Between two looks at a rollback that another record waits for.
+const ATTACHED_PAUSE: SignedDuration = SignedDuration::from_secs(60);
+
+impl Process {
+    /// Takes the step that a wake-up means, if it is still due. Stale: only what a crash left untold is told (A3).
+    pub async fn follow_up_received(&self, follow_up: FollowUp, policy: &Policy) -> Result<Outcome, Trouble> {
+        if follow_up.step == StepName::Rollback {
+            return self.rollback_step(&follow_up).await;
+        }
+        let Some(record) = self.record(&follow_up.record).await? else {
+            return Ok(Outcome::Settled { says: format!("record {} is not known; the wake-up has no effect", follow_up.record) });
+        };
+        self.finish_telling(&record, &[]).await?;
+        if record.generation != follow_up.generation {
+            return Ok(Outcome::Settled { says: format!("record {} has gone on; the wake-up is stale", record.id) });
+        }
+        match follow_up.step {
+            StepName::LookAgain => self.look_again(&record, policy).await,
+            StepName::Approval => self.approval_received(&record, policy).await,
+            StepName::Expire => self.expire(&record).await,
+            StepName::Rollback => self.rollback_step(&follow_up).await,
+        }
+    }
+
+    async fn look_again(&self, record: &Record, policy: &Policy) -> Result<Outcome, Trouble> {
+        let waits = record.decision.as_ref().is_none_or(|decision| decision.kind == DecisionKind::Hold);
+        if !waits {
+            return Ok(Outcome::Settled { says: format!("record {} does not wait any more", record.id) });
+        }
+        let now = self.ports.clock.now();
+        if let Some(attached) = &record.attached_to {
+            let other = self.record(attached).await?;
+            match other.as_ref().and_then(|other| other.rollback) {
+                Some(RollbackState::Recovered) => {
+                    let decision =
+                        super::alert::ignore(RuleId::V1, format!("the rollback of record {attached} recovered the service"));
+                    return self.end_attached(record, decision).await;
+                }
+                Some(ended @ (RollbackState::NotRecovered | RollbackState::Failed | RollbackState::Unknown)) => {
+                    let decision = super::alert::page(
+                        RuleId::V3,
+                        format!("the rollback of record {attached} ended as {}, and this alert waited for it", ended.words()),
+                    );
+                    return self.end_attached(record, decision).await;
+                }
+                Some(RollbackState::Claimed | RollbackState::Submitting | RollbackState::Accepted | RollbackState::Verifying) => {
+                    let because = record.decision.as_ref().map(|decision| decision.because.clone()).unwrap_or_default();
+                    let decision = super::alert::hold(RuleId::A4, because, now + ATTACHED_PAUSE);
+                    let updated = self
+                        .update_record(&record.id, record.generation, |record| decided(record, decision.clone(), now))
+                        .await?;
+                    if let Some(Loaded { value: record, .. }) = updated {
+                        self.finish_telling(&record, &[]).await?;
+                    }
+                    return Ok(Outcome::Settled { says: format!("record {} still waits for record {attached}", record.id) });
+                }
+                // It never came to a rollback there: this alert is judged on its own.
+                None => {
+                    self.update_record(&record.id, record.generation, |record| record.attached_to = None).await?;
+                }
+            }
+        } else if let Some(due_at) = record.next_step_at.filter(|due_at| *due_at > now) {
+            self.schedule_next(record).await?;
+            return Ok(Outcome::Settled {
+                says: format!("the wake-up came early; record {} is looked at again at {due_at}", record.id),
+            });
+        }
+        self.look(record, policy, |_| true).await
+    }
+
+    /// Ends a record that waited for another one's rollback.
+    async fn end_attached(&self, record: &Record, decision: Decision) -> Result<Outcome, Trouble> {
+        let now = self.ports.clock.now();
+        let updated = self.update_record(&record.id, record.generation, |record| decided(record, decision.clone(), now)).await?;
+        self.unhold(record, None).await?;
+        if let Some(Loaded { value: record, .. }) = updated {
+            self.finish_telling(&record, &[]).await?;
+        }
+        Ok(Outcome::Settled { says: format!("record {}: {}", record.id, decision.because) })
+    }
+
+    /// A proposal that nobody answered: nothing is done, and the record says so.
+    async fn expire(&self, record: &Record) -> Result<Outcome, Trouble> {
+        let now = self.ports.clock.now();
+        if record.decision.as_ref().is_none_or(|decision| decision.kind != DecisionKind::Propose) {
+            return Ok(Outcome::Settled { says: format!("record {} has no open proposal", record.id) });
+        }
+        if let Some(due_at) = record.next_step_at.filter(|due_at| *due_at > now) {
+            self.schedule_next(record).await?;
+            return Ok(Outcome::Settled { says: format!("the proposal of record {} is open until {due_at}", record.id) });
+        }
+        self.update_record(&record.id, record.generation, |record| {
+            record.next_step_at = None;
+            record.note(now, "the proposal expired without an answer; nothing was done");
+        })
+        .await?;
+        self.unhold(record, None).await?;
+        Ok(Outcome::Settled { says: format!("the proposal of record {} expired", record.id) })
+    }
+}

@@ -1,0 +1,77 @@
+//! What only a person can deal with is kept with its body and the reason, told once, and listed.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::{
+    Process,
+    documents::{Insert, keys},
+    outcome::Outcome,
+    trouble::Trouble,
+};
+use crate::{
+    domain::{policy::NoticeKind, target::sha256_hex},
+    ports::{Key, Notice, PortError},
+};
+
+/// Bodies above this are cut; the hash still names the whole.
+pub const PARKED_BODY_BYTES_MAX: usize = 256 * 1024;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Parked {
+    pub id: String,
+    pub queue: String,
+    pub reason: String,
+    pub parked_at: Timestamp,
+    pub body_sha256: String,
+    pub body_bytes: usize,
+    /// The first [`PARKED_BODY_BYTES_MAX`] bytes, in base64.
+    pub body_base64: String,
+}
+
+impl Process {
+    /// Keeps a message for a person. The same message for the same reason is kept and told once.
+    pub async fn park(&self, queue: &str, body: &[u8], reason: &str) -> Result<Outcome, Trouble> {
+        let body_sha256 = sha256_hex(body);
+        let id = crate::domain::target::short_hash(&[queue, &body_sha256, reason]);
+        let kept = &body[..body.len().min(PARKED_BODY_BYTES_MAX)];
+        let parked = Parked {
+            id: id.clone(),
+            queue: queue.to_owned(),
+            reason: reason.to_owned(),
+            parked_at: self.ports.clock.now(),
+            body_sha256,
+            body_bytes: body.len(),
+            body_base64: data_encoding::BASE64.encode(kept),
+        };
+        match self.documents.insert(&keys::parked(&id), parked).await? {
+            Insert::Now(_) => {
+                warn!(parked.id = %id, queue, reason, "parked a message; see `backout dead-letters list`");
+                let notice = Notice {
+                    kind: NoticeKind::Page,
+                    title: format!("a message on queue `{queue}` needs a person"),
+                    text: format!("{reason}. It is kept as {id}; `backout dead-letters list` shows it."),
+                    record: None,
+                };
+                self.tell(&format!("parked-{id}"), notice).await?;
+            }
+            Insert::Taken(_) => {}
+        }
+        Ok(Outcome::Parked { says: format!("parked as {id}: {reason}") })
+    }
+
+    /// Everything parked, oldest key first, at most `limit`.
+    pub async fn parked(&self, limit: usize) -> Result<Vec<Parked>, PortError> {
+        let keys: Vec<Key> = self.documents.store().list(keys::PARKED, None, limit).await?;
+        let mut parked = Vec::with_capacity(keys.len());
+        for key in keys {
+            if let Some(loaded) = self.documents.read::<Parked>(&key).await? {
+                parked.push(loaded.value);
+            }
+        }
+        parked.sort_by_key(|parked| parked.parked_at);
+        Ok(parked)
+    }
+}

@@ -1,0 +1,136 @@
+//! Reading and changing the record of a firing.
+
+use jiff::Timestamp;
+
+use super::{
+    Process,
+    documents::{Loaded, keys},
+    receipt::Receipt,
+    trouble::Trouble,
+};
+use crate::{
+    domain::{
+        decision::DecisionKind,
+        policy::NoticeKind,
+        record::{ReceiptRef, Record, RecordId},
+        rollback::RollbackState,
+    },
+    ports::{FollowUp, Notice, PortError, StepName},
+};
+
+impl Process {
+    pub async fn record(&self, id: &RecordId) -> Result<Option<Record>, PortError> {
+        Ok(self.documents.read::<Record>(&keys::record(id)).await?.map(|loaded| loaded.value))
+    }
+
+    /// Changes the record if it is still at `generation`; `None` when somebody else went on meanwhile.
+    pub(super) async fn update_record(
+        &self,
+        id: &RecordId,
+        generation: u64,
+        mut change: impl FnMut(&mut Record) + Send,
+    ) -> Result<Option<Loaded<Record>>, PortError> {
+        let updated = self
+            .documents
+            .update(&keys::record(id), || None, |record: &mut Record| (record.generation == generation).then(|| change(record)))
+            .await?;
+        Ok(updated.map(|(loaded, ())| loaded))
+    }
+
+    /// Writes the receipt and tells people, if that is still to do for the record's generation, and schedules what comes next.
+    /// Called again after a crash, it does what is missing.
+    pub(super) async fn finish_telling(&self, record: &Record, steps: &[String]) -> Result<(), Trouble> {
+        if record.told_generation < record.generation {
+            let now = self.ports.clock.now();
+            let receipt = match Receipt::of(record, steps, now).filter(|receipt| receipt.decision != DecisionKind::Hold) {
+                Some(receipt) => Some(super::receipt::append(&self.documents, receipt).await?),
+                None => None,
+            };
+            self.schedule_next(record).await?;
+            if let Some(notice) = notice_of(record) {
+                self.tell(&format!("{}-{}", record.id, record.generation), notice).await?;
+            }
+            let generation = record.generation;
+            self.update_record(&record.id, generation, |record| {
+                record.told_generation = generation;
+                record.receipt = receipt.clone().or_else(|| record.receipt.clone());
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the wake-up for `nextStepAt` of a hold or a proposal.
+    pub(super) async fn schedule_next(&self, record: &Record) -> Result<(), Trouble> {
+        let (Some(due_at), Some(decision)) = (record.next_step_at, &record.decision) else { return Ok(()) };
+        let step = match decision.kind {
+            DecisionKind::Hold => StepName::LookAgain,
+            DecisionKind::Propose => StepName::Expire,
+            DecisionKind::Act | DecisionKind::Page | DecisionKind::Ignore => return Ok(()),
+        };
+        self.schedule(&FollowUp { v: 1, record: record.id.clone(), target: None, step, generation: record.generation, due_at })
+            .await
+    }
+
+    /// Every record, newest key order not promised; at most `limit`.
+    pub async fn records(&self, limit: usize) -> Result<Vec<Record>, PortError> {
+        let keys = self.documents.store().list(keys::RECORDS, None, limit).await?;
+        let mut records = Vec::with_capacity(keys.len());
+        for key in keys {
+            if let Some(loaded) = self.documents.read::<Record>(&key).await? {
+                records.push(loaded.value);
+            }
+        }
+        records.sort_by_key(|record: &Record| record.received_at);
+        Ok(records)
+    }
+
+    /// The newest receipt about a record.
+    pub async fn receipt(&self, reference: &ReceiptRef) -> Result<Option<Receipt>, PortError> {
+        super::receipt::read(&self.documents, reference).await
+    }
+}
+
+/// What people are told of a record, in plain words first.
+fn notice_of(record: &Record) -> Option<Notice> {
+    let decision = record.decision.as_ref()?;
+    let service = decision
+        .accused
+        .as_ref()
+        .map(|accused| accused.service.to_string())
+        .or_else(|| record.services.first().map(ToString::to_string))
+        .unwrap_or_else(|| "no service".to_owned());
+    let (kind, title) = match (decision.kind, record.rollback) {
+        (DecisionKind::Act, Some(RollbackState::Recovered)) => {
+            (NoticeKind::Act, format!("{service}: rolled back, and recovered"))
+        }
+        (_, Some(RollbackState::NotRecovered)) => (NoticeKind::Page, format!("{service}: rolled back, but it did not help")),
+        (_, Some(RollbackState::Failed)) => (NoticeKind::Page, format!("{service}: the rollback failed; nothing was changed")),
+        (_, Some(RollbackState::Unknown)) => (NoticeKind::Page, format!("{service}: a person must look at the rollback")),
+        (DecisionKind::Act, _) => (NoticeKind::Act, format!("{service}: rolling back")),
+        (DecisionKind::Propose, _) => (
+            NoticeKind::Propose,
+            format!("{service}: a rollback is proposed; `backout approve {}` or `backout decline {}`", record.id, record.id),
+        ),
+        (DecisionKind::Hold, _) => (NoticeKind::Hold, format!("{service}: waiting for evidence")),
+        (DecisionKind::Page, _) => (NoticeKind::Page, format!("{service}: an alert needs a person")),
+        (DecisionKind::Ignore, _) => (NoticeKind::Ignore, format!("{service}: nothing done")),
+    };
+    let rules: Vec<&str> = decision.reasons.iter().map(|reason| reason.rule.as_str()).collect();
+    let last = record.timeline.last().map(|entry| format!("\n{}", entry.what)).unwrap_or_default();
+    let text = format!(
+        "{}{last}\nalert {}; rules {}",
+        decision.because,
+        record.alert.rule.as_deref().unwrap_or("without a rule name"),
+        rules.join(", ")
+    );
+    Some(Notice { kind, title, text, record: Some(record.id.to_string()) })
+}
+
+/// Text for the timeline: how a decision reads.
+pub(super) fn decision_in_words(record: &Record, at: Timestamp) -> String {
+    record
+        .decision
+        .as_ref()
+        .map_or_else(|| format!("no decision at {at}"), |decision| format!("decided {}: {}", decision.kind, decision.because))
+}

@@ -1,0 +1,479 @@
+//! Follows a claimed rollback to its end: resume, look, poll, verify, end. Every step may be the first after a crash.
+
+use jiff::{SignedDuration, Timestamp};
+use tracing::info;
+
+use super::{
+    Process,
+    act::read_claim,
+    documents::{Insert, Loaded, Replace, keys},
+    ending::End,
+    outcome::Outcome,
+    trouble::Trouble,
+};
+use crate::{
+    decide::{
+        self,
+        progress::{self, Happened},
+    },
+    domain::{
+        decision::DecisionKind,
+        record::{Record, RecordId},
+        rollback::{Busy, Claim, ClaimKind, OperationState, Phase, RollbackState, StepKind},
+        rule::RuleId,
+        service::{Resubmit, Service},
+        target::{Fingerprint, TargetKey, VersionToken},
+        target_state::TargetState,
+    },
+    ports::{FollowUp, PortError, StepName},
+};
+
+/// How long a rollback may neither take effect nor provably fail before a person is asked.
+const UNDECIDED_MAX: SignedDuration = SignedDuration::from_mins(60);
+
+/// Unsent attempts of one step before the rollback is given up.
+const UNSENT_TRIES_MAX: u32 = 6;
+
+/// Between two looks at the recovery.
+pub(super) const VERIFY_PAUSE: SignedDuration = SignedDuration::from_secs(60);
+
+impl Process {
+    /// A wake-up for a rollback. Stale or not ours: no effect (A3).
+    pub(super) async fn rollback_step(&self, follow_up: &FollowUp) -> Result<Outcome, Trouble> {
+        let Some(target) = &follow_up.target else {
+            return Ok(Outcome::Settled { says: "a rollback's wake-up without a target has no effect".to_owned() });
+        };
+        let state = self.documents.read::<TargetState>(&keys::target(target)).await?.map(|loaded| loaded.value);
+        let Some((state, busy)) = state.and_then(|state| state.busy.clone().map(|busy| (state, busy))) else {
+            return Ok(Outcome::Settled { says: "the rollback has ended; the wake-up has no effect".to_owned() });
+        };
+        if busy.record != follow_up.record || state.generation != follow_up.generation {
+            return Ok(Outcome::Settled { says: "the wake-up is stale; it has no effect".to_owned() });
+        }
+        if self.ports.clock.now() < busy.next_step_at {
+            self.schedule_rollback(&state).await?;
+            return Ok(Outcome::Settled { says: "the wake-up came early; it is scheduled again".to_owned() });
+        }
+        self.resume(target, &busy.record).await
+    }
+
+    /// Takes the next step of a target's rollback.
+    pub(super) async fn resume(&self, target: &TargetKey, record: &RecordId) -> Result<Outcome, Trouble> {
+        let Some(state) = self.documents.read::<TargetState>(&keys::target(target)).await? else {
+            return Ok(Outcome::Settled { says: "the target is not known any more".to_owned() });
+        };
+        let Some(busy) = state.value.busy.clone().filter(|busy| busy.record == *record) else {
+            return Ok(Outcome::Settled { says: "the rollback has ended".to_owned() });
+        };
+        if let Some(why) = &busy.left_to_a_person {
+            return Ok(Outcome::Settled { says: format!("left to a person: {why}") });
+        }
+        let Some(owner) = self.record(record).await? else {
+            return self.leave_to_a_person(record, target, "its record is gone").await;
+        };
+        if let Some(ended) = owner.rollback.filter(|state| state.is_terminal()) {
+            // A crash came between the record and the target's document.
+            return self.release(&owner, target, &busy, &format!("rollback {}", ended.words())).await;
+        }
+        match busy.phase {
+            Phase::Claimed => self.resume_claimed(&owner, target, &busy).await,
+            Phase::Submitting => self.look_at_target(&owner, target, &busy, None).await,
+            Phase::Accepted => self.poll(&owner, target, &busy).await,
+            Phase::Verifying => self.verify(&owner, target, &busy).await,
+        }
+    }
+
+    /// Busy, and maybe nothing sent: our insert of the claim tells.
+    async fn resume_claimed(&self, record: &Record, target: &TargetKey, busy: &Busy) -> Result<Outcome, Trouble> {
+        let claim = Claim {
+            target: target.clone(),
+            token: busy.accused.clone(),
+            kind: ClaimKind::Rollback { record: record.id.clone(), attempt: 1, resubmissions: 0, closed: false },
+            written_at: self.ports.clock.now(),
+        };
+        match self.documents.insert(&keys::claim(target, &busy.accused), claim).await? {
+            // Nothing was ever sent. Time has passed, so the decision is made again before anything is.
+            Insert::Now(claim) => self.decide_after_crash(record, target, busy, claim).await,
+            Insert::Taken(claim) => match &claim.value.kind {
+                ClaimKind::Rollback { record: owner, closed: false, attempt, .. } if *owner == record.id => {
+                    if busy.not_sent_attempt == Some(*attempt) {
+                        if busy.tries >= UNSENT_TRIES_MAX {
+                            let why = format!("the call could not be sent in {} tries", busy.tries);
+                            return self.give_up_unsent(&record.id, target, busy, RuleId::V5, &why).await;
+                        }
+                        return self.renew_and_send(&record.id, target, busy, claim, true).await;
+                    }
+                    self.look_at_target(record, target, busy, None).await
+                }
+                ClaimKind::Rollback { .. } | ClaimKind::Tombstone { .. } => self.leave_to(&record.id, target, &claim.value).await,
+            },
+        }
+    }
+
+    async fn decide_after_crash(
+        &self,
+        record: &Record,
+        target: &TargetKey,
+        busy: &Busy,
+        claim: Loaded<Claim>,
+    ) -> Result<Outcome, Trouble> {
+        let policy = match self.policy.load().await {
+            Ok(policy) => policy,
+            Err(problems) => {
+                return self
+                    .give_up_unsent(
+                        &record.id,
+                        target,
+                        busy,
+                        RuleId::V7,
+                        &format!("the policy is not readable any more: {problems}"),
+                    )
+                    .await;
+            }
+        };
+        let meant: Vec<&Service> = record.services.iter().filter_map(|name| policy.services.get(name)).collect();
+        let mut gathered = self.gather(record, &meant, &policy).await?;
+        // Our own mark on the target is no reason against ourselves.
+        for facts in &mut gathered.case.services {
+            facts.state.busy.take_if(|busy| busy.record == record.id);
+            facts.state.taken_back.retain(|taken| taken.record != record.id);
+            if facts.service.target.key() == *target {
+                gathered.case.approval.clone_from(&record.approval);
+            }
+        }
+        let decision = decide::decide(&gathered.case);
+        let same = decision.accused.as_ref().is_some_and(|accused| {
+            accused.token == busy.accused
+                && accused
+                    .way_back
+                    .as_ref()
+                    .is_some_and(|way| way.name == busy.good.name && way.fingerprint == busy.good.fingerprint)
+        });
+        if decision.kind == DecisionKind::Act && same {
+            return self.act_after_crash(record, target, busy, claim, &decision, &gathered.case).await;
+        }
+        self.give_up_unsent(
+            &record.id,
+            target,
+            busy,
+            RuleId::A5,
+            &format!("nothing was sent before a restart, and now the decision is {}: {}", decision.kind, decision.because),
+        )
+        .await
+    }
+
+    /// Reads the target until it tells what became of the call (invariant 4).
+    async fn look_at_target(
+        &self,
+        record: &Record,
+        target: &TargetKey,
+        busy: &Busy,
+        refused: Option<String>,
+    ) -> Result<Outcome, Trouble> {
+        let platform = self.ports.platforms.of(busy.service.target.platform());
+        let observation = match platform.observe(&busy.service.target).await {
+            Ok(observation) => observation,
+            Err(error) => return self.try_later(record, target, busy, &format!("the target could not be read: {error}")).await,
+        };
+        match progress::what_happened(busy, &observation) {
+            Happened::UnderWay(what) => self.try_later(record, target, busy, &format!("under way: {what}")).await,
+            Happened::Applied { token, fingerprint } => self.applied(record, target, busy, token, fingerprint).await,
+            Happened::Surprise(what) => self.leave_to_a_person(&record.id, target, &what).await,
+            Happened::Nothing => match refused {
+                Some(why) => self.refused(&record.id, target, busy, &why).await,
+                None => self.nothing_happened(record, target, busy).await,
+            },
+        }
+    }
+
+    /// The platform shows nothing, and nothing under way. Only after a quiet time, and only the claim's compare-and-set,
+    /// allows a conclusion: so a sender that was stalled meanwhile fails to renew.
+    async fn nothing_happened(&self, record: &Record, target: &TargetKey, busy: &Busy) -> Result<Outcome, Trouble> {
+        let Some(claim) = read_claim(&self.documents, target, busy).await? else {
+            let what = "no claim stands for this version, so nothing was sent; going on from there".to_owned();
+            return self.go_on(&record.id, target, Phase::Claimed, None, self.ports.clock.now(), what).await;
+        };
+        let now = self.ports.clock.now();
+        let quiet_until = claim.value.written_at + busy.service.quiet_time;
+        if now < quiet_until {
+            let what =
+                format!("nothing has happened on the target yet; looking again at {quiet_until}, when the quiet time is over");
+            return self.go_on(&record.id, target, Phase::Submitting, None, quiet_until, what).await;
+        }
+        let (resubmissions, ours) = match &claim.value.kind {
+            ClaimKind::Rollback { record: owner, resubmissions, closed: false, .. } => (*resubmissions, *owner == record.id),
+            ClaimKind::Rollback { .. } | ClaimKind::Tombstone { .. } => {
+                return self.leave_to(&record.id, target, &claim.value).await;
+            }
+        };
+        if !ours {
+            return self.leave_to(&record.id, target, &claim.value).await;
+        }
+        let convergent = busy.steps.get(busy.step).is_some_and(|step| step.kind == StepKind::Convergent);
+        if resubmissions == 0 && (convergent || busy.service.resubmit == Resubmit::Once) {
+            let mut next = claim.value.clone();
+            if let ClaimKind::Rollback { resubmissions, .. } = &mut next.kind {
+                *resubmissions += 1;
+            }
+            return match self.documents.replace(&keys::claim(target, &busy.accused), &claim.version, next).await? {
+                Replace::Now(claim) => self.renew_and_send(&record.id, target, busy, claim, true).await,
+                Replace::ChangedMeanwhile => self.look_later(target, busy).await,
+            };
+        }
+        if !self.close_claim(target, busy, &claim).await? {
+            return self.look_later(target, busy).await;
+        }
+        let says = format!(
+            "the call was sent at most once, and for {} min nothing has happened on the target; it was not sent again",
+            busy.service.quiet_time.as_mins()
+        );
+        self.end(&record.id, target, busy, End { state: RollbackState::Failed, says, rule: None }).await
+    }
+
+    async fn poll(&self, record: &Record, target: &TargetKey, busy: &Busy) -> Result<Outcome, Trouble> {
+        let Some(operation) = &busy.operation else { return self.look_at_target(record, target, busy, None).await };
+        let platform = self.ports.platforms.of(busy.service.target.platform());
+        match platform.poll(&busy.service.target, operation).await {
+            Ok(OperationState::Running { poll_after_seconds }) => {
+                let pause = SignedDuration::from_secs(i64::from(poll_after_seconds.clamp(5, 300)));
+                self.wait_for_an_end(record, target, busy, pause, "the operation is running").await
+            }
+            Ok(OperationState::Succeeded) if busy.step + 1 < busy.steps.len() => self.advance(&record.id, target, busy).await,
+            Ok(OperationState::Succeeded) => self.look_at_target(record, target, busy, None).await,
+            Ok(OperationState::Failed { says }) => {
+                self.look_at_target(record, target, busy, Some(format!("the platform gave up: {says}"))).await
+            }
+            Ok(OperationState::Unknown { says }) => {
+                info!(record = %record.id, says, "the operation can't be read; looking at the target instead");
+                self.look_at_target(record, target, busy, None).await
+            }
+            Err(error) => self.try_later(record, target, busy, &format!("the operation could not be read: {error}")).await,
+        }
+    }
+
+    /// One of several steps is done: the next one is sent under a renewed claim.
+    pub(super) async fn advance(&self, record: &RecordId, target: &TargetKey, busy: &Busy) -> Result<Outcome, Trouble> {
+        let Some(claim) = read_claim(&self.documents, target, busy).await? else { return self.look_later(target, busy).await };
+        let attempt = match &claim.value.kind {
+            ClaimKind::Rollback { attempt, .. } => *attempt,
+            ClaimKind::Tombstone { .. } => return self.leave_to(record, target, &claim.value).await,
+        };
+        let step = busy.step;
+        let moved = self
+            .update_busy(target, record, |busy| {
+                if busy.step == step {
+                    busy.step += 1;
+                    busy.phase = Phase::Claimed;
+                    busy.operation = None;
+                    busy.tries = 0;
+                    // Of the new step nothing was sent under the present attempt.
+                    busy.not_sent_attempt = Some(attempt);
+                }
+            })
+            .await?;
+        match moved.and_then(|state| state.value.busy) {
+            Some(busy) => self.renew_and_send(record, target, &busy, claim, true).await,
+            None => Ok(Outcome::Settled { says: "the rollback was ended by somebody else".to_owned() }),
+        }
+    }
+
+    /// Our call took effect: its token is marked as ours at once, before anything else.
+    async fn applied(
+        &self,
+        record: &Record,
+        target: &TargetKey,
+        busy: &Busy,
+        token: VersionToken,
+        fingerprint: Fingerprint,
+    ) -> Result<Outcome, Trouble> {
+        let now = self.ports.clock.now();
+        self.tombstone(record, target, &token, &fingerprint, now).await?;
+        let moved = self
+            .update_busy(target, &record.id, |busy| {
+                busy.phase = Phase::Verifying;
+                busy.tries = 0;
+                busy.applied_at = Some(now);
+                busy.result = Some(token.clone());
+                busy.next_step_at = now + VERIFY_PAUSE;
+            })
+            .await?;
+        let Some(state) = moved else {
+            return Ok(Outcome::Settled { says: "the rollback was ended by somebody else".to_owned() });
+        };
+        let says = format!("{} serves again (token {token}); watching the recovery", busy.good.label);
+        self.note_rollback(&record.id, RollbackState::Verifying, &says).await?;
+        self.schedule_rollback(&state.value).await?;
+        Ok(Outcome::Settled { says })
+    }
+
+    /// The token that our call produced is never taken back (A2). Called twice: the same tombstone.
+    async fn tombstone(
+        &self,
+        record: &Record,
+        target: &TargetKey,
+        token: &VersionToken,
+        fingerprint: &Fingerprint,
+        now: Timestamp,
+    ) -> Result<(), PortError> {
+        let tombstone = Claim {
+            target: target.clone(),
+            token: token.clone(),
+            kind: ClaimKind::Tombstone { record: record.id.clone(), fingerprint: Some(fingerprint.clone()) },
+            written_at: now,
+        };
+        self.documents.insert(&keys::claim(target, token), tombstone).await?;
+        self.documents
+            .update(
+                &keys::target(target),
+                || None,
+                |state: &mut TargetState| {
+                    let ours = state.taken_back.iter_mut().find(|rollback| rollback.record == record.id)?;
+                    ours.result = Some(token.clone());
+                    ours.result_fingerprint = Some(fingerprint.clone());
+                    Some(())
+                },
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Waits within a phase; the end of waiting is the phase's own.
+    pub(super) async fn wait(
+        &self,
+        record: &Record,
+        target: &TargetKey,
+        busy: &Busy,
+        pause: SignedDuration,
+        what: &str,
+    ) -> Result<Outcome, Trouble> {
+        let next_step_at = self.ports.clock.now() + pause;
+        let moved = self
+            .update_busy(target, &record.id, |busy| {
+                busy.tries += 1;
+                busy.next_step_at = next_step_at;
+            })
+            .await?;
+        let Some(state) = moved else {
+            return Ok(Outcome::Settled { says: "the rollback was ended by somebody else".to_owned() });
+        };
+        self.schedule_rollback(&state.value).await?;
+        if busy.tries == 0 {
+            self.note_rollback(&record.id, busy.phase.into(), what).await?;
+        }
+        Ok(Outcome::Settled { says: format!("{what}; looking again at {next_step_at}") })
+    }
+
+    /// Waits with a growing pause while the target can't be read or something is under way; after long, a person is asked.
+    async fn try_later(&self, record: &Record, target: &TargetKey, busy: &Busy, what: &str) -> Result<Outcome, Trouble> {
+        let seconds = (15_i64 << busy.tries.min(4)).min(180);
+        self.wait_for_an_end(record, target, busy, SignedDuration::from_secs(seconds), what).await
+    }
+
+    async fn wait_for_an_end(
+        &self,
+        record: &Record,
+        target: &TargetKey,
+        busy: &Busy,
+        pause: SignedDuration,
+        what: &str,
+    ) -> Result<Outcome, Trouble> {
+        if self.ports.clock.now().duration_since(busy.since) > UNDECIDED_MAX {
+            return self
+                .leave_to_a_person(
+                    &record.id,
+                    target,
+                    &format!("after {} min there is still no end: {what}", UNDECIDED_MAX.as_mins()),
+                )
+                .await;
+        }
+        self.wait(record, target, busy, pause, what).await
+    }
+
+    /// Wakes the rollback of a target, if it is `record`'s.
+    pub(super) async fn wake_target(&self, target: &TargetKey, record: &RecordId) -> Result<(), Trouble> {
+        let state = self.documents.read::<TargetState>(&keys::target(target)).await?;
+        if let Some(state) =
+            state.map(|loaded| loaded.value).filter(|state| state.busy.as_ref().is_some_and(|busy| busy.record == *record))
+        {
+            self.schedule_rollback(&state).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the wake-up for a busy target's next step.
+    pub(super) async fn schedule_rollback(&self, state: &TargetState) -> Result<(), Trouble> {
+        let Some(busy) = state.busy.as_ref().filter(|busy| busy.left_to_a_person.is_none()) else { return Ok(()) };
+        let (record, target) = (busy.record.clone(), Some(state.target.clone()));
+        self.schedule(&FollowUp {
+            v: 1,
+            record,
+            target,
+            step: StepName::Rollback,
+            generation: state.generation,
+            due_at: busy.next_step_at,
+        })
+        .await
+    }
+
+    /// Changes the rollback of a target while it is `record`'s; `None` when it is not any more.
+    pub(super) async fn update_busy(
+        &self,
+        target: &TargetKey,
+        record: &RecordId,
+        mut change: impl FnMut(&mut Busy) + Send,
+    ) -> Result<Option<Loaded<TargetState>>, PortError> {
+        let updated = self
+            .documents
+            .update(
+                &keys::target(target),
+                || None,
+                |state: &mut TargetState| {
+                    let busy = state.busy.as_mut().filter(|busy| busy.record == *record)?;
+                    change(busy);
+                    Some(())
+                },
+            )
+            .await?;
+        Ok(updated.map(|(loaded, ())| loaded))
+    }
+
+    /// Frees a target that is busy with `record`; wake-ups from before are stale from here on.
+    pub(super) async fn clear_busy(
+        &self,
+        target: &TargetKey,
+        record: &RecordId,
+    ) -> Result<Option<Loaded<TargetState>>, PortError> {
+        let cleared = self
+            .documents
+            .update(
+                &keys::target(target),
+                || None,
+                |state: &mut TargetState| {
+                    state.busy.as_ref().filter(|busy| busy.record == *record)?;
+                    state.busy = None;
+                    state.generation += 1;
+                    Some(())
+                },
+            )
+            .await?;
+        Ok(cleared.map(|(loaded, ())| loaded))
+    }
+
+    /// Adds to the record's timeline how its rollback stands; an ended one stays ended.
+    pub(super) async fn note_rollback(&self, record: &RecordId, state: RollbackState, what: &str) -> Result<(), PortError> {
+        let now = self.ports.clock.now();
+        self.documents
+            .update(
+                &keys::record(record),
+                || None,
+                |record: &mut Record| {
+                    (!record.rollback.is_some_and(RollbackState::is_terminal)).then(|| {
+                        record.rollback = Some(state);
+                        record.note(now, what);
+                    })
+                },
+            )
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! Stores a decision that calls nothing, keeps what was learned of the targets, and tells people.
+
+use futures::future::try_join_all;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Process,
+    documents::{Insert, Loaded, keys},
+    gather::Gathered,
+    outcome::Outcome,
+    records::decision_in_words,
+    trouble::Trouble,
+};
+use crate::{
+    decide::history,
+    domain::{
+        decision::{Decision, DecisionKind, Effect},
+        record::{Record, RecordId},
+        rule::RuleId,
+        target_state::{Firing, TargetState},
+    },
+    ports::PortError,
+};
+
+/// How long a proposal may be approved (A11).
+pub const PROPOSAL_VALID: SignedDuration = SignedDuration::from_mins(60);
+
+impl Process {
+    /// Stores a decision that needed no reading: the record is new, or somebody else's copy of it is there.
+    pub(super) async fn settle_unread(&self, mut record: Record, decision: Decision) -> Result<Outcome, Trouble> {
+        let now = self.ports.clock.now();
+        decided(&mut record, decision, now);
+        let says = decision_in_words(&record, now);
+        match self.documents.insert(&keys::record(&record.id), record).await? {
+            Insert::Now(Loaded { value: record, .. }) => {
+                self.finish_telling(&record, &[]).await?;
+                Ok(Outcome::Settled { says })
+            }
+            Insert::Taken(Loaded { value: found, .. }) => self.alert_again(found).await,
+        }
+    }
+
+    /// Stores a decision other than Act.
+    pub(super) async fn settle(&self, record: &Record, decision: Decision, gathered: &Gathered) -> Result<Outcome, Trouble> {
+        let now = self.ports.clock.now();
+        let next_step_at = next_step_at(&decision, now);
+        self.learn(record, gathered, next_step_at).await?;
+        self.freeze_if_flapping(&decision).await?;
+        let inputs = serde_json::to_value(&gathered.case).ok();
+        let updated = self
+            .update_record(&record.id, record.generation, |record| {
+                decided(record, decision.clone(), now);
+                record.inputs.clone_from(&inputs);
+            })
+            .await?;
+        match updated {
+            Some(Loaded { value: record, .. }) => {
+                self.finish_telling(&record, &[]).await?;
+                Ok(Outcome::Settled { says: decision_in_words(&record, now) })
+            }
+            None => Ok(Outcome::Settled { says: format!("record {} was decided by another delivery meanwhile", record.id) }),
+        }
+    }
+
+    /// Keeps in the target documents what was read, that the alert fired, and until when the record waits.
+    pub(super) async fn learn(
+        &self,
+        record: &Record,
+        gathered: &Gathered,
+        next_step_at: Option<Timestamp>,
+    ) -> Result<(), PortError> {
+        try_join_all(gathered.case.services.iter().map(|facts| {
+            let key = facts.service.target.key();
+            async move {
+                self.documents
+                    .update(
+                        &keys::target(&key),
+                        || Some(TargetState::new(key.clone())),
+                        |state: &mut TargetState| {
+                            let before = state.clone();
+                            if let Some(observation) = facts.observation.value() {
+                                history::absorb_observation(state, observation);
+                                history::absorb_start(state);
+                            }
+                            if facts.distance == 0 {
+                                if let Some(firing) = firing_of(record) {
+                                    history::add_firing(state, firing);
+                                }
+                                history::set_hold(state, &record.id, next_step_at);
+                            }
+                            (*state != before).then_some(())
+                        },
+                    )
+                    .await
+            }
+        }))
+        .await?;
+        Ok(())
+    }
+
+    /// Flapping turns automation off on the target until a person clears it (A7).
+    async fn freeze_if_flapping(&self, decision: &Decision) -> Result<(), PortError> {
+        let flapping = decision.reasons.iter().find(|reason| reason.rule == RuleId::A7 && reason.effect == Effect::Page);
+        let (Some(reason), Some(accused)) = (flapping, &decision.accused) else { return Ok(()) };
+        self.documents
+            .update(
+                &keys::target(&accused.target),
+                || None,
+                |state: &mut TargetState| state.frozen.is_none().then(|| state.frozen = Some(reason.says.clone())),
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Takes the record off the waiting lists of its targets.
+    pub(super) async fn unhold(&self, record: &Record, resolved_at: Option<Timestamp>) -> Result<(), PortError> {
+        try_join_all(record.targets.iter().map(|target| async move {
+            self.documents
+                .update(
+                    &keys::target(target),
+                    || None,
+                    |state: &mut TargetState| {
+                        let before = state.clone();
+                        history::set_hold(state, &record.id, None);
+                        resolve_firing(state, &record.id, resolved_at);
+                        (*state != before).then_some(())
+                    },
+                )
+                .await
+        }))
+        .await?;
+        Ok(())
+    }
+}
+
+fn resolve_firing(state: &mut TargetState, record: &RecordId, resolved_at: Option<Timestamp>) {
+    if let Some(firing) = state.firings.iter_mut().find(|firing| firing.record == *record) {
+        firing.resolved_at = firing.resolved_at.or(resolved_at);
+    }
+}
+
+/// Writes a decision into the record.
+pub(super) fn decided(record: &mut Record, decision: Decision, now: Timestamp) {
+    record.generation += 1;
+    record.tries = if decision.kind == DecisionKind::Hold { record.tries + 1 } else { 0 };
+    record.next_step_at = next_step_at(&decision, now);
+    record.decided_at = Some(now);
+    record.decision = Some(decision);
+    let words = decision_in_words(record, now);
+    // A hold that only goes on is one line, not twenty.
+    if record.timeline.last().is_none_or(|last| last.what != words) {
+        record.note(now, words);
+    }
+}
+
+fn next_step_at(decision: &Decision, now: Timestamp) -> Option<Timestamp> {
+    match decision.kind {
+        DecisionKind::Hold => Some(decision.look_again_at.unwrap_or(now + SignedDuration::from_secs(30))),
+        DecisionKind::Propose => Some(now + PROPOSAL_VALID),
+        DecisionKind::Act | DecisionKind::Page | DecisionKind::Ignore => None,
+    }
+}
+
+pub(super) fn firing_of(record: &Record) -> Option<Firing> {
+    Some(Firing {
+        record: record.id.clone(),
+        rule: record.alert.rule.clone()?,
+        resource: record.alert.resources.first()?.clone(),
+        fired_at: record.alert.fired_at.unwrap_or(record.received_at),
+        resolved_at: record.resolved_at,
+    })
+}

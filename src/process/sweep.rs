@@ -1,0 +1,121 @@
+//! Finds what should have moved and did not: lost wake-ups, untold notices; and looks at every target, so that what is good is known.
+
+use futures::stream::{self, StreamExt};
+use jiff::SignedDuration;
+use tracing::warn;
+
+use super::{
+    Process,
+    documents::{Loaded, keys},
+    outcome::Outcome,
+    trouble::Trouble,
+};
+use crate::{
+    decide::history,
+    domain::{policy::Policy, service::Service, target_state::TargetState},
+    ports::{FollowUp, PortError, StepName},
+};
+
+/// A step is overdue when its wake-up is this late.
+const OVERDUE: SignedDuration = SignedDuration::from_mins(2);
+
+/// Targets looked at side by side.
+const SIDE_BY_SIDE: usize = 8;
+
+const OUTBOX_MAX: usize = 100;
+const STORM_KEYS_MAX: usize = 500;
+
+impl Process {
+    pub async fn sweep(&self, policy: &Policy) -> Result<Outcome, Trouble> {
+        let results: Vec<Result<usize, Trouble>> = stream::iter(policy.services.values())
+            .map(|service| self.sweep_target(service))
+            .buffer_unordered(SIDE_BY_SIDE)
+            .collect()
+            .await;
+        let mut woken = 0;
+        for result in results {
+            woken += result?;
+        }
+        let told = self.send_outbox(OUTBOX_MAX).await?;
+        self.forget_old_storms(policy).await?;
+        Ok(Outcome::Settled {
+            says: format!("looked at {} targets, woke {woken} steps, told {told} notices", policy.services.len()),
+        })
+    }
+
+    /// Looks at one target, and wakes what is overdue on it.
+    async fn sweep_target(&self, service: &Service) -> Result<usize, Trouble> {
+        let key = service.target.key();
+        let document = keys::target(&key);
+        let platform = self.ports.platforms.of(service.target.platform());
+        let observation = platform.observe(&service.target).await;
+        if let Err(error) = &observation {
+            warn!(service = %service.name, %error, "the sweep could not read a target");
+        }
+        self.documents
+            .update(
+                &document,
+                || Some(TargetState::new(key.clone())),
+                |state: &mut TargetState| {
+                    let observation = observation.as_ref().ok()?;
+                    let before = state.clone();
+                    history::absorb_observation(state, observation);
+                    history::absorb_start(state);
+                    (*state != before).then_some(())
+                },
+            )
+            .await?;
+        let Some(Loaded { value: state, .. }) = self.documents.read::<TargetState>(&document).await? else { return Ok(0) };
+        self.wake_overdue(&state).await
+    }
+
+    async fn wake_overdue(&self, state: &TargetState) -> Result<usize, Trouble> {
+        let now = self.ports.clock.now();
+        let mut woken = 0;
+        if let Some(busy) = &state.busy
+            && busy.left_to_a_person.is_none()
+            && busy.next_step_at + OVERDUE < now
+        {
+            warn!(record = %busy.record, target = %state.target, "a rollback's next step is overdue; waking it");
+            let (record, target) = (busy.record.clone(), Some(state.target.clone()));
+            self.schedule(&FollowUp {
+                v: 1,
+                record,
+                target,
+                step: StepName::Rollback,
+                generation: state.generation,
+                due_at: now,
+            })
+            .await?;
+            woken += 1;
+        }
+        for hold in state.holds.iter().filter(|hold| hold.next_step_at + OVERDUE < now) {
+            let Some(record) = self.record(&hold.record).await? else { continue };
+            match record.next_step_at {
+                Some(due_at) if due_at + OVERDUE < now => {
+                    warn!(record = %record.id, "a waiting record's next step is overdue; waking it");
+                    self.wake(&crate::domain::record::Record { next_step_at: Some(now), ..record }).await?;
+                    woken += 1;
+                }
+                Some(_) => {}
+                None => self.unhold(&record, None).await?,
+            }
+        }
+        Ok(woken)
+    }
+
+    /// Removes storm entries that no rule looks at any more.
+    async fn forget_old_storms(&self, policy: &Policy) -> Result<(), PortError> {
+        let within = policy.storm.within.as_secs().max(1);
+        let oldest = self.ports.clock.now().as_second().div_euclid(within) - 2;
+        for key in self.documents.store().list(keys::STORM, None, STORM_KEYS_MAX).await? {
+            let bucket = key.as_str().split('/').nth(1).and_then(|bucket| bucket.parse::<i64>().ok());
+            if bucket.is_none_or(|bucket| bucket < oldest)
+                && let Some(stored) = self.documents.store().read(&key).await?
+            {
+                self.documents.store().delete(&key, &stored.version).await?;
+            }
+        }
+        Ok(())
+    }
+}

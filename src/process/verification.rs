@@ -1,0 +1,106 @@
+//! Watches the recovery after a rollback took effect, until it is proven or its deadline has passed (V2, V3).
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Process, documents::keys, ending::End, outcome::Outcome, saga::VERIFY_PAUSE, trouble::Trouble};
+use crate::{
+    decide::recovery::{self, Recovery},
+    domain::{
+        record::Record,
+        rollback::{Busy, RollbackState},
+        service::Service,
+        target::TargetKey,
+        target_state::TargetState,
+    },
+    ports::PortError,
+};
+
+/// What was measured before the accused version began to serve, for "usual".
+const BASELINE: SignedDuration = SignedDuration::from_mins(60);
+
+impl Process {
+    /// The platform serves the good version, and the signal is back in range, with data (V2); else until the deadline (V3).
+    pub(super) async fn verify(&self, record: &Record, target: &TargetKey, busy: &Busy) -> Result<Outcome, Trouble> {
+        let now = self.ports.clock.now();
+        let applied_at = busy.applied_at.unwrap_or(now);
+        let accused_since = self.accused_since(target, busy).await?.unwrap_or(busy.since);
+        let meant = self.signal_services(record, busy).await;
+        let platform = self.ports.platforms.of(busy.service.target.platform());
+        let from = accused_since - BASELINE - SignedDuration::from_mins(5);
+        let (observation, signals) = futures::join!(
+            platform.verify(&busy.service.target, &busy.good),
+            futures::future::join_all(meant.iter().map(|service| self.read_signals(service, from, now)))
+        );
+        let deadline = applied_at + busy.service.verify_within;
+        let late = now >= deadline;
+        let observation = match observation {
+            Ok(observation) => observation,
+            Err(error) if late => {
+                let says =
+                    format!("by its deadline the target could not be read, so whether the rollback helped is not known: {error}");
+                return self.end(&record.id, target, busy, End { state: RollbackState::Unknown, says, rule: None }).await;
+            }
+            Err(error) => {
+                return self.wait(record, target, busy, VERIFY_PAUSE, &format!("the target could not be read: {error}")).await;
+            }
+        };
+        if Some(&observation.running.token) != busy.result.as_ref() && observation.under_way.is_none() {
+            let says =
+                format!("{} runs now: somebody changed the target before the recovery was verified", observation.running.label);
+            return self.end(&record.id, target, busy, End { state: RollbackState::Unknown, says, rule: None }).await;
+        }
+        let signals: Vec<_> = signals.into_iter().flatten().collect();
+        let recovery = recovery::judge(&signals, accused_since, applied_at, now);
+        let serving = observation.under_way.is_none();
+        match recovery {
+            Recovery::Recovered(says) if serving => {
+                self.end(
+                    &record.id,
+                    target,
+                    busy,
+                    End { state: RollbackState::Recovered, says: format!("{} serves, and {says}", busy.good.label), rule: None },
+                )
+                .await
+            }
+            Recovery::Recovered(_) => {
+                self.wait_or_end(record, target, busy, late, RollbackState::Unknown, "the platform still works on it".to_owned())
+                    .await
+            }
+            Recovery::StillBad(says) => self.wait_or_end(record, target, busy, late, RollbackState::NotRecovered, says).await,
+            Recovery::Unknown(says) => self.wait_or_end(record, target, busy, late, RollbackState::Unknown, says).await,
+        }
+    }
+
+    async fn wait_or_end(
+        &self,
+        record: &Record,
+        target: &TargetKey,
+        busy: &Busy,
+        late: bool,
+        state: RollbackState,
+        says: String,
+    ) -> Result<Outcome, Trouble> {
+        if late {
+            let says = format!("{} min after the rollback took effect: {says}", busy.service.verify_within.as_mins());
+            return self.end(&record.id, target, busy, End { state, says, rule: None }).await;
+        }
+        self.wait(record, target, busy, VERIFY_PAUSE, &says).await
+    }
+
+    /// The services whose signals showed the fault: those that the alert means, else the target's own.
+    async fn signal_services(&self, record: &Record, busy: &Busy) -> Vec<Service> {
+        let meant: Vec<Service> = match self.policy.load().await {
+            Ok(policy) => record.services.iter().filter_map(|name| policy.services.get(name).cloned()).collect(),
+            Err(_) => Vec::new(),
+        };
+        if meant.is_empty() { vec![busy.service.clone()] } else { meant }
+    }
+
+    async fn accused_since(&self, target: &TargetKey, busy: &Busy) -> Result<Option<Timestamp>, PortError> {
+        let state = self.documents.read::<TargetState>(&keys::target(target)).await?;
+        Ok(state.and_then(|loaded| {
+            let rollout = loaded.value.rollouts.iter().find(|rollout| rollout.token == busy.accused)?;
+            rollout.started_at.or(rollout.serving_since)
+        }))
+    }
+}
