@@ -39,7 +39,7 @@ impl Process {
     }
 
     /// Puts the same bytes back on their queue with a growing delay.
-    pub(super) async fn put_back(&self, queue: &str, body: &[u8], returns: u32) -> Result<Duration, Trouble> {
+    pub async fn put_back(&self, queue: &str, body: &[u8], returns: u32) -> Result<Duration, Trouble> {
         let index = (returns as usize).min(RETURN_DELAYS_SECONDS.len() - 1);
         let delay = Duration::from_secs(RETURN_DELAYS_SECONDS[index]);
         let message = QueueMessage { queue: queue.to_owned(), body: body.to_vec(), returns: returns + 1, message_id: None };

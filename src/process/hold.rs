@@ -20,9 +20,13 @@ const ATTACHED_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 impl Process {
     /// Takes the step that a wake-up means, if it is still due. Stale: only what a crash left untold is told (A3).
     pub async fn follow_up_received(&self, follow_up: FollowUp, policy: &Policy) -> Result<Outcome, Trouble> {
-        if follow_up.step == StepName::Rollback {
-            return self.rollback_step(&follow_up).await;
+        match follow_up.step {
+            StepName::Rollback => Box::pin(self.rollback_step(&follow_up)).await,
+            StepName::LookAgain | StepName::Approval | StepName::Expire => self.record_step(&follow_up, policy).await,
         }
+    }
+
+    async fn record_step(&self, follow_up: &FollowUp, policy: &Policy) -> Result<Outcome, Trouble> {
         let Some(record) = self.record(&follow_up.record).await? else {
             return Ok(Outcome::Settled { says: format!("record {} is not known; the wake-up has no effect", follow_up.record) });
         };
@@ -34,7 +38,9 @@ impl Process {
             StepName::LookAgain => self.look_again(&record, policy).await,
             StepName::Approval => self.approval_received(&record, policy).await,
             StepName::Expire => self.expire(&record).await,
-            StepName::Rollback => self.rollback_step(&follow_up).await,
+            StepName::Rollback => {
+                Ok(Outcome::Settled { says: "a rollback's step belongs to its target, not to the record".to_owned() })
+            }
         }
     }
 

@@ -67,4 +67,9 @@ impl Process {
         let documents = Documents::new(ports.store.clone());
         Self { ports, documents, policy, mode_ceiling, own_site }
     }
+
+    /// The policy in force, or what keeps it from being one.
+    pub async fn load_policy(&self) -> Result<Arc<Policy>, String> {
+        self.policy.load().await
+    }
 }

@@ -1,0 +1,129 @@
+//! From a delivery to the story: recognise, check that the queue may say so, hand over, and turn trouble into an outcome.
+
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use super::delivery::{Deliveries, Delivery, Function};
+use crate::{
+    domain::{event::Event, policy::Policy},
+    inbound::{self, Malformed, Understood},
+    ports::FollowUp,
+    process::{Process, follow_up::RETURNS_MAX, outcome::Outcome, trouble::Trouble},
+};
+
+/// Hands deliveries to the process.
+pub struct Dispatcher {
+    process: Arc<Process>,
+}
+
+impl Dispatcher {
+    pub fn new(process: Arc<Process>) -> Self {
+        Self { process }
+    }
+
+    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, Trouble> {
+        let queue = delivery.function.name();
+        let policy = match self.process.load_policy().await {
+            Ok(policy) => policy,
+            // The timer carries nothing that could be lost.
+            Err(problems) if delivery.function == Function::Sweep => return Ok(Outcome::Settled { says: format!("nothing to sweep: {problems}") }),
+            // A wake-up comes back by itself: a rollback under way must not end in the parking lot because a file is wrong.
+            Err(problems) if delivery.function == Function::FollowUps => return self.return_later(delivery, &problems).await,
+            Err(problems) => return self.process.park(queue, &delivery.body, &problems).await,
+        };
+        match delivery.function {
+            Function::Sweep => self.process.sweep(&policy).await,
+            Function::FollowUps => match serde_json::from_slice::<FollowUp>(&delivery.body) {
+                Ok(follow_up) if follow_up.v == 1 => self.process.follow_up_received(follow_up, &policy).await,
+                Ok(follow_up) => self.process.park(queue, &delivery.body, &format!("`v`: this version knows follow-ups of version 1, not {}", follow_up.v)).await,
+                Err(error) => self.process.park(queue, &delivery.body, &format!("not a follow-up of ours: {error}")).await,
+            },
+            Function::Alerts | Function::Deployments | Function::Markers => self.handle_events(delivery, &policy).await,
+        }
+    }
+
+    /// Every event of a body; the most demanding outcome stands for all.
+    async fn handle_events(&self, delivery: &Delivery, policy: &Policy) -> Result<Outcome, Trouble> {
+        let mut whole = Outcome::Settled { says: "an empty list of events".to_owned() };
+        for recognised in inbound::recognise(&delivery.body) {
+            let outcome = match recognised {
+                Ok(understood) => self.handle_event(delivery, understood, policy).await?,
+                Err(malformed) => self.process.park(delivery.function.name(), &delivery.body, &refusal(&malformed)).await?,
+            };
+            whole = more_demanding(whole, outcome);
+        }
+        Ok(whole)
+    }
+
+    /// Trust comes from the queue: each carries one kind of event, and only `markers` may declare a change reversible.
+    async fn handle_event(&self, delivery: &Delivery, understood: Understood, policy: &Policy) -> Result<Outcome, Trouble> {
+        let queue = delivery.function.name();
+        match (delivery.function, understood.event) {
+            (Function::Alerts, Event::Alert(alert)) => self.process.alert_received(alert, policy).await,
+            (Function::Deployments, Event::Deployment(event)) => self.process.deployment_received(event, policy, false).await,
+            (Function::Markers, Event::Deployment(event)) => self.process.deployment_received(event, policy, true).await,
+            (_, Event::Other(other)) => {
+                if let Some(warning) = other.warning {
+                    warn!(queue, event = other.name, "{warning}");
+                }
+                Ok(Outcome::Settled { says: format!("nothing to decide about `{}`", other.name) })
+            }
+            (_, Event::Alert(_)) => self.process.park(queue, &delivery.body, &format!("an alert arrived on queue `{queue}`; alerts are taken from queue `alerts` only")).await,
+            (_, Event::Deployment(_)) => {
+                self.process.park(queue, &delivery.body, &format!("a deployment event arrived on queue `{queue}`; they are taken from queues `deployments` and `markers` only")).await
+            }
+        }
+    }
+
+    /// Puts the same bytes back with a delay; after many returns the host's own counting takes over and dead-letters them.
+    async fn return_later(&self, delivery: &Delivery, why: &str) -> Result<Outcome, Trouble> {
+        if delivery.function == Function::Sweep {
+            return Ok(Outcome::DeliverAgain { says: why.to_owned() });
+        }
+        if delivery.returns >= RETURNS_MAX {
+            return Ok(Outcome::DeliverAgain { says: format!("after {} returns: {why}", delivery.returns) });
+        }
+        let delay = self.process.put_back(delivery.function.name(), &delivery.body, delivery.returns).await?;
+        Ok(Outcome::PutBack { says: format!("{why}; the message comes back in {} s", delay.as_secs()) })
+    }
+}
+
+#[async_trait::async_trait]
+impl Deliveries for Dispatcher {
+    async fn deliver(&self, delivery: Delivery) -> Outcome {
+        let handled = match self.handle(&delivery).await {
+            Ok(outcome) => Ok(outcome),
+            Err(trouble @ (Trouble::Store(_) | Trouble::Platform(_))) => {
+                warn!(%trouble, "a message could not be handled now");
+                self.return_later(&delivery, &trouble.to_string()).await
+            }
+            Err(trouble @ Trouble::Bus(_)) => Err(trouble),
+        };
+        match handled {
+            Ok(outcome) => {
+                info!(outcome = ?outcome, "handled");
+                outcome
+            }
+            // Nothing could be kept and nothing sent: only the host still has the message.
+            Err(trouble) => {
+                error!(%trouble, "a message goes back to the host");
+                Outcome::DeliverAgain { says: trouble.to_string() }
+            }
+        }
+    }
+}
+
+fn refusal(malformed: &Malformed) -> String {
+    malformed.to_string()
+}
+
+fn more_demanding(a: Outcome, b: Outcome) -> Outcome {
+    let rank = |outcome: &Outcome| match outcome {
+        Outcome::Settled { .. } => 0,
+        Outcome::Parked { .. } => 1,
+        Outcome::PutBack { .. } => 2,
+        Outcome::DeliverAgain { .. } => 3,
+    };
+    if rank(&b) >= rank(&a) { b } else { a }
+}
