@@ -2,14 +2,16 @@
 
 use axum::http::{Method, StatusCode};
 use jiff::Timestamp;
+use serde_json::json;
 use url::Url;
+use uuid::Uuid;
 
 use super::{
     app_service,
     call::{Call, Reply, Role},
     faults::FaultEffect,
     metrics,
-    world::{PRODUCTION, World},
+    world::{LockLevel, PRODUCTION, World},
 };
 use crate::domain::resource_id::ResourceId;
 
@@ -38,7 +40,9 @@ pub(super) struct Place {
 const WEB_VERSIONS: &[&str] =
     &["2022-03-01", "2022-09-01", "2023-01-01", "2023-12-01", "2024-04-01", "2024-11-01", "2025-03-01", "2025-05-01"];
 const INSIGHTS_VERSIONS: &[&str] = &["2018-01-01", "2019-07-01", "2021-05-01", "2023-10-01", "2024-02-01"];
-const AUTHORIZATION_VERSIONS: &[&str] = &["2015-07-01", "2018-07-01", "2022-04-01", "2022-05-01-preview"];
+/// Of permissions, and of locks.
+const AUTHORIZATION_VERSIONS: &[&str] =
+    &["2015-07-01", "2016-09-01", "2018-07-01", "2020-05-01", "2022-04-01", "2022-05-01-preview"];
 
 pub(super) fn answer(
     world: &mut World,
@@ -58,7 +62,11 @@ pub(super) fn answer(
         }
     };
     let request = ArmRequest { call, identity: &identity, now, here, elsewhere, twist };
-    route(world, &request).unwrap_or_else(|refusal| refusal)
+    let correlation = call.header("x-ms-correlation-request-id").map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
+    route(world, &request)
+        .unwrap_or_else(|refusal| refusal)
+        .with_header("x-ms-request-id", Uuid::new_v4().to_string())
+        .with_header("x-ms-correlation-request-id", correlation)
 }
 
 fn route(world: &mut World, request: &ArmRequest<'_>) -> Result<Reply, Reply> {
@@ -102,11 +110,17 @@ fn route(world: &mut World, request: &ArmRequest<'_>) -> Result<Reply, Reply> {
                 [] => {
                     require(&app_service::action(&call.method, &place, below).ok_or_else(|| nothing_here(call))?)?;
                     existing(world, &place, &site)?;
+                    unlocked(world, &place, call, &scope_text)?;
                     app_service::answer(world, request, &place, below)
                 }
                 ["providers", "microsoft.authorization", "permissions"] if call.method == Method::GET && below.is_empty() => {
                     existing(world, &place, &site)?;
                     Ok(Reply::json(StatusCode::OK, &world.permissions.listing(request.identity, &scope_text)))
+                }
+                ["providers", "microsoft.authorization", "locks"] if call.method == Method::GET && below.is_empty() => {
+                    require("Microsoft.Authorization/locks/read")?;
+                    existing(world, &place, &site)?;
+                    Ok(locks(world, &place, &site))
                 }
                 ["providers", "microsoft.insights", "metrics"] if call.method == Method::GET && below.is_empty() => {
                     require("Microsoft.Insights/Metrics/Read")?;
@@ -168,6 +182,41 @@ fn existing(world: &World, place: &Place, site: &ResourceId) -> Result<(), Reply
             "The Resource '{kind}' under resource group '{}' was not found. For more details please go to \
              https://aka.ms/ARMResourceNotFoundFix",
             site.resource_group().unwrap_or_default()
+        ),
+    ))
+}
+
+/// A lock of the site holds for its slots.
+fn locks(world: &World, place: &Place, site: &ResourceId) -> Reply {
+    let level = world.sites.get(&place.site).and_then(|site| site.lock).map(|lock| match lock {
+        LockLevel::CanNotDelete => "CanNotDelete",
+        LockLevel::ReadOnly => "ReadOnly",
+    });
+    let value: Vec<_> = level
+        .into_iter()
+        .map(|level| {
+            json!({
+                "id": format!("{site}/providers/Microsoft.Authorization/locks/simulated"),
+                "name": "simulated",
+                "type": "Microsoft.Authorization/locks",
+                "properties": { "level": level, "notes": null },
+            })
+        })
+        .collect();
+    Reply::json(StatusCode::OK, &json!({ "value": value }))
+}
+
+fn unlocked(world: &World, place: &Place, call: &Call, scope: &str) -> Result<(), Reply> {
+    let read_only = world.sites.get(&place.site).is_some_and(|site| site.lock == Some(LockLevel::ReadOnly));
+    if call.method == Method::GET || !read_only {
+        return Ok(());
+    }
+    Err(Reply::error(
+        StatusCode::CONFLICT,
+        "ScopeLocked",
+        &format!(
+            "The scope '{scope}' cannot perform write operation because following scope(s) are locked: '{scope}'. Please remove \
+             the lock and try again."
         ),
     ))
 }

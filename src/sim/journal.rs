@@ -95,3 +95,27 @@ impl Journal {
         self.entries.iter().cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderMap, Method, Uri};
+
+    use super::*;
+
+    #[test]
+    fn the_newest_entries_stay_and_take_their_answers() {
+        let mut journal = Journal::default();
+        let call = Call::new(Role::Identity, Method::GET, &Uri::from_static("/x"), HeaderMap::new(), Bytes::new());
+        let first = journal.arrived(&call, Timestamp::UNIX_EPOCH, None, None);
+        for _ in 0..JOURNAL_ENTRIES_MAX {
+            journal.arrived(&call, Timestamp::UNIX_EPOCH, None, None);
+        }
+        journal.answered(first, Some(200), 1);
+        journal.answered(7, Some(202), 1);
+        let entries = journal.entries();
+        assert_eq!(entries.len(), JOURNAL_ENTRIES_MAX);
+        assert_eq!((entries[0].number, entries[0].status), (1, None));
+        assert_eq!((entries[6].number, entries[6].status), (7, Some(202)));
+        assert_eq!(entries.iter().filter(|entry| entry.status.is_some()).count(), 1);
+    }
+}

@@ -43,7 +43,7 @@ pub use journal::{JOURNAL_ENTRIES_MAX, JournalEntry};
 pub use permissions::Grant;
 pub use server::BODY_BYTES_MAX;
 pub use service_bus::{QueueOptions, SimulatedMessage};
-pub use world::{PRODUCTION, SimulatedSite, SlotDifference};
+pub use world::{LockLevel, PRODUCTION, SimulatedSite, SlotDifference};
 
 use crate::{domain::resource_id::ResourceId, ports::Clock};
 use service_bus::{Entity, NewMessage};
@@ -250,6 +250,11 @@ impl AzureSimulation {
     /// Takes an app setting from one slot, such as `RELEASE_ID` to leave content without a name.
     pub fn remove_app_setting(&self, site: &ResourceId, slot: &str, name: &str) {
         self.shared().settled_world().known_slot(site, slot).content.settings.remove(name);
+    }
+
+    /// Puts a management lock on the site, or takes it away.
+    pub fn set_lock(&self, site: &ResourceId, lock: Option<LockLevel>) {
+        self.shared().settled_world().known_site(site).lock = lock;
     }
 
     /// What `slotsdiffs` reports for every pair of slots, beyond app settings that differ.

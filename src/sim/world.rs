@@ -91,6 +91,7 @@ pub(super) struct Site {
     pub silenced: Timeline<bool>,
     /// What `slotsdiffs` reports beyond differing settings.
     pub differences: Vec<SlotDifference>,
+    pub lock: Option<LockLevel>,
 }
 
 #[derive(Debug)]
@@ -147,6 +148,15 @@ pub struct SlotDifference {
     pub setting_name: String,
     pub rule: String,
     pub description: String,
+}
+
+/// A management lock on the site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockLevel {
+    /// Changes nothing for a swap.
+    CanNotDelete,
+    /// Refuses every write and every POST, those that only read included.
+    ReadOnly,
 }
 
 /// How a build behaves under traffic.
@@ -258,6 +268,7 @@ impl World {
             requests_per_minute: Timeline::starting_with(site.requests_per_minute),
             silenced: Timeline::starting_with(false),
             differences: Vec::new(),
+            lock: None,
         };
         self.sites.insert(canonical, site);
     }

@@ -1,4 +1,4 @@
-use backout::sim::{Grant, SlotDifference};
+use backout::sim::{Grant, LockLevel, SlotDifference};
 use reqwest::Method;
 use serde_json::json;
 
@@ -128,4 +128,32 @@ async fn clearing_ramp_up_rules_can_be_repeated() {
         assert_eq!(changed.status, 200);
         assert_eq!(changed.json()["properties"]["experiments"]["rampUpRules"], json!([]));
     }
+}
+
+#[tokio::test]
+async fn a_read_only_lock_refuses_even_posts_that_only_read() {
+    let drill = Drill::new().await;
+    let locks = "/providers/Microsoft.Authorization/locks?api-version=2020-05-01";
+    assert_eq!(drill.get(locks).await.json(), json!({ "value": [] }));
+    drill.azure.set_lock(&site(), Some(LockLevel::CanNotDelete));
+    assert_eq!(drill.get(&format!("/slots/staging{locks}")).await.json()["value"][0]["properties"]["level"], "CanNotDelete");
+    let differences = || drill.arm(Method::POST, "/slots/staging/slotsdiffs", Some(to_production()));
+    assert_eq!(differences().await.status, 200);
+    drill.azure.set_lock(&site(), Some(LockLevel::ReadOnly));
+    for refused in [differences().await, drill.swap("staging").await] {
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (409, "ScopeLocked"));
+    }
+    assert_eq!(drill.get("").await.status, 200);
+    assert!(!drill.azure.is_busy(&site()));
+}
+
+#[tokio::test]
+async fn a_correlation_id_comes_back() {
+    let drill = Drill::new().await;
+    let url = format!("{}{}?api-version=2025-05-01", drill.azure.resource_manager_url(), &SITE[1..]);
+    let request = drill.http.get(url).bearer_auth(&drill.arm_token).header("x-ms-correlation-request-id", "our-decision");
+    let shown = answer(request).await.unwrap();
+    assert_eq!(shown.header("x-ms-correlation-request-id"), "our-decision");
+    assert_ne!(shown.header("x-ms-request-id"), "");
+    assert_eq!(drill.azure.journal().last().unwrap().header("x-ms-correlation-request-id"), Some("our-decision"));
 }

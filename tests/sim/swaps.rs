@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use backout::sim::{SimulatedSite, clock::ManualClock};
+use backout::sim::SimulatedSite;
 use jiff::SignedDuration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Drill, SITE, site, time, to_production};
+use super::{Drill, SITE, site, to_production};
 
 /// `build-2` was pushed to staging and swapped in, 10 minutes ago.
 async fn after_a_bad_release() -> Drill {
@@ -242,10 +242,4 @@ async fn a_container_shows_its_image_and_takes_another_one() {
     assert_eq!(changed.status, 200);
     assert_eq!(image(changed), "DOCKER|registry.example.com/app:v1");
     assert_eq!(drill.azure.running_build(&site()), "v1");
-}
-
-#[test]
-fn the_clock_of_the_drill_stands_where_it_was_put() {
-    use backout::ports::Clock;
-    assert_eq!(ManualClock::at(time("2026-11-25T10:00:00Z")).now().to_string(), "2026-11-25T10:00:00Z");
 }
