@@ -338,6 +338,11 @@ impl AzureSimulation {
         self.shared().settled_world().bus.add_queue(name, options);
     }
 
+    /// Numbers further messages from here on, such as above 2^32 as in a partitioned queue.
+    pub fn set_next_sequence_number(&self, sequence_number: u64) {
+        self.shared().settled_world().bus.number_from(sequence_number);
+    }
+
     /// Puts a message into a queue. The error says what is wrong with it.
     pub fn send(&self, queue: &str, body: impl Into<Bytes>, properties: BTreeMap<String, Value>) -> Result<(), String> {
         let now = self.now();

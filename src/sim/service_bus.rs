@@ -138,6 +138,11 @@ impl Bus {
         self.queues.insert(name, queue);
     }
 
+    /// Messages are numbered on from here; a partitioned queue has numbers above 2^32.
+    pub fn number_from(&mut self, sequence_number: u64) {
+        self.last_sequence_number = self.last_sequence_number.max(sequence_number.saturating_sub(1));
+    }
+
     pub fn has(&self, entity: &Entity) -> bool {
         self.queues.contains_key(&entity.queue)
     }

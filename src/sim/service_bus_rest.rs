@@ -157,20 +157,24 @@ fn new_message(call: &Call, content_type: Option<String>) -> Result<NewMessage, 
     Ok(NewMessage { body: call.body.clone(), message_id, content_type, properties, scheduled_for, broker })
 }
 
+/// What a receiver sees. Only a locked message names its lock.
 fn received(world: &World, message: &SimulatedMessage, status: StatusCode) -> Reply {
     let mut broker = world.bus.handed_on(message.sequence_number);
     let fields = json!({
         "DeliveryCount": message.delivery_count,
-        "EnqueuedSequenceNumber": 0,
+        "EnqueuedSequenceNumber": message.sequence_number,
         "EnqueuedTimeUtc": http_date(message.enqueued_at),
-        "LockToken": message.lock,
-        "LockedUntilUtc": http_date(message.locked_until),
         "MessageId": message.message_id,
         "SequenceNumber": message.sequence_number,
         "State": "Active",
     });
     if let Value::Object(fields) = fields {
         broker.extend(fields);
+    }
+    broker.entry("TimeToLive").or_insert(json!(TIME_TO_LIVE_SECONDS));
+    if status == StatusCode::CREATED {
+        broker.insert("LockToken".to_owned(), json!(message.lock));
+        broker.insert("LockedUntilUtc".to_owned(), json!(http_date(message.locked_until)));
     }
     let kind = message.content_type.clone().unwrap_or_else(|| "application/octet-stream".to_owned());
     let mut reply =
@@ -181,6 +185,9 @@ fn received(world: &World, message: &SimulatedMessage, status: StatusCode) -> Re
     }
     reply
 }
+
+/// Fourteen days, the default of a queue. It is told and not enforced: no simulation runs that long.
+const TIME_TO_LIVE_SECONDS: f64 = 1_209_600.0;
 
 /// RFC 2822 with `GMT`, as the broker writes times.
 fn http_date(at: Timestamp) -> String {

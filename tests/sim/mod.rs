@@ -5,6 +5,7 @@ mod faults;
 mod identity;
 mod metrics;
 mod queues;
+mod service_bus_crate;
 mod slots;
 mod swaps;
 
