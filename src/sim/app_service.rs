@@ -1,4 +1,4 @@
-//! Sites and slots as `Microsoft.Web` shows them, and the calls that change them. Source of names: `platform-reverts` section 1.
+//! Sites and slots as `Microsoft.Web` shows them, and the calls that change them. Names as in api-version 2025-05-01.
 
 use axum::http::{Method, StatusCode};
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! Azure Monitor metrics out of a traffic model. Source of the shapes: `telemetry-queries` section 1.
+//! Azure Monitor metrics out of a traffic model. Shapes as in api-version 2024-02-01.
 
 use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};

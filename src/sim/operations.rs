@@ -200,7 +200,7 @@ pub(super) fn prepared(site: &str) -> Reply {
     )
 }
 
-/// App Service's own error body, whose names begin with capitals. Composed after `platform-reverts` section 6.
+/// App Service's own error body, whose names begin with capitals. Composed by us after published samples.
 pub(super) fn app_service_error(status: StatusCode, code: &str, extended_code: &str, message: &str) -> Reply {
     Reply::json(
         status,
