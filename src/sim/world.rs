@@ -1,0 +1,375 @@
+//! The simulated world: sites, their slots, what runs in each, and since when.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{identity::Identities, operations::Operation, permissions::Permissions, service_bus::Bus};
+use crate::domain::resource_id::ResourceId;
+
+/// A site to put into the world. Every slot runs `build` at first, and has done so for `served_for`.
+#[derive(Debug, Clone)]
+pub struct SimulatedSite {
+    pub id: ResourceId,
+    pub build: String,
+    /// Slots beside `production`.
+    pub slots: Vec<String>,
+    /// A container's build shows in `linuxFxVersion`; code's in the deployment log only.
+    pub container: bool,
+    /// What users send to `production`.
+    pub requests_per_minute: f64,
+    pub served_for: SignedDuration,
+    /// How long a swap takes by the simulation's clock; zero answers 200 at once.
+    pub swap_takes: Duration,
+    /// `RELEASE_ID` as an app setting that moves with the content.
+    pub release_setting: bool,
+}
+
+impl SimulatedSite {
+    /// A site of code with the slot `staging`, 300 requests a minute and swaps of 90 seconds.
+    pub fn new(id: ResourceId, build: &str) -> Self {
+        Self {
+            id,
+            build: build.to_owned(),
+            slots: vec!["staging".to_owned()],
+            container: false,
+            requests_per_minute: 300.0,
+            served_for: SignedDuration::from_hours(30 * 24),
+            swap_takes: Duration::from_secs(90),
+            release_setting: true,
+        }
+    }
+
+    pub fn with_slots(mut self, slots: &[&str]) -> Self {
+        self.slots = slots.iter().map(|slot| (*slot).to_owned()).collect();
+        self
+    }
+
+    pub fn with_container(mut self) -> Self {
+        self.container = true;
+        self
+    }
+
+    pub fn with_swap_taking(mut self, duration: Duration) -> Self {
+        self.swap_takes = duration;
+        self
+    }
+}
+
+/// Name of the default slot.
+pub const PRODUCTION: &str = "production";
+
+#[derive(Debug)]
+pub(super) struct World {
+    /// By canonical id.
+    pub sites: BTreeMap<String, Site>,
+    /// By operation id.
+    pub operations: BTreeMap<String, Operation>,
+    pub builds: BTreeMap<String, Behaviour>,
+    pub permissions: Permissions,
+    pub identities: Identities,
+    pub bus: Bus,
+    /// A bin shows once it ended this long ago.
+    pub metrics_lag: SignedDuration,
+}
+
+#[derive(Debug)]
+pub(super) struct Site {
+    pub id: ResourceId,
+    /// By lower-case name; `production` is one of them.
+    pub slots: BTreeMap<String, Slot>,
+    pub container: bool,
+    pub sticky_names: Vec<String>,
+    pub swap_takes: Duration,
+    /// Every swap ends with this error while it is set.
+    pub swaps_fail: Option<String>,
+    /// Swaps that took place, whoever asked.
+    pub swaps: u32,
+    pub requests_per_minute: Timeline<f64>,
+    pub silenced: Timeline<bool>,
+    /// What `slotsdiffs` reports beyond differing settings.
+    pub differences: Vec<SlotDifference>,
+    pub lock: Option<LockLevel>,
+}
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub name: String,
+    pub content: Content,
+    pub sticky_settings: BTreeMap<String, String>,
+    pub auto_swap_slot_name: Option<String>,
+    pub ramp_up_rules: Timeline<Vec<Value>>,
+    pub last_swap: Option<SwapStatus>,
+    /// The operation that runs on this slot.
+    pub in_progress: Option<String>,
+    /// Set while a swap with preview is prepared.
+    pub prepared_for: Option<String>,
+    pub running: bool,
+    pub last_modified: Timestamp,
+    /// Which build served here, since when.
+    pub served: Timeline<String>,
+}
+
+/// What moves with a swap.
+#[derive(Debug, Clone)]
+pub(super) struct Content {
+    pub build: String,
+    pub image: Option<String>,
+    pub settings: BTreeMap<String, String>,
+    /// Newest last.
+    pub deployments: Vec<Deployment>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Deployment {
+    pub id: String,
+    pub build: String,
+    pub started: Timestamp,
+    pub ended: Timestamp,
+    pub active: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct SwapStatus {
+    pub at: Timestamp,
+    pub source: String,
+    pub destination: String,
+}
+
+/// One line of `slotsdiffs`.
+#[derive(Debug, Clone)]
+pub struct SlotDifference {
+    /// `Information`, `Warning` or `Error`.
+    pub level: String,
+    /// `General`, `AppSetting` or `ConnectionString`.
+    pub setting_type: String,
+    pub setting_name: String,
+    pub rule: String,
+    pub description: String,
+}
+
+/// A management lock on the site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockLevel {
+    /// Changes nothing for a swap.
+    CanNotDelete,
+    /// Refuses every write and every POST, those that only read included.
+    ReadOnly,
+}
+
+/// How a build behaves under traffic.
+#[derive(Debug)]
+pub(super) struct Behaviour {
+    pub error_share: Timeline<f64>,
+    pub response_seconds: Timeline<f64>,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self { error_share: Timeline::starting_with(0.0), response_seconds: Timeline::starting_with(0.2) }
+    }
+}
+
+/// A value over time; the first one holds for all the past.
+#[derive(Debug)]
+pub(super) struct Timeline<T>(Vec<(Timestamp, T)>);
+
+impl<T> Timeline<T> {
+    pub fn starting_with(value: T) -> Self {
+        Self(vec![(Timestamp::MIN, value)])
+    }
+
+    /// From `at` on; what was to come later is dropped.
+    pub fn set(&mut self, at: Timestamp, value: T) {
+        self.0.retain(|(since, _)| *since < at || *since == Timestamp::MIN);
+        self.0.push((at, value));
+    }
+
+    /// For all times.
+    pub fn replace(&mut self, value: T) {
+        self.0 = vec![(Timestamp::MIN, value)];
+    }
+
+    pub fn at(&self, time: Timestamp) -> &T {
+        let index = self.0.partition_point(|(since, _)| *since <= time);
+        &self.0[index.saturating_sub(1)].1
+    }
+
+    /// Pieces of `start..end` with their share of it.
+    pub fn pieces(&self, start: Timestamp, end: Timestamp) -> Vec<(f64, &T)> {
+        let whole = end.duration_since(start).as_secs_f64();
+        let mut pieces = Vec::new();
+        for (index, (since, value)) in self.0.iter().enumerate() {
+            let until = self.0.get(index + 1).map_or(Timestamp::MAX, |(next, _)| *next);
+            let (from, to) = ((*since).max(start), until.min(end));
+            if from < to {
+                pieces.push((to.duration_since(from).as_secs_f64() / whole, value));
+            }
+        }
+        pieces
+    }
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self {
+            sites: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            builds: BTreeMap::new(),
+            permissions: Permissions::new(),
+            identities: Identities::new(),
+            bus: Bus::new(),
+            metrics_lag: SignedDuration::from_mins(2),
+        }
+    }
+
+    pub fn add_site(&mut self, site: SimulatedSite, now: Timestamp) {
+        let since = now.checked_sub(site.served_for).unwrap_or(now);
+        let slots = std::iter::once(PRODUCTION.to_owned())
+            .chain(site.slots)
+            .map(|name| {
+                let mut content = Content {
+                    build: String::new(),
+                    image: None,
+                    settings: BTreeMap::from([("FEATURE_LEVEL".to_owned(), "1".to_owned())]),
+                    deployments: Vec::new(),
+                };
+                if site.release_setting {
+                    content.settings.insert(RELEASE_SETTING.to_owned(), site.build.clone());
+                }
+                content.deploy(&site.build, site.container, since);
+                let slot = Slot {
+                    sticky_settings: BTreeMap::from([("ENVIRONMENT_NAME".to_owned(), name.clone())]),
+                    content,
+                    auto_swap_slot_name: None,
+                    ramp_up_rules: Timeline::starting_with(Vec::new()),
+                    last_swap: None,
+                    in_progress: None,
+                    prepared_for: None,
+                    running: true,
+                    last_modified: since,
+                    served: Timeline::starting_with(site.build.clone()),
+                    name: name.clone(),
+                };
+                (name.to_ascii_lowercase(), slot)
+            })
+            .collect();
+        let canonical = site.id.canonical().to_owned();
+        let site = Site {
+            id: site.id,
+            slots,
+            container: site.container,
+            sticky_names: vec!["ENVIRONMENT_NAME".to_owned()],
+            swap_takes: site.swap_takes,
+            swaps_fail: None,
+            swaps: 0,
+            requests_per_minute: Timeline::starting_with(site.requests_per_minute),
+            silenced: Timeline::starting_with(false),
+            differences: Vec::new(),
+            lock: None,
+        };
+        self.sites.insert(canonical, site);
+    }
+
+    /// The site, for set-up code.
+    ///
+    /// # Panics
+    /// When there is none: a mistake in the scenario, not in the caller under test.
+    pub fn known_site(&mut self, id: &ResourceId) -> &mut Site {
+        self.sites
+            .get_mut(id.canonical())
+            .unwrap_or_else(|| panic!("the simulation has no site `{id}`; add it with `add_site` first"))
+    }
+
+    /// The slot, for set-up code.
+    ///
+    /// # Panics
+    /// When there is none: a mistake in the scenario, not in the caller under test.
+    pub fn known_slot(&mut self, id: &ResourceId, slot: &str) -> &mut Slot {
+        self.known_site(id)
+            .slot_mut(slot)
+            .unwrap_or_else(|| panic!("the simulated site `{id}` has no slot `{slot}`; name it in `SimulatedSite::slots`"))
+    }
+
+    /// A finished push of `build` to one slot. An auto-swap that is set there begins at once.
+    pub fn deploy(&mut self, id: &ResourceId, slot: &str, build: &str, now: Timestamp) {
+        let container = self.known_site(id).container;
+        let slot = self.known_slot(id, slot);
+        slot.content.deploy(build, container, now);
+        slot.served.set(now, build.to_owned());
+        slot.last_modified = now;
+        if let Some(target) = slot.auto_swap_slot_name.clone() {
+            let source = slot.name.clone();
+            // Busy or prepared: the auto-swap does not happen, as a refused request would not.
+            let _refused = self.begin_swap(id.canonical(), &source, &target, now, None).err();
+        }
+    }
+
+    pub fn behaviour(&mut self, build: &str) -> &mut Behaviour {
+        self.builds.entry(build.to_owned()).or_default()
+    }
+}
+
+/// The setting in which a pipeline leaves the build's name; it moves with the content.
+const RELEASE_SETTING: &str = "RELEASE_ID";
+
+impl Content {
+    fn deploy(&mut self, build: &str, container: bool, at: Timestamp) {
+        for earlier in &mut self.deployments {
+            earlier.active = false;
+        }
+        let started = at.checked_sub(SignedDuration::from_secs(20)).unwrap_or(at);
+        let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{build} {at}").as_bytes()).simple().to_string();
+        self.deployments.push(Deployment { id, build: build.to_owned(), started, ended: at, active: true });
+        build.clone_into(&mut self.build);
+        if container {
+            self.image = Some(format!("DOCKER|registry.example.com/app:{build}"));
+        }
+        if let Some(release) = self.settings.get_mut(RELEASE_SETTING) {
+            build.clone_into(release);
+        }
+    }
+}
+
+impl Site {
+    pub fn slot(&self, name: &str) -> Option<&Slot> {
+        self.slots.get(&name.to_ascii_lowercase())
+    }
+
+    pub fn slot_mut(&mut self, name: &str) -> Option<&mut Slot> {
+        self.slots.get_mut(&name.to_ascii_lowercase())
+    }
+
+    /// ARM id of a slot; production's is the site's own.
+    pub fn slot_id(&self, slot: &Slot) -> String {
+        if slot.name == PRODUCTION { self.id.to_string() } else { format!("{}/slots/{}", self.id, slot.name) }
+    }
+
+    /// Share of the site's users who are sent to `slot` at a time: what is routed there by rules, and to production the rest.
+    pub fn traffic_share(&self, slot: &Slot, at: Timestamp) -> f64 {
+        let rules = self.slots[PRODUCTION].ramp_up_rules.at(at);
+        let percentage = |rule: &Value| rule["reroutePercentage"].as_f64().unwrap_or(0.0).clamp(0.0, 100.0) / 100.0;
+        if slot.name == PRODUCTION {
+            (1.0 - rules.iter().map(percentage).sum::<f64>()).max(0.0)
+        } else {
+            rules.iter().filter(|rule| routes_to(rule, &slot.name)).map(percentage).sum()
+        }
+    }
+}
+
+fn routes_to(rule: &Value, slot: &str) -> bool {
+    let host = rule["actionHostName"].as_str().and_then(|host| host.split('.').next()).unwrap_or_default();
+    let named = rule["name"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(slot));
+    named || host.to_ascii_lowercase().ends_with(&format!("-{}", slot.to_ascii_lowercase()))
+}
+
+/// The rule that the portal and the CLI write for "`percentage` of the users to `slot`".
+pub(super) fn ramp_up_rule(site: &ResourceId, slot: &str, percentage: f64) -> Value {
+    json!({
+        "actionHostName": format!("{}-{slot}.azurewebsites.net", site.name()),
+        "reroutePercentage": percentage,
+        "name": slot,
+    })
+}
