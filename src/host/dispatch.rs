@@ -9,7 +9,7 @@ use crate::{
     domain::{event::Event, policy::Policy},
     inbound::{self, Malformed, Understood},
     ports::FollowUp,
-    process::{Process, follow_up::RETURNS_MAX, outcome::Outcome, trouble::Trouble},
+    process::{PolicyTrouble, Process, follow_up::RETURNS_MAX, outcome::Outcome, trouble::Trouble},
 };
 
 /// Hands deliveries to the process.
@@ -27,10 +27,11 @@ impl Dispatcher {
         let policy = match self.process.load_policy().await {
             Ok(policy) => policy,
             // The timer carries nothing that could be lost.
-            Err(problems) if delivery.function == Function::Sweep => return Ok(Outcome::Settled { says: format!("nothing to sweep: {problems}") }),
+            Err(trouble) if delivery.function == Function::Sweep => return Ok(Outcome::Settled { says: format!("nothing to sweep: {trouble}") }),
             // A wake-up comes back by itself: a rollback under way must not end in the parking lot because a file is wrong.
-            Err(problems) if delivery.function == Function::FollowUps => return self.return_later(delivery, &problems).await,
-            Err(problems) => return self.process.park(queue, &delivery.body, &problems).await,
+            Err(trouble) if delivery.function == Function::FollowUps => return self.return_later(delivery, &trouble.to_string()).await,
+            Err(PolicyTrouble::Unreachable(error)) => return self.return_later(delivery, &error.to_string()).await,
+            Err(PolicyTrouble::Wrong(problems)) => return self.process.park(queue, &delivery.body, &problems).await,
         };
         match delivery.function {
             Function::Sweep => self.process.sweep(&policy).await,

@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use crate::{
     domain::{policy::Policy, resource_id::ResourceId, service::Mode},
-    ports::{Clock, FollowUps, Notifier, Platforms, StateStore, Telemetry},
+    ports::{Clock, FollowUps, Notifier, Platforms, PortError, StateStore, Telemetry},
 };
 use documents::Documents;
 
@@ -48,8 +48,18 @@ pub struct Ports {
 /// Where the policy comes from. Loading is cheap when nothing changed.
 #[async_trait::async_trait]
 pub trait Policies: Send + Sync {
-    /// The policy in force; or, in one text, every problem that keeps it from being one.
-    async fn load(&self) -> Result<Arc<Policy>, String>;
+    async fn load(&self) -> Result<Arc<Policy>, PolicyTrouble>;
+}
+
+/// Why there is no policy now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyTrouble {
+    /// It is missing or wrong, with every problem in one text: what arrives is parked.
+    #[error("{0}")]
+    Wrong(String),
+    /// It could not be fetched: what arrives is put back.
+    #[error("the policy could not be fetched: {0}")]
+    Unreachable(PortError),
 }
 
 pub struct Process {
@@ -69,7 +79,7 @@ impl Process {
     }
 
     /// The policy in force, or what keeps it from being one.
-    pub async fn load_policy(&self) -> Result<Arc<Policy>, String> {
+    pub async fn load_policy(&self) -> Result<Arc<Policy>, PolicyTrouble> {
         self.policy.load().await
     }
 }

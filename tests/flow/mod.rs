@@ -1,1 +1,4 @@
-//! flow
+//! Whole stories through the process.
+
+mod crash;
+mod saga;

@@ -1,1 +1,8 @@
-//! support
+//! Fakes of the ports, a world made of them, and a switch that ends the process at any call.
+
+pub mod fake_platform;
+pub mod fake_queue;
+pub mod fake_telemetry;
+pub mod lethal;
+pub mod policy;
+pub mod world;

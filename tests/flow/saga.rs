@@ -1,0 +1,248 @@
+//! From an alert to a receipt, on fakes and virtual time: each way in which a call can go.
+
+use backout::{
+    domain::{
+        approval::Verdict,
+        decision::DecisionKind,
+        rollback::RollbackState,
+        service::{Mode, Resubmit},
+    },
+    process::receipt::{ChainCheck, verify_chain},
+};
+use jiff::SignedDuration;
+
+use crate::support::{
+    fake_platform::Answer,
+    policy::{alert, policy, service},
+    world::{BAD, GOOD, World},
+};
+
+#[tokio::test]
+async fn an_alert_takes_a_bad_swap_back_once_and_says_why() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    assert_eq!(world.platform.calls(), 1, "the first look is enough: the fault is measured");
+    world.run(&process, 2).await;
+    let record = world.record(&firing).await;
+    assert_eq!((world.platform.running().as_str(), world.platform.effects()), (GOOD, 1));
+    assert_eq!(record.rollback, Some(RollbackState::Recovered));
+    let decision = record.decision.unwrap();
+    assert_eq!((decision.kind, decision.reasons[0].rule.as_str()), (DecisionKind::Act, "C6"));
+    assert!(decision.because.starts_with(&format!("{BAD} began to serve at")), "{}", decision.because);
+    let receipt = process.receipt(&record.receipt.unwrap()).await.unwrap().unwrap();
+    assert_eq!(receipt.steps, ["swap slot staging with production"]);
+    assert!(receipt.token.unwrap().starts_with("swap|2026-03-02T03:40:00"));
+    let documents = backout::process::documents::Documents::new(world.ports.store.clone());
+    let key = world.target("checkout").key();
+    assert_eq!(verify_chain(&documents, &key).await.unwrap(), ChainCheck::Sound { receipts: 2 }, "one for the act, one for its end");
+}
+
+#[tokio::test]
+async fn copies_of_the_alert_add_nothing_but_a_count() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let process = world.process();
+    for _ in 0..5 {
+        process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    }
+    world.run(&process, 2).await;
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    let record = world.record(&firing).await;
+    assert_eq!((record.duplicates, world.platform.calls(), world.platform.effects()), (5, 1, 1));
+    assert_eq!(record.rollback, Some(RollbackState::Recovered));
+}
+
+#[tokio::test]
+async fn a_second_alert_waits_for_the_rollback_and_ends_with_it() {
+    let world = World::new();
+    let first = world.break_it().await;
+    let process = world.process();
+    process.alert_received(first.clone(), &world.policy).await.unwrap();
+    let second = alert("a2", "checkout", world.now());
+    process.alert_received(second.clone(), &world.policy).await.unwrap();
+    let waiting = world.record(&second).await;
+    assert_eq!(waiting.decision.as_ref().unwrap().kind, DecisionKind::Hold);
+    assert_eq!(waiting.attached_to, Some(world.record(&first).await.id));
+    world.run(&process, 2).await;
+    let ended = world.record(&second).await.decision.unwrap();
+    assert_eq!((ended.kind, ended.reasons[0].rule.as_str()), (DecisionKind::Ignore, "V1"));
+    assert_eq!((world.platform.running().as_str(), world.platform.effects()), (GOOD, 1));
+}
+
+#[tokio::test]
+async fn an_alert_after_the_rollback_never_takes_it_back() {
+    let world = World::new();
+    let first = world.break_it().await;
+    let process = world.process();
+    process.alert_received(first, &world.policy).await.unwrap();
+    world.run(&process, 1).await;
+    world.telemetry.from(world.now(), Some(0.4));
+    world.advance(SignedDuration::from_mins(8));
+    let late = alert("a3", "checkout", world.now());
+    process.alert_received(late.clone(), &world.policy).await.unwrap();
+    world.advance(SignedDuration::from_mins(30));
+    while let Some(message) = world.queue.take() {
+        world.deliver(&process, &message).await.unwrap();
+    }
+    assert_eq!((world.platform.running().as_str(), world.platform.calls()), (GOOD, 1));
+    let decision = world.record(&late).await.decision.unwrap();
+    assert!(decision.candidates.iter().any(|candidate| candidate.cleared_by == Some(backout::domain::rule::RuleId::A2)), "{decision:?}");
+    assert_ne!(decision.kind, DecisionKind::Act);
+}
+
+/// How each answer ends: effects, what runs, and the state that is told.
+#[tokio::test]
+async fn every_answer_ends_in_a_state_that_says_what_is_so() {
+    for (answers, resubmit, effects, runs, state) in [
+        (vec![Answer::Accepted], Resubmit::Never, 1, GOOD, RollbackState::Recovered),
+        (vec![Answer::LostAfterEffect], Resubmit::Never, 1, GOOD, RollbackState::Recovered),
+        (vec![Answer::LostAfterEffect], Resubmit::Once, 1, GOOD, RollbackState::Recovered),
+        (vec![Answer::LostBeforeEffect], Resubmit::Never, 0, BAD, RollbackState::Failed),
+        (vec![Answer::LostBeforeEffect], Resubmit::Once, 1, GOOD, RollbackState::Recovered),
+        (vec![Answer::LostBeforeEffect, Answer::LostBeforeEffect], Resubmit::Once, 0, BAD, RollbackState::Failed),
+        (vec![Answer::Refused], Resubmit::Once, 0, BAD, RollbackState::Failed),
+        (vec![Answer::NotSent, Answer::Accepted], Resubmit::Never, 1, GOOD, RollbackState::Recovered),
+        (vec![Answer::NotSent; 9], Resubmit::Never, 0, BAD, RollbackState::Failed),
+        (vec![Answer::FailsLater], Resubmit::Once, 0, BAD, RollbackState::Failed),
+    ] {
+        let mut checkout = service("checkout");
+        checkout.resubmit = resubmit;
+        let world = World::with(policy(vec![checkout]));
+        let firing = world.break_it().await;
+        world.platform.answer_next(&answers);
+        let process = world.process();
+        process.alert_received(firing.clone(), &world.policy).await.unwrap();
+        world.run(&process, 3).await;
+        let record = world.record(&firing).await;
+        let name = format!("{answers:?} {resubmit:?}: {:#?}", record.timeline);
+        assert_eq!((world.platform.effects(), world.platform.running().as_str(), record.rollback), (effects, runs, Some(state)), "{name}");
+        assert_eq!(record.told_generation, record.generation, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_while_paused_and_an_approval_does_not_lift_it() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let process = world.process();
+    process.set_paused(true, "ana").await.unwrap();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    let record = world.record(&firing).await;
+    assert_eq!(record.decision.as_ref().unwrap().kind, DecisionKind::Propose);
+    process.answer(&record.id, Verdict::Approved, "ben").await.unwrap();
+    for _ in 0..3 {
+        world.advance(SignedDuration::from_secs(40));
+        while let Some(message) = world.queue.take() {
+            world.deliver(&process, &message).await.unwrap();
+        }
+    }
+    assert_eq!(world.platform.calls(), 0);
+    process.set_paused(false, "ana").await.unwrap();
+    world.run(&process, 1).await;
+    assert_eq!((world.platform.running().as_str(), world.platform.effects()), (GOOD, 1), "the open approval counts once backout runs again");
+}
+
+#[tokio::test]
+async fn a_proposal_is_acted_on_when_approved_and_left_when_declined_or_expired() {
+    for (verdict, effects) in [(Some(Verdict::Approved), 1), (Some(Verdict::Declined), 0), (None, 0)] {
+        let mut checkout = service("checkout");
+        checkout.mode = Mode::Propose;
+        let world = World::with(policy(vec![checkout]));
+        let firing = world.break_it().await;
+        let process = world.process();
+        process.alert_received(firing.clone(), &world.policy).await.unwrap();
+        let record = world.record(&firing).await;
+        assert_eq!(record.decision.as_ref().unwrap().kind, DecisionKind::Propose);
+        if let Some(verdict) = verdict {
+            process.answer(&record.id, verdict, "ben").await.unwrap();
+            let twice = process.answer(&record.id, Verdict::Approved, "eve").await.unwrap_err().to_string();
+            assert!(twice.contains("answered already, by ben"), "{twice}");
+        }
+        world.run(&process, 3).await;
+        assert_eq!(world.platform.effects(), effects, "{verdict:?}");
+        assert!(process.answer(&record.id, Verdict::Approved, "eve").await.is_err(), "used, declined or expired");
+        assert_eq!(world.platform.effects(), effects);
+    }
+}
+
+#[tokio::test]
+async fn a_platform_that_cannot_be_read_is_asked_again_and_then_a_person_is_told() {
+    for (times, calls, kind) in [(2, 1, DecisionKind::Act), (1000, 0, DecisionKind::Page)] {
+        let world = World::new();
+        let firing = world.break_it().await;
+        world.platform.be_unreadable(times);
+        let process = world.process();
+        process.alert_received(firing.clone(), &world.policy).await.unwrap();
+        assert_eq!(world.record(&firing).await.decision.unwrap().kind, DecisionKind::Hold);
+        world.run(&process, 1).await;
+        assert_eq!((world.platform.calls(), world.record(&firing).await.decision.unwrap().kind), (calls, kind));
+    }
+}
+
+#[tokio::test]
+async fn a_lost_wake_up_is_found_by_the_sweep() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    world.queue.lose_all();
+    world.run(&process, 2).await;
+    assert_eq!(world.record(&firing).await.rollback, Some(RollbackState::Recovered));
+}
+
+#[tokio::test]
+async fn a_rollback_that_does_not_help_is_told_by_its_deadline_and_nothing_else_is_tried() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    // The fault was elsewhere: it goes on.
+    let end = world.now() + SignedDuration::from_mins(40);
+    while world.now() < end {
+        while let Some(message) = world.queue.take() {
+            world.deliver(&process, &message).await.unwrap();
+        }
+        world.advance(SignedDuration::from_secs(30));
+    }
+    let record = world.record(&firing).await;
+    assert_eq!((record.rollback, world.platform.effects()), (Some(RollbackState::NotRecovered), 1));
+    let told = world.notifier.0.lock().unwrap();
+    assert!(told.iter().any(|notice| notice.title == "checkout: rolled back, but it did not help"), "{told:?}");
+}
+
+#[tokio::test]
+async fn recovery_without_data_is_unknown_not_good() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    world.telemetry.from(world.now(), None);
+    let end = world.now() + SignedDuration::from_mins(40);
+    while world.now() < end {
+        while let Some(message) = world.queue.take() {
+            world.deliver(&process, &message).await.unwrap();
+        }
+        world.advance(SignedDuration::from_secs(30));
+    }
+    assert_eq!(world.record(&firing).await.rollback, Some(RollbackState::Unknown));
+}
+
+#[tokio::test]
+async fn somebody_swapping_at_the_same_time_is_told_and_never_counter_acted() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    world.advance(SignedDuration::from_secs(100));
+    assert_eq!(world.platform.running(), GOOD);
+    world.platform.team_swaps_in("build-43");
+    world.run(&process, 3).await;
+    let record = world.record(&firing).await;
+    assert_eq!((record.rollback, world.platform.calls(), world.platform.running().as_str()), (Some(RollbackState::Unknown), 1, "build-43"));
+    let second = alert("a9", "checkout", world.now());
+    process.alert_received(second.clone(), &world.policy).await.unwrap();
+    assert_eq!(world.platform.calls(), 1, "the target stays blocked");
+    process.clear(&world.target("checkout").key(), "ana").await.unwrap();
+}

@@ -1,0 +1,210 @@
+//! A platform whose rollback is a toggle, with the answers that real ones give.
+
+use std::sync::{Arc, Mutex};
+
+use backout::{
+    domain::{
+        observation::{Observation, Preflight, RunningVersion, WayBack},
+        rollback::{OperationState, Step, StepKind, Submission},
+        target::{Fingerprint, PlatformKind, Target, VersionToken},
+    },
+    ports::{Clock, Platform, Platforms, PortError, PortErrorKind},
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+/// How the next submission goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Accepted,
+    /// It takes effect, and the answer is lost.
+    LostAfterEffect,
+    /// It never arrives, and nobody can tell.
+    LostBeforeEffect,
+    /// A provable no.
+    Refused,
+    /// Turned away unprocessed.
+    NotSent,
+    /// Accepted, and the operation fails at its end.
+    FailsLater,
+}
+
+#[derive(Debug)]
+struct Site {
+    production: String,
+    staging: String,
+    swapped_at: Option<Timestamp>,
+    /// When the swap under way takes effect, and whether it will.
+    under_way: Option<(Timestamp, bool)>,
+    failed: bool,
+    answers: Vec<Answer>,
+    /// Swaps of ours that took effect, and calls that were sent.
+    effects: u32,
+    calls: u32,
+    unreadable: u32,
+}
+
+/// One site with two slots.
+#[derive(Clone)]
+pub struct FakePlatform {
+    site: Arc<Mutex<Site>>,
+    clock: Arc<dyn Clock>,
+    pub operation_takes: SignedDuration,
+}
+
+impl FakePlatform {
+    /// `good` has served since `since`.
+    pub fn new(clock: Arc<dyn Clock>, good: &str, since: Timestamp) -> Self {
+        let site = Site {
+            production: good.to_owned(),
+            staging: "older".to_owned(),
+            swapped_at: Some(since),
+            under_way: None,
+            failed: false,
+            answers: Vec::new(),
+            effects: 0,
+            calls: 0,
+            unreadable: 0,
+        };
+        Self { site: Arc::new(Mutex::new(site)), clock, operation_takes: SignedDuration::from_secs(90) }
+    }
+
+    /// The team deploys `build` to staging and swaps it in, now.
+    pub fn team_swaps_in(&self, build: &str) {
+        let mut site = self.site.lock().unwrap();
+        site.staging = std::mem::replace(&mut site.production, build.to_owned());
+        site.swapped_at = Some(self.clock.now());
+    }
+
+    pub fn answer_next(&self, answers: &[Answer]) {
+        self.site.lock().unwrap().answers = answers.to_vec();
+    }
+
+    /// The next `times` readings fail.
+    pub fn be_unreadable(&self, times: u32) {
+        self.site.lock().unwrap().unreadable = times;
+    }
+
+    pub fn running(&self) -> String {
+        let mut site = self.site.lock().unwrap();
+        settle(&mut site, self.clock.now());
+        site.production.clone()
+    }
+
+    pub fn effects(&self) -> u32 {
+        let mut site = self.site.lock().unwrap();
+        settle(&mut site, self.clock.now());
+        site.effects
+    }
+
+    pub fn calls(&self) -> u32 {
+        self.site.lock().unwrap().calls
+    }
+}
+
+fn settle(site: &mut Site, now: Timestamp) {
+    if let Some((at, works)) = site.under_way.filter(|(at, _)| *at <= now) {
+        site.under_way = None;
+        site.failed = !works;
+        if works {
+            let production = std::mem::take(&mut site.production);
+            site.production = std::mem::replace(&mut site.staging, production);
+            site.swapped_at = Some(at);
+            site.effects += 1;
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Platform for FakePlatform {
+    async fn observe(&self, _target: &Target) -> Result<Observation, PortError> {
+        let now = self.clock.now();
+        let mut site = self.site.lock().unwrap();
+        settle(&mut site, now);
+        if site.unreadable > 0 {
+            site.unreadable -= 1;
+            return Err(PortError::new("read the site", PortErrorKind::Throttled, "asked to wait"));
+        }
+        Ok(Observation {
+            observed_at: now,
+            running: RunningVersion {
+                token: VersionToken(format!("swap|{}", site.swapped_at.map_or_else(|| "none".to_owned(), |at| at.to_string()))),
+                fingerprint: Some(Fingerprint(site.production.clone())),
+                serving_since: site.swapped_at,
+                label: site.production.clone(),
+            },
+            under_way: site.under_way.map(|_| "a swap".to_owned()),
+            ways_back: vec![WayBack {
+                name: "slot staging".to_owned(),
+                fingerprint: Some(Fingerprint(site.staging.clone())),
+                label: site.staging.clone(),
+                obstacles: Vec::new(),
+                detail: json!({ "slot": "staging" }),
+            }],
+            obstacles: Vec::new(),
+        })
+    }
+
+    async fn preflight(&self, _target: &Target) -> Result<Preflight, PortError> {
+        Ok(Preflight { obstacles: Vec::new(), ways_back: Vec::new() })
+    }
+
+    fn steps(&self, _target: &Target, way_back: &WayBack) -> Vec<Step> {
+        vec![Step { says: format!("swap {} with production", way_back.name), kind: StepKind::Toggle, detail: way_back.detail.clone() }]
+    }
+
+    async fn submit(&self, _target: &Target, _step: &Step) -> Submission {
+        let now = self.clock.now();
+        let mut site = self.site.lock().unwrap();
+        settle(&mut site, now);
+        if site.under_way.is_some() {
+            return Submission::Busy { says: "another operation is in progress".to_owned() };
+        }
+        let answer = if site.answers.is_empty() { Answer::Accepted } else { site.answers.remove(0) };
+        site.calls += 1;
+        let end = now + self.operation_takes;
+        match answer {
+            Answer::Accepted => {
+                site.under_way = Some((end, true));
+                Submission::Accepted { operation: json!({ "until": end.to_string() }), poll_after_seconds: 15 }
+            }
+            Answer::FailsLater => {
+                site.under_way = Some((end, false));
+                Submission::Accepted { operation: json!({ "until": end.to_string() }), poll_after_seconds: 15 }
+            }
+            Answer::LostAfterEffect => {
+                site.under_way = Some((end, true));
+                Submission::Unknown { says: "the connection was reset".to_owned() }
+            }
+            Answer::LostBeforeEffect => Submission::Unknown { says: "no answer in 30 s".to_owned() },
+            Answer::Refused => Submission::Refused { says: "403 AuthorizationFailed".to_owned() },
+            Answer::NotSent => Submission::NotSent { says: "429".to_owned(), retry_after_seconds: Some(20) },
+        }
+    }
+
+    async fn poll(&self, _target: &Target, _operation: &Value) -> Result<OperationState, PortError> {
+        let now = self.clock.now();
+        let mut site = self.site.lock().unwrap();
+        settle(&mut site, now);
+        Ok(match (site.under_way, site.failed) {
+            (Some(_), _) => OperationState::Running { poll_after_seconds: 15 },
+            (None, true) => OperationState::Failed { says: "the slot did not start".to_owned() },
+            (None, false) => OperationState::Succeeded,
+        })
+    }
+
+    async fn verify(&self, target: &Target, _way_back: &WayBack) -> Result<Observation, PortError> {
+        self.observe(target).await
+    }
+}
+
+/// The same platform for every target.
+pub struct OnePlatform(pub Arc<dyn Platform>);
+
+impl Platforms for OnePlatform {
+    fn of(&self, kind: PlatformKind) -> Arc<dyn Platform> {
+        match kind {
+            PlatformKind::AppService => Arc::clone(&self.0),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Measurements that follow what runs: bad builds fail.
+
+use std::sync::{Arc, Mutex};
+
+use backout::{
+    domain::{
+        resource_id::ResourceId,
+        series::{EvidenceMetric, Point, Series},
+    },
+    ports::{PortError, PortErrorKind, Telemetry},
+};
+use jiff::{SignedDuration, Timestamp};
+
+/// Error shares from a time on.
+#[derive(Clone, Default)]
+pub struct FakeTelemetry {
+    changes: Arc<Mutex<Vec<(Timestamp, Option<f64>)>>>,
+    pub fail: Arc<Mutex<bool>>,
+}
+
+impl FakeTelemetry {
+    /// From `at` on the share of errors is `share`; `None` is no data.
+    pub fn from(&self, at: Timestamp, share: Option<f64>) {
+        self.changes.lock().unwrap().push((at, share));
+    }
+}
+
+#[async_trait::async_trait]
+impl Telemetry for FakeTelemetry {
+    async fn series(&self, metric: &EvidenceMetric, _resource: &ResourceId, from: Timestamp, to: Timestamp) -> Result<Series, PortError> {
+        if *self.fail.lock().unwrap() {
+            return Err(PortError::new("read metrics", PortErrorKind::Throttled, "asked to wait"));
+        }
+        let interval = SignedDuration::from_mins(1);
+        let changes = self.changes.lock().unwrap().clone();
+        let mut points = Vec::new();
+        let mut end = Timestamp::from_second(from.as_second().div_euclid(60) * 60 + 60).unwrap();
+        while end <= to {
+            let start = end - interval;
+            let share = changes.iter().rev().find(|(at, _)| *at <= start).map_or(Some(0.001), |(_, share)| *share);
+            points.push(Point { end, value: share, weight: share.map(|_| 300.0) });
+            end += interval;
+        }
+        Ok(Series { name: metric.name(), worse_when: metric.worse_when, interval, source_lag: SignedDuration::from_mins(3), points })
+    }
+}

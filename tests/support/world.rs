@@ -1,0 +1,135 @@
+//! A small world on one thread and virtual time: a site, its measurements, a store, a queue, and the process between them.
+
+use std::sync::{Arc, Mutex};
+
+use backout::{
+    domain::{alert::Alert, policy::{NotifyRule, Policy}, record::{Record, RecordId}, target::Target},
+    local::memory_store::MemoryStore,
+    ports::{Clock, FollowUp, Notice, Notifier, PortError, QueueMessage},
+    process::{Ports, Process, outcome::Outcome, trouble::Trouble},
+    sim::clock::ManualClock,
+};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    fake_platform::{FakePlatform, OnePlatform},
+    fake_queue::FakeQueue,
+    fake_telemetry::FakeTelemetry,
+    lethal::Switch,
+    policy::{FixedPolicy, alert, policy, service},
+};
+
+pub const GOOD: &str = "build-41";
+pub const BAD: &str = "build-42";
+
+#[derive(Default)]
+pub struct RecordingNotifier(pub Mutex<Vec<Notice>>);
+
+#[async_trait::async_trait]
+impl Notifier for RecordingNotifier {
+    async fn tell(&self, notice: &Notice, _rule: &NotifyRule) -> Result<(), PortError> {
+        self.0.lock().unwrap().push(notice.clone());
+        Ok(())
+    }
+}
+
+pub struct World {
+    pub clock: Arc<ManualClock>,
+    pub platform: FakePlatform,
+    pub telemetry: FakeTelemetry,
+    pub queue: FakeQueue,
+    pub notifier: Arc<RecordingNotifier>,
+    pub policy: Arc<Policy>,
+    pub ports: Ports,
+}
+
+impl World {
+    /// `checkout` runs the good build since a day.
+    pub fn new() -> Self {
+        Self::with(policy(vec![service("checkout")]))
+    }
+
+    pub fn with(policy: Policy) -> Self {
+        let start: Timestamp = "2026-03-02T03:00:00Z".parse().unwrap();
+        let clock = Arc::new(ManualClock::that_advances_on_sleep(start));
+        let as_clock: Arc<dyn Clock> = clock.clone();
+        let platform = FakePlatform::new(as_clock.clone(), GOOD, start - SignedDuration::from_hours(26));
+        let telemetry = FakeTelemetry::default();
+        let queue = FakeQueue::new(as_clock.clone());
+        let notifier = Arc::new(RecordingNotifier::default());
+        let ports = Ports {
+            store: Arc::new(MemoryStore::new()),
+            follow_ups: Arc::new(queue.clone()),
+            platforms: Arc::new(OnePlatform(Arc::new(platform.clone()))),
+            telemetry: Arc::new(telemetry.clone()),
+            notifier: notifier.clone(),
+            clock: as_clock,
+        };
+        Self { clock, platform, telemetry, queue, notifier, policy: Arc::new(policy), ports }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub fn advance(&self, by: SignedDuration) {
+        self.clock.advance(by.unsigned_abs());
+    }
+
+    /// A process over these ports, as after a start.
+    pub fn process(&self) -> Process {
+        self.process_behind(&Switch::that_never_dies())
+    }
+
+    pub fn process_behind(&self, switch: &Switch) -> Process {
+        Process::new(switch.guard(&self.ports), Arc::new(FixedPolicy(Arc::clone(&self.policy))), None, None)
+    }
+
+    /// The sweep sees the good build serve; then the bad one is swapped in, and requests fail from then on. Returns the firing.
+    pub async fn break_it(&self) -> Alert {
+        self.process().sweep(&self.policy).await.unwrap();
+        self.advance(SignedDuration::from_mins(40));
+        self.platform.team_swaps_in(BAD);
+        self.telemetry.from(self.now(), Some(0.31));
+        self.advance(SignedDuration::from_mins(8));
+        alert("a1", "checkout", self.now() - SignedDuration::from_mins(1))
+    }
+
+    /// Recovery follows what runs: call it whenever the platform may have changed.
+    pub fn measure(&self) {
+        let share = if self.platform.running() == GOOD { Some(0.001) } else { Some(0.31) };
+        self.telemetry.from(self.now(), share);
+    }
+
+    /// Delivers one queued message to `process`.
+    pub async fn deliver(&self, process: &Process, message: &QueueMessage) -> Result<Outcome, Trouble> {
+        let follow_up: FollowUp = serde_json::from_slice(&message.body).unwrap();
+        process.follow_up_received(follow_up, &self.policy).await
+    }
+
+    /// Runs everything that is scheduled, and a sweep every five minutes, for at most `hours`.
+    pub async fn run(&self, process: &Process, hours: i64) {
+        let end = self.now() + SignedDuration::from_hours(hours);
+        let mut next_sweep = self.now() + SignedDuration::from_mins(5);
+        while self.now() < end {
+            self.measure();
+            while let Some(message) = self.queue.take() {
+                self.deliver(process, &message).await.unwrap();
+            }
+            if self.now() >= next_sweep {
+                process.sweep(&self.policy).await.unwrap();
+                next_sweep = self.now() + SignedDuration::from_mins(5);
+            }
+            let next = self.queue.next_due().map_or(next_sweep, |due| due.min(next_sweep)).max(self.now() + SignedDuration::from_secs(1));
+            self.clock.set(next);
+        }
+    }
+
+    pub async fn record(&self, alert: &Alert) -> Record {
+        self.process().record(&RecordId::of(alert)).await.unwrap().expect("the firing has its record")
+    }
+
+    pub fn target(&self, service: &str) -> Target {
+        self.policy.services.values().find(|s| s.name.0 == service).unwrap().target.clone()
+    }
+}
