@@ -4,7 +4,7 @@
 //! untrusted text: it is bounded, freed of control characters, and never repeated in a refusal. What could be personal
 //! (claims, callers, authors, creators) is not read at all.
 
-pub mod format;
+mod format;
 mod body;
 mod dotnet_string;
 mod fields;

@@ -60,6 +60,15 @@ fn log_alert_v2_prefers_the_dimension_of_the_same_subscription() {
 }
 
 #[test]
+fn the_dimension_with_the_underscore_goes_first_and_subscriptions_compare_without_case() {
+    let upper = arm("/resourceGroups/rg-shop/providers/Microsoft.App/containerApps/second").to_uppercase();
+    let exact = arm("/resourceGroups/rg-shop/providers/Microsoft.App/containerApps/first");
+    let dimensions = json!([{ "name": "resourceid", "value": upper }, { "name": "_ResourceId", "value": exact }]);
+    let value = changed("common-log-v2", "/data/alertContext/condition/allOf/0/dimensions", Some(dimensions));
+    assert_eq!(alert(Format::CommonAlert, &value).resources[..2], [exact, upper]);
+}
+
+#[test]
 fn a_dimension_counts_for_nothing_where_no_target_tells_the_subscription() {
     let alert = alert(Format::CommonAlert, &changed("common-log-v2", "/data/essentials/alertTargetIDs", Some(json!([]))));
     assert_eq!(
