@@ -27,9 +27,13 @@ impl Dispatcher {
         let policy = match self.process.load_policy().await {
             Ok(policy) => policy,
             // The timer carries nothing that could be lost.
-            Err(trouble) if delivery.function == Function::Sweep => return Ok(Outcome::Settled { says: format!("nothing to sweep: {trouble}") }),
+            Err(trouble) if delivery.function == Function::Sweep => {
+                return Ok(Outcome::Settled { says: format!("nothing to sweep: {trouble}") });
+            }
             // A wake-up comes back by itself: a rollback under way must not end in the parking lot because a file is wrong.
-            Err(trouble) if delivery.function == Function::FollowUps => return self.return_later(delivery, &trouble.to_string()).await,
+            Err(trouble) if delivery.function == Function::FollowUps => {
+                return self.return_later(delivery, &trouble.to_string()).await;
+            }
             Err(PolicyTrouble::Unreachable(error)) => return self.return_later(delivery, &error.to_string()).await,
             Err(PolicyTrouble::Wrong(problems)) => return self.process.park(queue, &delivery.body, &problems).await,
         };
@@ -37,7 +41,15 @@ impl Dispatcher {
             Function::Sweep => self.process.sweep(&policy).await,
             Function::FollowUps => match serde_json::from_slice::<FollowUp>(&delivery.body) {
                 Ok(follow_up) if follow_up.v == 1 => self.process.follow_up_received(follow_up, &policy).await,
-                Ok(follow_up) => self.process.park(queue, &delivery.body, &format!("`v`: this version knows follow-ups of version 1, not {}", follow_up.v)).await,
+                Ok(follow_up) => {
+                    self.process
+                        .park(
+                            queue,
+                            &delivery.body,
+                            &format!("`v`: this version knows follow-ups of version 1, not {}", follow_up.v),
+                        )
+                        .await
+                }
                 Err(error) => self.process.park(queue, &delivery.body, &format!("not a follow-up of ours: {error}")).await,
             },
             Function::Alerts | Function::Deployments | Function::Markers => self.handle_events(delivery, &policy).await,

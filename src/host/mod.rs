@@ -1,2 +1,3 @@
 //! host
 pub mod delivery;
+pub mod dispatch;

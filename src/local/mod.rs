@@ -1,1 +1,3 @@
-//! local
+//! For one machine: stores, an embedded queue, a clock.
+
+pub mod memory_store;

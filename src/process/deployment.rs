@@ -1,6 +1,6 @@
 //! A deployment event arrived: what it claims is confirmed on the platform, kept, and alerts that came before it are judged again.
 
-use futures::future::join_all;
+use futures::future::{FutureExt, join_all};
 use jiff::SignedDuration;
 use tracing::{info, warn};
 
@@ -30,7 +30,9 @@ impl Process {
         if services.is_empty() {
             return Ok(Outcome::Settled { says: "a deployment event about nothing in the policy".to_owned() });
         }
-        let results = join_all(services.iter().map(|service| self.learn_of_deployment(service, &event, trusted))).await;
+        let learning: Vec<_> =
+            services.iter().map(|service| self.learn_of_deployment(service, &event, trusted).boxed()).collect();
+        let results = join_all(learning).await;
         let mut unread = None;
         for result in results {
             if let Err(error) = result? {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use futures::future::join_all;
+use futures::future::{FutureExt, join_all};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -90,9 +90,13 @@ impl Process {
     pub(super) async fn gather(&self, record: &Record, meant: &[&Service], policy: &Policy) -> Result<Gathered, PortError> {
         let now = self.ports.clock.now();
         let scope = who::scope(meant, policy);
-        let services = join_all(scope.iter().map(|(service, distance)| self.read_service(service, *distance, record, now)));
-        let (services, paused, storm) =
-            futures::join!(services, self.read_paused(), self.read_storm(&record.alert, record.received_at, meant, policy));
+        let services: Vec<_> =
+            scope.iter().map(|(service, distance)| self.read_service(service, *distance, record, now).boxed()).collect();
+        let (services, paused, storm) = futures::join!(
+            join_all(services),
+            self.read_paused(),
+            self.read_storm(&record.alert, record.received_at, meant, policy)
+        );
         let mut facts = Vec::with_capacity(services.len());
         let mut versions = Vec::with_capacity(services.len());
         for service in services {
@@ -210,7 +214,8 @@ impl Process {
         if keys.len() + 1 < policy.storm.resources as usize {
             return Ok(Vec::new());
         }
-        let documents = join_all(keys.iter().map(|key| self.documents.read::<StormDocument>(key))).await;
+        let reads: Vec<_> = keys.iter().map(|key| self.documents.read::<StormDocument>(key).boxed()).collect();
+        let documents = join_all(reads).await;
         let mut storm = Vec::new();
         for document in documents {
             if let Some(Loaded { value: StormDocument { resource, at, explained_by }, .. }) = document? {

@@ -105,6 +105,10 @@ impl Process {
                     }
                     self.look_at_target(record, target, busy, None).await
                 }
+                // Closed by ourselves: a crash came between the conclusion and its record.
+                ClaimKind::Rollback { record: owner, closed: true, .. } if *owner == record.id => {
+                    self.look_at_target(record, target, busy, Some("it was given up just before a restart".to_owned())).await
+                }
                 ClaimKind::Rollback { .. } | ClaimKind::Tombstone { .. } => self.leave_to(&record.id, target, &claim.value).await,
             },
         }
@@ -202,6 +206,10 @@ impl Process {
         }
         let (resubmissions, ours) = match &claim.value.kind {
             ClaimKind::Rollback { record: owner, resubmissions, closed: false, .. } => (*resubmissions, *owner == record.id),
+            // Closed by ourselves: a crash came between the conclusion and its record.
+            ClaimKind::Rollback { record: owner, closed: true, .. } if *owner == record.id => {
+                return self.refused(&record.id, target, busy, "it was given up just before a restart").await;
+            }
             ClaimKind::Rollback { .. } | ClaimKind::Tombstone { .. } => {
                 return self.leave_to(&record.id, target, &claim.value).await;
             }

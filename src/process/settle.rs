@@ -1,6 +1,6 @@
 //! Stores a decision that calls nothing, keeps what was learned of the targets, and tells people.
 
-use futures::future::try_join_all;
+use futures::future::{FutureExt, try_join_all};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -69,32 +69,38 @@ impl Process {
         gathered: &Gathered,
         next_step_at: Option<Timestamp>,
     ) -> Result<(), PortError> {
-        try_join_all(gathered.case.services.iter().map(|facts| {
-            let key = facts.service.target.key();
-            async move {
-                self.documents
-                    .update(
-                        &keys::target(&key),
-                        || Some(TargetState::new(key.clone())),
-                        |state: &mut TargetState| {
-                            let before = state.clone();
-                            if let Some(observation) = facts.observation.value() {
-                                history::absorb_observation(state, observation);
-                                history::absorb_start(state);
-                            }
-                            if facts.distance == 0 {
-                                if let Some(firing) = firing_of(record) {
-                                    history::add_firing(state, firing);
+        let updates: Vec<_> = gathered
+            .case
+            .services
+            .iter()
+            .map(|facts| {
+                let key = facts.service.target.key();
+                async move {
+                    self.documents
+                        .update(
+                            &keys::target(&key),
+                            || Some(TargetState::new(key.clone())),
+                            |state: &mut TargetState| {
+                                let before = state.clone();
+                                if let Some(observation) = facts.observation.value() {
+                                    history::absorb_observation(state, observation);
+                                    history::absorb_start(state);
                                 }
-                                history::set_hold(state, &record.id, next_step_at);
-                            }
-                            (*state != before).then_some(())
-                        },
-                    )
-                    .await
-            }
-        }))
-        .await?;
+                                if facts.distance == 0 {
+                                    if let Some(firing) = firing_of(record) {
+                                        history::add_firing(state, firing);
+                                    }
+                                    history::set_hold(state, &record.id, next_step_at);
+                                }
+                                (*state != before).then_some(())
+                            },
+                        )
+                        .await
+                }
+                .boxed()
+            })
+            .collect();
+        try_join_all(updates).await?;
         Ok(())
     }
 
@@ -114,21 +120,28 @@ impl Process {
 
     /// Takes the record off the waiting lists of its targets.
     pub(super) async fn unhold(&self, record: &Record, resolved_at: Option<Timestamp>) -> Result<(), PortError> {
-        try_join_all(record.targets.iter().map(|target| async move {
-            self.documents
-                .update(
-                    &keys::target(target),
-                    || None,
-                    |state: &mut TargetState| {
-                        let before = state.clone();
-                        history::set_hold(state, &record.id, None);
-                        resolve_firing(state, &record.id, resolved_at);
-                        (*state != before).then_some(())
-                    },
-                )
-                .await
-        }))
-        .await?;
+        let updates: Vec<_> = record
+            .targets
+            .iter()
+            .map(|target| {
+                async move {
+                    self.documents
+                        .update(
+                            &keys::target(target),
+                            || None,
+                            |state: &mut TargetState| {
+                                let before = state.clone();
+                                history::set_hold(state, &record.id, None);
+                                resolve_firing(state, &record.id, resolved_at);
+                                (*state != before).then_some(())
+                            },
+                        )
+                        .await
+                }
+                .boxed()
+            })
+            .collect();
+        try_join_all(updates).await?;
         Ok(())
     }
 }

@@ -1,6 +1,9 @@
 //! Finds what should have moved and did not: lost wake-ups, untold notices; and looks at every target, so that what is good is known.
 
-use futures::stream::{self, StreamExt};
+use futures::{
+    FutureExt,
+    stream::{self, StreamExt},
+};
 use jiff::SignedDuration;
 use tracing::warn;
 
@@ -27,11 +30,8 @@ const STORM_KEYS_MAX: usize = 500;
 
 impl Process {
     pub async fn sweep(&self, policy: &Policy) -> Result<Outcome, Trouble> {
-        let results: Vec<Result<usize, Trouble>> = stream::iter(policy.services.values())
-            .map(|service| self.sweep_target(service))
-            .buffer_unordered(SIDE_BY_SIDE)
-            .collect()
-            .await;
+        let sweeps: Vec<_> = policy.services.values().map(|service| self.sweep_target(service).boxed()).collect();
+        let results: Vec<Result<usize, Trouble>> = stream::iter(sweeps).buffer_unordered(SIDE_BY_SIDE).collect().await;
         let mut woken = 0;
         for result in results {
             woken += result?;

@@ -1,5 +1,6 @@
 //! Watches the recovery after a rollback took effect, until it is proven or its deadline has passed (V2, V3).
 
+use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Process, documents::keys, ending::End, outcome::Outcome, saga::VERIFY_PAUSE, trouble::Trouble};
@@ -27,10 +28,9 @@ impl Process {
         let meant = self.signal_services(record, busy).await;
         let platform = self.ports.platforms.of(busy.service.target.platform());
         let from = accused_since - BASELINE - SignedDuration::from_mins(5);
-        let (observation, signals) = futures::join!(
-            platform.verify(&busy.service.target, &busy.good),
-            futures::future::join_all(meant.iter().map(|service| self.read_signals(service, from, now)))
-        );
+        let signals: Vec<_> = meant.iter().map(|service| self.read_signals(service, from, now).boxed()).collect();
+        let (observation, signals) =
+            futures::join!(platform.verify(&busy.service.target, &busy.good), futures::future::join_all(signals));
         let deadline = applied_at + busy.service.verify_within;
         let late = now >= deadline;
         let observation = match observation {

@@ -23,13 +23,7 @@ async fn story(death: Option<Death>, answer: Answer) -> u64 {
             mortal.alert_received(firing.clone(), &world.policy).await.unwrap();
             for _ in 0..40 {
                 world.measure();
-                while let Some(message) = world.queue.take() {
-                    // The lock of the message: it comes back if the process dies.
-                    world.queue.put(message.clone());
-                    world.deliver(&mortal, &message).await.unwrap();
-                    let again = world.queue.take();
-                    assert!(again.is_some());
-                }
+                world.deliver_due(&mortal).await;
                 world.advance(jiff::SignedDuration::from_secs(30));
             }
         } => outcome,
@@ -38,10 +32,11 @@ async fn story(death: Option<Death>, answer: Answer) -> u64 {
     drop(mortal);
     let calls = switch.calls();
     let process = world.process();
+    world.queue.unlock_all();
     if crashed {
         process.alert_received(firing.clone(), &world.policy).await.unwrap();
     }
-    world.run(&process, 4).await;
+    world.run_to_end(&process, &firing, 4).await;
     let record = world.record(&firing).await;
     let name = format!("{death:?} {answer:?}: {:#?}", record.timeline);
     assert!(world.platform.effects() <= 1, "{name}");
@@ -54,7 +49,11 @@ async fn story(death: Option<Death>, answer: Answer) -> u64 {
         other => panic!("{other:?}: {name}"),
     }
     let key = world.target("checkout").key();
-    assert_eq!(process.clear(&key, "test").await.unwrap(), backout::process::clear::Cleared::Nothing, "the target is free: {name}");
+    assert_eq!(
+        process.clear(&key, "test").await.unwrap(),
+        backout::process::clear::Cleared::Nothing,
+        "the target is free: {name}"
+    );
     calls
 }
 
@@ -62,7 +61,7 @@ async fn story(death: Option<Death>, answer: Answer) -> u64 {
 async fn a_death_at_any_call_leads_to_at_most_one_swap_and_an_end_that_is_true() {
     for answer in [Answer::Accepted, Answer::LostAfterEffect, Answer::Refused] {
         let calls = story(None, answer).await;
-        assert!(calls > 40, "{calls} calls are a whole story");
+        assert!(calls > 25, "{calls} calls are a whole story");
         for at_call in 1..=calls {
             for after_effect in [false, true] {
                 story(Some(Death { at_call, after_effect }), answer).await;

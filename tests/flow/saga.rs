@@ -36,7 +36,11 @@ async fn an_alert_takes_a_bad_swap_back_once_and_says_why() {
     assert!(receipt.token.unwrap().starts_with("swap|2026-03-02T03:40:00"));
     let documents = backout::process::documents::Documents::new(world.ports.store.clone());
     let key = world.target("checkout").key();
-    assert_eq!(verify_chain(&documents, &key).await.unwrap(), ChainCheck::Sound { receipts: 2 }, "one for the act, one for its end");
+    assert_eq!(
+        verify_chain(&documents, &key).await.unwrap(),
+        ChainCheck::Sound { receipts: 2 },
+        "one for the act, one for its end"
+    );
 }
 
 #[tokio::test]
@@ -83,12 +87,13 @@ async fn an_alert_after_the_rollback_never_takes_it_back() {
     let late = alert("a3", "checkout", world.now());
     process.alert_received(late.clone(), &world.policy).await.unwrap();
     world.advance(SignedDuration::from_mins(30));
-    while let Some(message) = world.queue.take() {
-        world.deliver(&process, &message).await.unwrap();
-    }
+    world.deliver_due(&process).await;
     assert_eq!((world.platform.running().as_str(), world.platform.calls()), (GOOD, 1));
     let decision = world.record(&late).await.decision.unwrap();
-    assert!(decision.candidates.iter().any(|candidate| candidate.cleared_by == Some(backout::domain::rule::RuleId::A2)), "{decision:?}");
+    assert!(
+        decision.candidates.iter().any(|candidate| candidate.cleared_by == Some(backout::domain::rule::RuleId::A2)),
+        "{decision:?}"
+    );
     assert_ne!(decision.kind, DecisionKind::Act);
 }
 
@@ -117,7 +122,11 @@ async fn every_answer_ends_in_a_state_that_says_what_is_so() {
         world.run(&process, 3).await;
         let record = world.record(&firing).await;
         let name = format!("{answers:?} {resubmit:?}: {:#?}", record.timeline);
-        assert_eq!((world.platform.effects(), world.platform.running().as_str(), record.rollback), (effects, runs, Some(state)), "{name}");
+        assert_eq!(
+            (world.platform.effects(), world.platform.running().as_str(), record.rollback),
+            (effects, runs, Some(state)),
+            "{name}"
+        );
         assert_eq!(record.told_generation, record.generation, "{name}");
     }
 }
@@ -134,14 +143,16 @@ async fn nothing_is_sent_while_paused_and_an_approval_does_not_lift_it() {
     process.answer(&record.id, Verdict::Approved, "ben").await.unwrap();
     for _ in 0..3 {
         world.advance(SignedDuration::from_secs(40));
-        while let Some(message) = world.queue.take() {
-            world.deliver(&process, &message).await.unwrap();
-        }
+        world.deliver_due(&process).await;
     }
     assert_eq!(world.platform.calls(), 0);
     process.set_paused(false, "ana").await.unwrap();
     world.run(&process, 1).await;
-    assert_eq!((world.platform.running().as_str(), world.platform.effects()), (GOOD, 1), "the open approval counts once backout runs again");
+    assert_eq!(
+        (world.platform.running().as_str(), world.platform.effects()),
+        (GOOD, 1),
+        "the open approval counts once backout runs again"
+    );
 }
 
 #[tokio::test]
@@ -201,9 +212,7 @@ async fn a_rollback_that_does_not_help_is_told_by_its_deadline_and_nothing_else_
     // The fault was elsewhere: it goes on.
     let end = world.now() + SignedDuration::from_mins(40);
     while world.now() < end {
-        while let Some(message) = world.queue.take() {
-            world.deliver(&process, &message).await.unwrap();
-        }
+        world.deliver_due(&process).await;
         world.advance(SignedDuration::from_secs(30));
     }
     let record = world.record(&firing).await;
@@ -221,9 +230,7 @@ async fn recovery_without_data_is_unknown_not_good() {
     world.telemetry.from(world.now(), None);
     let end = world.now() + SignedDuration::from_mins(40);
     while world.now() < end {
-        while let Some(message) = world.queue.take() {
-            world.deliver(&process, &message).await.unwrap();
-        }
+        world.deliver_due(&process).await;
         world.advance(SignedDuration::from_secs(30));
     }
     assert_eq!(world.record(&firing).await.rollback, Some(RollbackState::Unknown));
@@ -240,7 +247,10 @@ async fn somebody_swapping_at_the_same_time_is_told_and_never_counter_acted() {
     world.platform.team_swaps_in("build-43");
     world.run(&process, 3).await;
     let record = world.record(&firing).await;
-    assert_eq!((record.rollback, world.platform.calls(), world.platform.running().as_str()), (Some(RollbackState::Unknown), 1, "build-43"));
+    assert_eq!(
+        (record.rollback, world.platform.calls(), world.platform.running().as_str()),
+        (Some(RollbackState::Unknown), 1, "build-43")
+    );
     let second = alert("a9", "checkout", world.now());
     process.alert_received(second.clone(), &world.policy).await.unwrap();
     assert_eq!(world.platform.calls(), 1, "the target stays blocked");

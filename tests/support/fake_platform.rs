@@ -150,7 +150,11 @@ impl Platform for FakePlatform {
     }
 
     fn steps(&self, _target: &Target, way_back: &WayBack) -> Vec<Step> {
-        vec![Step { says: format!("swap {} with production", way_back.name), kind: StepKind::Toggle, detail: way_back.detail.clone() }]
+        vec![Step {
+            says: format!("swap {} with production", way_back.name),
+            kind: StepKind::Toggle,
+            detail: way_back.detail.clone(),
+        }]
     }
 
     async fn submit(&self, _target: &Target, _step: &Step) -> Submission {

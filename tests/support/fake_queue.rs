@@ -11,7 +11,20 @@ use jiff::{SignedDuration, Timestamp};
 #[derive(Clone)]
 pub struct FakeQueue {
     clock: Arc<dyn Clock>,
-    messages: Arc<Mutex<Vec<(Timestamp, QueueMessage)>>>,
+    messages: Arc<Mutex<Messages>>,
+}
+
+#[derive(Default)]
+struct Messages {
+    queued: Vec<Queued>,
+    next_id: u64,
+}
+
+struct Queued {
+    id: u64,
+    due: Timestamp,
+    locked: bool,
+    message: QueueMessage,
 }
 
 impl FakeQueue {
@@ -20,24 +33,33 @@ impl FakeQueue {
     }
 
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.messages.lock().unwrap().iter().map(|(due, _)| *due).min()
+        self.messages.lock().unwrap().queued.iter().filter(|queued| !queued.locked).map(|queued| queued.due).min()
     }
 
-    /// Takes the first message that is due.
-    pub fn take(&self) -> Option<QueueMessage> {
+    /// Locks the first message that is due; it stays until it is completed.
+    pub fn take(&self) -> Option<(u64, QueueMessage)> {
         let now = self.clock.now();
         let mut messages = self.messages.lock().unwrap();
-        let index = messages.iter().enumerate().filter(|(_, (due, _))| *due <= now).min_by_key(|(_, (due, _))| *due)?.0;
-        Some(messages.remove(index).1)
+        let first =
+            messages.queued.iter_mut().filter(|queued| !queued.locked && queued.due <= now).min_by_key(|queued| queued.due)?;
+        first.locked = true;
+        Some((first.id, first.message.clone()))
+    }
+
+    pub fn complete(&self, id: u64) {
+        self.messages.lock().unwrap().queued.retain(|queued| queued.id != id);
+    }
+
+    /// Every lock ends: whoever held one has died.
+    pub fn unlock_all(&self) {
+        for queued in &mut self.messages.lock().unwrap().queued {
+            queued.locked = false;
+        }
     }
 
     /// Everything scheduled is lost.
     pub fn lose_all(&self) {
-        self.messages.lock().unwrap().clear();
-    }
-
-    pub fn put(&self, message: QueueMessage) {
-        self.messages.lock().unwrap().push((self.clock.now(), message));
+        self.messages.lock().unwrap().queued.clear();
     }
 }
 
@@ -45,7 +67,10 @@ impl FakeQueue {
 impl FollowUps for FakeQueue {
     async fn send(&self, message: QueueMessage, delay: Duration) -> Result<(), PortError> {
         let due = self.clock.now() + SignedDuration::try_from(delay).unwrap();
-        self.messages.lock().unwrap().push((due, message));
+        let mut messages = self.messages.lock().unwrap();
+        messages.next_id += 1;
+        let id = messages.next_id;
+        messages.queued.push(Queued { id, due, locked: false, message });
         Ok(())
     }
 }

@@ -7,30 +7,37 @@ use backout::{
         resource_id::ResourceId,
         series::{EvidenceMetric, Point, Series},
     },
-    ports::{PortError, PortErrorKind, Telemetry},
+    ports::{PortError, Telemetry},
 };
 use jiff::{SignedDuration, Timestamp};
 
-/// Error shares from a time on.
+/// From a time on, the share of errors; `None` is no data.
+type Change = (Timestamp, Option<f64>);
+
 #[derive(Clone, Default)]
 pub struct FakeTelemetry {
-    changes: Arc<Mutex<Vec<(Timestamp, Option<f64>)>>>,
-    pub fail: Arc<Mutex<bool>>,
+    changes: Arc<Mutex<Vec<Change>>>,
 }
 
 impl FakeTelemetry {
     /// From `at` on the share of errors is `share`; `None` is no data.
     pub fn from(&self, at: Timestamp, share: Option<f64>) {
-        self.changes.lock().unwrap().push((at, share));
+        let mut changes = self.changes.lock().unwrap();
+        if changes.last().is_none_or(|(_, last)| *last != share) {
+            changes.push((at, share));
+        }
     }
 }
 
 #[async_trait::async_trait]
 impl Telemetry for FakeTelemetry {
-    async fn series(&self, metric: &EvidenceMetric, _resource: &ResourceId, from: Timestamp, to: Timestamp) -> Result<Series, PortError> {
-        if *self.fail.lock().unwrap() {
-            return Err(PortError::new("read metrics", PortErrorKind::Throttled, "asked to wait"));
-        }
+    async fn series(
+        &self,
+        metric: &EvidenceMetric,
+        _resource: &ResourceId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Series, PortError> {
         let interval = SignedDuration::from_mins(1);
         let changes = self.changes.lock().unwrap().clone();
         let mut points = Vec::new();
@@ -41,6 +48,12 @@ impl Telemetry for FakeTelemetry {
             points.push(Point { end, value: share, weight: share.map(|_| 300.0) });
             end += interval;
         }
-        Ok(Series { name: metric.name(), worse_when: metric.worse_when, interval, source_lag: SignedDuration::from_mins(3), points })
+        Ok(Series {
+            name: metric.name(),
+            worse_when: metric.worse_when,
+            interval,
+            source_lag: SignedDuration::from_mins(3),
+            points,
+        })
     }
 }

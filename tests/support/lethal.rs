@@ -16,7 +16,8 @@ use backout::{
         target::{PlatformKind, Target},
     },
     ports::{
-        FollowUps, Inserted, Key, Notice, Notifier, Platform, Platforms, PortError, QueueMessage, Replaced, StateStore, Stored, Telemetry, Version,
+        FollowUps, Inserted, Key, Notice, Notifier, Platform, Platforms, PortError, QueueMessage, Replaced, StateStore, Stored,
+        Telemetry, Version,
     },
     process::Ports,
 };
@@ -118,7 +119,13 @@ impl FollowUps for Guarded<dyn FollowUps> {
 
 #[async_trait::async_trait]
 impl Telemetry for Guarded<dyn Telemetry> {
-    async fn series(&self, metric: &EvidenceMetric, resource: &ResourceId, from: Timestamp, to: Timestamp) -> Result<Series, PortError> {
+    async fn series(
+        &self,
+        metric: &EvidenceMetric,
+        resource: &ResourceId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Series, PortError> {
         self.1.through(self.0.series(metric, resource, from, to)).await
     }
 }

@@ -18,7 +18,8 @@ use jiff::{SignedDuration, Timestamp};
 pub const SUBSCRIPTION: &str = "6c7d1a52-8a5e-4a53-9e0c-3f1f9d6a1b20";
 
 pub fn site(name: &str) -> ResourceId {
-    ResourceId::parse(&format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/shop-prod/providers/Microsoft.Web/sites/{name}")).unwrap()
+    ResourceId::parse(&format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/shop-prod/providers/Microsoft.Web/sites/{name}"))
+        .unwrap()
 }
 
 pub fn service(name: &str) -> Service {

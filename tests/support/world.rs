@@ -3,10 +3,15 @@
 use std::sync::{Arc, Mutex};
 
 use backout::{
-    domain::{alert::Alert, policy::{NotifyRule, Policy}, record::{Record, RecordId}, target::Target},
+    domain::{
+        alert::Alert,
+        policy::{NotifyRule, Policy},
+        record::{Record, RecordId},
+        target::Target,
+    },
     local::memory_store::MemoryStore,
-    ports::{Clock, FollowUp, Notice, Notifier, PortError, QueueMessage},
-    process::{Ports, Process, outcome::Outcome, trouble::Trouble},
+    ports::{Clock, FollowUp, Notice, Notifier, PortError},
+    process::{Ports, Process},
     sim::clock::ManualClock,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -101,26 +106,46 @@ impl World {
         self.telemetry.from(self.now(), share);
     }
 
-    /// Delivers one queued message to `process`.
-    pub async fn deliver(&self, process: &Process, message: &QueueMessage) -> Result<Outcome, Trouble> {
-        let follow_up: FollowUp = serde_json::from_slice(&message.body).unwrap();
-        process.follow_up_received(follow_up, &self.policy).await
+    /// Delivers everything that is due.
+    pub async fn deliver_due(&self, process: &Process) {
+        while let Some((id, message)) = self.queue.take() {
+            let follow_up: FollowUp = serde_json::from_slice(&message.body).unwrap();
+            process.follow_up_received(follow_up, &self.policy).await.unwrap();
+            self.queue.complete(id);
+        }
     }
 
-    /// Runs everything that is scheduled, and a sweep every five minutes, for at most `hours`.
+    /// Runs everything that is scheduled, and a sweep every five minutes, for `hours`.
     pub async fn run(&self, process: &Process, hours: i64) {
+        self.run_while(process, hours, async || true).await;
+    }
+
+    /// Runs until the alert's rollback has ended and nothing is scheduled, for at most `hours`.
+    pub async fn run_to_end(&self, process: &Process, firing: &Alert, hours: i64) {
+        let id = RecordId::of(firing);
+        self.run_while(process, hours, async || {
+            let record = process.record(&id).await.unwrap();
+            let ended = record.is_some_and(|record| record.rollback.is_some_and(RollbackState::is_terminal));
+            !ended || self.queue.next_due().is_some()
+        })
+        .await;
+    }
+
+    async fn run_while(&self, process: &Process, hours: i64, goes_on: impl AsyncFn() -> bool) {
         let end = self.now() + SignedDuration::from_hours(hours);
         let mut next_sweep = self.now() + SignedDuration::from_mins(5);
-        while self.now() < end {
+        while self.now() < end && goes_on().await {
             self.measure();
-            while let Some(message) = self.queue.take() {
-                self.deliver(process, &message).await.unwrap();
-            }
+            self.deliver_due(process).await;
             if self.now() >= next_sweep {
                 process.sweep(&self.policy).await.unwrap();
                 next_sweep = self.now() + SignedDuration::from_mins(5);
             }
-            let next = self.queue.next_due().map_or(next_sweep, |due| due.min(next_sweep)).max(self.now() + SignedDuration::from_secs(1));
+            let next = self
+                .queue
+                .next_due()
+                .map_or(next_sweep, |due| due.min(next_sweep))
+                .max(self.now() + SignedDuration::from_secs(1));
             self.clock.set(next);
         }
     }
