@@ -7,6 +7,7 @@ use backout::{
         alert::Alert,
         policy::{NotifyRule, Policy},
         record::{Record, RecordId},
+        rollback::RollbackState,
         target::Target,
     },
     local::memory_store::MemoryStore,
