@@ -280,12 +280,7 @@ fn budget(findings: &mut Findings<'_>, path: &[Step], file: BudgetFile, otherwis
     Budget { rollbacks, per: duration(findings, &below(path, "per"), file.per, otherwise.per) }
 }
 
-fn duration(
-    findings: &mut Findings<'_>,
-    path: &[Step],
-    text: Option<DurationText>,
-    otherwise: SignedDuration,
-) -> SignedDuration {
+fn duration(findings: &mut Findings<'_>, path: &[Step], text: Option<DurationText>, otherwise: SignedDuration) -> SignedDuration {
     let Some(text) = text else { return otherwise };
     text.parse().unwrap_or_else(|problem| {
         findings.add(path, problem.to_string(), "write hours, minutes and seconds, such as `30s`, `60m`, `24h` or `2h30m`");
@@ -326,8 +321,7 @@ fn target(
 }
 
 fn site(findings: &mut Findings<'_>, path: &[Step], text: &str, own_site: Option<&ResourceId>) -> Option<ResourceId> {
-    const SHAPE: &str =
-        "write `/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.Web/sites/{name}`, as `az webapp show --query id` prints it";
+    const SHAPE: &str = "write `/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.Web/sites/{name}`, as `az webapp show --query id` prints it";
     let id = resource_id(findings, path, text, SHAPE)?;
     let kind = id.resource_type().unwrap_or_default();
     if MONITORING_PLANE.iter().any(|provider| kind.starts_with(provider)) {
@@ -527,7 +521,9 @@ fn below(path: &[Step], key: &str) -> Path {
 
 /// Letters, digits and what the portal allows in names of app settings on Linux and Windows.
 fn is_setting_name(name: &str) -> bool {
-    (1..=128).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-:".contains(c)) && !name.contains("://")
+    (1..=128).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-:".contains(c))
+        && !name.contains("://")
 }
 
 /// Source: naming rules of `Microsoft.Web/sites/slots`: 2 to 59 letters, digits and hyphens.

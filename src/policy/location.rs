@@ -209,7 +209,9 @@ async fn fetch(
     }
     if !status.is_success() {
         let (kind, says) = match status.as_u16() {
-            401 | 403 => (PortErrorKind::Denied, "refuses to be read: grant the identity `Storage Blob Data Reader` on the container"),
+            401 | 403 => {
+                (PortErrorKind::Denied, "refuses to be read: grant the identity `Storage Blob Data Reader` on the container")
+            }
             404 => (PortErrorKind::NotFound, "is not there: upload the file, or correct `BACKOUT_POLICY`"),
             429 => (PortErrorKind::Throttled, "asks for a pause"),
             500.. => (PortErrorKind::Transient, "answers with a server error"),

@@ -3,7 +3,6 @@
 mod check;
 pub mod duration;
 pub mod file;
-
 mod location;
 mod problems;
 mod read;

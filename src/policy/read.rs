@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use super::{
-    check, relations,
+    check,
     problems::{PolicyProblems, Problem},
-    shape,
+    relations, shape,
     tree::{Path, Step, Tree, path_text},
 };
 use crate::domain::{policy::Policy, resource_id::ResourceId};

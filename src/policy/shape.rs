@@ -26,6 +26,12 @@ pub(super) fn fit(findings: &mut Findings<'_>) -> Option<PolicyFile> {
     let mut value = findings.tree.value.clone();
     let mut cut: HashSet<Path> = HashSet::new();
     later_platforms(findings, &mut value, &mut cut);
+    let mut empty = Vec::new();
+    collect_empty(&value, &mut Vec::new(), &mut empty);
+    for path in empty.into_iter().take(MISFITS_MAX) {
+        findings.misfit(&path, "is empty", "write a value, or remove it");
+        cut.extend(cut_out(&mut value, &path));
+    }
     for _ in 0..MISFITS_MAX {
         let error = match serde_path_to_error::deserialize::<_, PolicyFile>(&value) {
             Ok(file) => return Some(file),
@@ -143,6 +149,24 @@ fn later_platforms(findings: &mut Findings<'_>, value: &mut Value, cut: &mut Has
     }
 }
 
+/// Keys and items without a value: more likely an unfinished edit than a wish for the default.
+fn collect_empty(value: &Value, path: &mut Path, empty: &mut Vec<Path>) {
+    let children: Vec<(Step, &Value)> = match value {
+        Value::Array(items) => items.iter().enumerate().map(|(index, item)| (Step::Index(index), item)).collect(),
+        Value::Object(entries) => entries.iter().map(|(key, entry)| (Step::Key(key.clone()), entry)).collect(),
+        Value::Null => {
+            empty.push(path.clone());
+            Vec::new()
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    };
+    for (step, child) in children {
+        path.push(step);
+        collect_empty(child, path, empty);
+        path.pop();
+    }
+}
+
 fn path_of(error: &serde_path_to_error::Error<serde_json::Error>) -> Path {
     error
         .path()
@@ -186,7 +210,7 @@ fn shown(word: &str) -> String {
 }
 
 fn kind_of(is: &str) -> &'static str {
-    const KINDS: [(&str, &str); 9] = [
+    const KINDS: [(&str, &str); 7] = [
         ("string", "text"),
         ("integer", "a number"),
         ("floating point", "a number with a fraction"),
@@ -194,8 +218,6 @@ fn kind_of(is: &str) -> &'static str {
         ("boolean", "true or false"),
         ("sequence", "a list"),
         ("map", "keys with values"),
-        ("null", "empty"),
-        ("unit", "empty"),
     ];
     KINDS.iter().find(|(prefix, _)| is.starts_with(prefix)).map_or("something else", |(_, words)| words)
 }

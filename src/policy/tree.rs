@@ -18,6 +18,9 @@ pub(super) struct Place {
     pub column: u64,
 }
 
+/// How our own visitor says so; the parser itself does not see that `1` and `"1"` are one name.
+const DUPLICATE_KEY: &str = "duplicate key";
+
 /// One step into the tree.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Step {
@@ -97,7 +100,11 @@ pub(super) fn path_text(path: &[Step]) -> String {
                 text.push('.');
                 text.push_str(key);
             }
-            Step::Index(index) => text.push_str(&format!("[{index}]")),
+            Step::Index(index) => {
+                text.push('[');
+                text.push_str(&index.to_string());
+                text.push(']');
+            }
         }
     }
     text
@@ -176,7 +183,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
         while let Some(key) = access.next_key::<Spanned<String>>()? {
             // `1` and `"1"` are two keys in YAML and one key here.
             if entries.iter().any(|(known, _)| known.value == key.value) {
-                return Err(A::Error::custom(format!("duplicate key `{}`", key.value)));
+                return Err(A::Error::custom(DUPLICATE_KEY));
             }
             entries.push((key, access.next_value()?));
         }
@@ -222,25 +229,35 @@ fn split(node: Spanned<Node>, path: &mut Path, key: Option<Place>, places: &mut 
 
 fn syntax_problem(error: &serde_saphyr::Error) -> Problem {
     let place = error.location();
-    let (says, hint) = match error.without_snippet() {
-        serde_saphyr::Error::DuplicateMappingKey { .. } => {
-            ("a key stands here for the second time", "keep one of the two; YAML would silently drop the other")
-        }
-        serde_saphyr::Error::Budget { .. }
-        | serde_saphyr::Error::AliasReplayLimitExceeded { .. }
-        | serde_saphyr::Error::AliasExpansionLimitExceeded { .. }
-        | serde_saphyr::Error::AliasReplayStackDepthExceeded { .. } => (
-            "the file nests or repeats too much to be a policy",
-            "write the values out instead of using aliases (`*name`), and nest no deeper than 32 levels",
-        ),
-        serde_saphyr::Error::MultipleDocuments { .. } => ("a second document begins here", "keep one document; remove the `---`"),
-        _ => ("the file is not valid YAML here", "check indentation, colons and quotes on this line and the one before"),
-    };
+    let (says, hint) = syntax_words(error);
     Problem {
         line: place.map_or(1, |p| p.line().max(1)),
         column: place.map_or(1, |p| p.column().max(1)),
         path: String::new(),
         says: says.to_owned(),
         hint: hint.to_owned(),
+    }
+}
+
+/// Our own words: those of the parser may repeat what stands in the file.
+fn syntax_words(error: &serde_saphyr::Error) -> (&'static str, &'static str) {
+    use serde_saphyr::Error;
+    const TWICE: (&str, &str) = ("a key stands here for the second time", "keep one of the two; only one of them could count");
+    match error.without_snippet() {
+        Error::DuplicateMappingKey { .. } => TWICE,
+        Error::Message { msg, .. } if msg.starts_with(DUPLICATE_KEY) => TWICE,
+        Error::AliasError { error, .. } => syntax_words(error),
+        Error::Budget { .. }
+        | Error::AliasReplayCounterOverflow { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. }
+        | Error::RecursiveReferencesRequireWeakTypes { .. } => (
+            "the file nests or repeats too much to be a policy",
+            "write the values out instead of using aliases (`*name`), and nest no deeper than 32 levels",
+        ),
+        Error::MultipleDocuments { .. } => ("a second document begins here", "keep one document; remove the `---`"),
+        // Whatever else a parser may say comes down to this for the person who wrote the file.
+        _ => ("the file is not valid YAML here", "check indentation, colons and quotes on this line and the one before"),
     }
 }

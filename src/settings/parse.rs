@@ -57,10 +57,8 @@ impl Settings {
         let settings = Self {
             handler_port: reader.handler_port(),
             policy: reader.policy(),
-            mode_ceiling: reader.word(
-                names::BACKOUT_MODE,
-                &[("observe", Mode::Observe), ("propose", Mode::Propose), ("act", Mode::Act)],
-            ),
+            mode_ceiling: reader
+                .word(names::BACKOUT_MODE, &[("observe", Mode::Observe), ("propose", Mode::Propose), ("act", Mode::Act)]),
             store: reader.store(),
             bus: reader.bus(),
             time_scale: reader.time_scale(arm_endpoint.as_ref()),
@@ -83,7 +81,13 @@ impl Settings {
             public_url: reader.public_url(),
             own_site: reader.own_site(),
         };
-        if reader.problems.is_empty() { Ok(settings) } else { Err(SettingsProblems(reader.problems)) }
+        let mut problems = reader.problems;
+        if problems.is_empty() {
+            return Ok(settings);
+        }
+        // Names under another prefix than the default one are not in the list; they come last.
+        problems.sort_by_key(|problem| ALL.iter().position(|setting| setting.name == problem.name).unwrap_or(ALL.len()));
+        Err(SettingsProblems(problems))
     }
 }
 
@@ -219,7 +223,11 @@ impl Reader<'_> {
         };
         if let Some(path) = value.strip_prefix("sqlite:") {
             if path.is_empty() {
-                self.problem(name, "names no file after `sqlite:`", "write `sqlite:` and a path, such as `sqlite:.backout/state.db`");
+                self.problem(
+                    name,
+                    "names no file after `sqlite:`",
+                    "write `sqlite:` and a path, such as `sqlite:.backout/state.db`",
+                );
             }
             return StoreSetting::Sqlite(PathBuf::from(path));
         }
@@ -299,7 +307,8 @@ impl Reader<'_> {
     /// The same order as in the host: a connection string wins over a namespace.
     fn bus_connection(&mut self, prefix: &str) -> Option<BusConnection> {
         if let Some(value) = self.connection_part(prefix, None) {
-            let has = |key: &str| value.split(';').any(|p| p.trim().get(..key.len()).is_some_and(|p| p.eq_ignore_ascii_case(key)));
+            let has =
+                |key: &str| value.split(';').any(|p| p.trim().get(..key.len()).is_some_and(|p| p.eq_ignore_ascii_case(key)));
             if has("Endpoint=sb://") && (has("SharedAccessKey=") || has("SharedAccessSignature=")) {
                 return Some(BusConnection::ConnectionString(SecretString::from(value)));
             }
@@ -323,7 +332,11 @@ impl Reader<'_> {
         };
         let is_host = host.contains('.') && host.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
         if !is_host {
-            self.problem(&name, "is not a host name", "write it without `sb://` and without a path, such as `contoso.servicebus.windows.net`");
+            self.problem(
+                &name,
+                "is not a host name",
+                "write it without `sb://` and without a path, such as `contoso.servicebus.windows.net`",
+            );
         }
         let credential = self.connection_part(prefix, Some("credential"));
         let client_id = self.connection_part(prefix, Some("clientId"));
@@ -384,7 +397,7 @@ impl Reader<'_> {
             None => (raw.as_str(), None),
         };
         match (factor.parse::<f64>(), from.transpose()) {
-            (Ok(factor), Ok(from)) if factor.is_finite() && factor > 0.0 => Some(TimeScale { factor, from, raw }),
+            (Ok(factor), Ok(from)) if factor.is_finite() && factor > 0.0 => Some(TimeScale { raw, factor, from }),
             (Ok(_) | Err(_), Ok(_) | Err(_)) => {
                 self.problem(
                     name,
@@ -443,7 +456,11 @@ impl Reader<'_> {
         let name = names::BACKOUT_APPROVAL_KEY;
         let value = self.get(name)?;
         if value.chars().count() < APPROVAL_KEY_LENGTH_MIN {
-            self.problem(name, "is shorter than 32 characters", "write random text, such as the output of `openssl rand -base64 48`");
+            self.problem(
+                name,
+                "is shorter than 32 characters",
+                "write random text, such as the output of `openssl rand -base64 48`",
+            );
         }
         if self.get(names::BACKOUT_PUBLIC_URL).is_none() {
             self.problem(
