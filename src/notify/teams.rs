@@ -16,10 +16,10 @@ pub(super) fn body(notice: &Notice) -> Value {
     let mut rows = vec![row(&json!({
         "type": "TextRun", "text": heading, "weight": "Bolder", "size": "Medium", "color": color(notice.kind)
     }))];
-    let lines = message::lines(notice, TEXT_CHARACTERS_MAX);
+    let mut lines = message::lines(notice, TEXT_CHARACTERS_MAX);
+    lines.retain(|line| !line.trim().is_empty());
     let left_out = lines.len().saturating_sub(LINES_MAX);
-    let shown = lines.into_iter().filter(|line| !line.trim().is_empty()).take(LINES_MAX);
-    rows.extend(shown.map(|line| row(&json!({ "type": "TextRun", "text": line }))));
+    rows.extend(lines.into_iter().take(LINES_MAX).map(|line| row(&json!({ "type": "TextRun", "text": line }))));
     if left_out > 0 {
         rows.push(row(&json!({ "type": "TextRun", "text": "…", "isSubtle": true })));
     }

@@ -99,7 +99,7 @@ pub(super) fn service(
     let path = service_path(name, &[]);
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.len() > 64 || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(plain) {
-        findings.add(
+        findings.misfit(
             &path,
             "is not a name for a service",
             "begin with a letter or digit and go on with letters, digits, `.`, `_` and `-`, 64 characters at most",

@@ -36,15 +36,17 @@ pub fn read(bytes: &[u8], own_site: Option<&ResourceId>) -> Result<Policy, Polic
     let mut findings = Findings { tree: &tree, problems: Vec::new(), misfits: Vec::new() };
     let policy = shape::fit(&mut findings).map(|file| {
         let defaults = check::version_and_defaults(&mut findings, &file);
+        let mut dependencies = relations::Dependencies::new();
         let mut services = BTreeMap::new();
         for (name, service) in file.services.unwrap_or_default() {
+            dependencies.insert(name.clone(), service.depends_on.clone().unwrap_or_default());
             if let Some(service) = check::service(&mut findings, &name, service, &defaults, own_site) {
                 services.insert(service.name.clone(), service);
             }
         }
         relations::distinct_targets(&mut findings, &services);
-        relations::known_dependencies(&mut findings, &services);
-        relations::no_cycles(&mut findings, &services);
+        relations::known_dependencies(&mut findings, &dependencies);
+        relations::no_cycles(&mut findings, &dependencies);
         let storm = check::storm(&mut findings, file.storm.unwrap_or_default());
         let notify = check::notify(&mut findings, file.notify.unwrap_or_default());
         Policy { services, storm, notify, sha256: data_encoding::HEXLOWER.encode(&Sha256::digest(bytes)) }

@@ -34,25 +34,28 @@ pub(super) fn distinct_targets(findings: &mut Findings<'_>, services: &BTreeMap<
     }
 }
 
+/// What each service says under `dependsOn`, whatever else is wrong with it.
+pub(super) type Dependencies = BTreeMap<String, Vec<String>>;
+
 /// Names in `dependsOn` that are no service. A service with problems of its own still exists.
-pub(super) fn known_dependencies(findings: &mut Findings<'_>, services: &BTreeMap<ServiceName, Service>) {
+pub(super) fn known_dependencies(findings: &mut Findings<'_>, dependencies: &Dependencies) {
     let written: BTreeSet<String> = findings
         .tree
         .get(&[Step::Key("services".to_owned())])
         .and_then(|services| services.as_object())
         .map(|services| services.keys().cloned().collect())
         .unwrap_or_default();
-    for service in services.values() {
-        for (index, upstream) in service.depends_on.iter().enumerate() {
-            let mut path = service_path(&service.name.0, &["dependsOn"]);
+    for (name, upstreams) in dependencies {
+        for (index, upstream) in upstreams.iter().enumerate() {
+            let mut path = service_path(name, &["dependsOn"]);
             path.push(Step::Index(index));
-            if !written.contains(&upstream.0) {
-                let hint = match nearest(&upstream.0, written.iter().map(String::as_str)) {
+            if !written.contains(upstream) {
+                let hint = match nearest(upstream, written.iter().map(String::as_str)) {
                     Some(meant) => format!("did you mean `{meant}`?"),
                     None => "name a service of this file, or remove it".to_owned(),
                 };
                 findings.add(&path, "names no service of this file", hint);
-            } else if service.depends_on[..index].contains(upstream) {
+            } else if upstreams[..index].contains(upstream) {
                 findings.add(&path, format!("names `{upstream}` a second time"), "remove it");
             }
         }
@@ -60,13 +63,13 @@ pub(super) fn known_dependencies(findings: &mut Findings<'_>, services: &BTreeMa
 }
 
 /// Each cycle once, told at the entry that closes it.
-pub(super) fn no_cycles(findings: &mut Findings<'_>, services: &BTreeMap<ServiceName, Service>) {
-    let mut done: BTreeSet<&ServiceName> = BTreeSet::new();
-    for start in services.keys() {
+pub(super) fn no_cycles(findings: &mut Findings<'_>, dependencies: &Dependencies) {
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    for start in dependencies.keys() {
         // Depth first with an explicit stack: (service, index of the next dependency to follow).
-        let mut stack: Vec<(&ServiceName, usize)> = if done.contains(start) { Vec::new() } else { vec![(start, 0)] };
+        let mut stack: Vec<(&str, usize)> = if done.contains(start.as_str()) { Vec::new() } else { vec![(start, 0)] };
         while let Some((name, next)) = stack.last().copied() {
-            let Some(upstream) = services.get(name).and_then(|service| service.depends_on.get(next)) else {
+            let Some(upstream) = dependencies.get(name).and_then(|upstreams| upstreams.get(next)) else {
                 done.insert(name);
                 stack.pop();
                 continue;
@@ -74,17 +77,17 @@ pub(super) fn no_cycles(findings: &mut Findings<'_>, services: &BTreeMap<Service
             if let Some(top) = stack.last_mut() {
                 top.1 += 1;
             }
-            if let Some(begin) = stack.iter().position(|(on_path, _)| *on_path == upstream) {
-                let mut names: Vec<&str> = stack[begin..].iter().map(|(name, _)| name.0.as_str()).collect();
-                names.push(&upstream.0);
-                let mut path = service_path(&name.0, &["dependsOn"]);
+            if let Some(begin) = stack.iter().position(|(on_path, _)| on_path == upstream) {
+                let mut names: Vec<&str> = stack[begin..].iter().map(|(name, _)| *name).collect();
+                names.push(upstream);
+                let mut path = service_path(name, &["dependsOn"]);
                 path.push(Step::Index(next));
                 findings.add(
                     &path,
                     format!("closes a cycle: {}", names.join(" -> ")),
                     "remove one of these dependencies; a service depends on what it calls, not on its callers",
                 );
-            } else if !done.contains(upstream) && services.contains_key(upstream) {
+            } else if !done.contains(upstream.as_str()) && dependencies.contains_key(upstream) {
                 stack.push((upstream, 0));
             }
         }

@@ -427,6 +427,7 @@ notify:
         (4, "defaults.coolDown"),
         (7, "services.checkout.target.site"),
         (7, "services.checkout.target.goodSlots"),
+        (8, "services.checkout.dependsOn[0]"),
         (9, "services.checkout.colour"),
         (12, "services.payments.dependsOn[0]"),
         (14, "services.payments.alerts[0]"),
