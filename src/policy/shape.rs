@@ -61,6 +61,7 @@ pub(super) fn fit(findings: &mut Findings<'_>) -> Option<PolicyFile> {
         let gone = cut_out(&mut value, &at)?;
         cut.insert(gone);
     }
+    findings.misfit(&[], "the file has more problems than are listed here", "correct these first");
     None
 }
 

@@ -123,6 +123,14 @@ fn shape() {
 }
 
 #[test]
+fn more_problems_than_anybody_reads() {
+    let many = (0..300).map(|n| format!("wrong{n}: 1\n")).collect::<Vec<_>>().concat();
+    let found = problems(&with(&many));
+    assert_eq!(found.len(), 201);
+    assert!(found[0].says.contains("more problems than are listed"), "{}", found[0]);
+}
+
+#[test]
 fn empty_values() {
     check("version: 1\nservices:\n  checkout:\n", 3, "services.checkout", "is empty", "or remove it");
     check(&with("    mode:\n"), 5, "services.checkout.mode", "is empty", "or remove it");
