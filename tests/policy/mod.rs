@@ -1,1 +1,7 @@
-//! policy
+//! Settings, the policy file, and the channels that tell people.
+
+mod notify;
+mod problems;
+mod reading;
+mod settings;
+mod source;

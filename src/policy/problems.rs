@@ -1,0 +1,62 @@
+//! What is wrong with a policy file, each problem with its line and what to do about it.
+
+use std::fmt;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Counted from 1.
+    pub line: u64,
+    /// Counted from 1, in characters.
+    pub column: u64,
+    /// Such as `services.checkout.target.site`; empty for the file as a whole.
+    pub path: String,
+    /// What is wrong, to be read after the path. Never a text that may be a secret.
+    pub says: String,
+    pub hint: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: ", self.line, self.column)?;
+        if !self.path.is_empty() {
+            write!(f, "`{}` ", self.path)?;
+        }
+        write!(f, "{}; hint: {}", self.says, self.hint)
+    }
+}
+
+/// Every problem of one file, in the order of its lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyProblems {
+    /// The file as people know it; `backout.yaml` unless [`PolicyProblems::named`] says otherwise.
+    pub file: String,
+    pub problems: Vec<Problem>,
+}
+
+impl PolicyProblems {
+    pub fn new(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| (problem.line, problem.column));
+        Self { file: "backout.yaml".to_owned(), problems }
+    }
+
+    /// The same problems, told about `file`.
+    pub fn named(mut self, file: impl Into<String>) -> Self {
+        self.file = file.into();
+        self
+    }
+}
+
+impl fmt::Display for PolicyProblems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{}:{problem}", self.file)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for PolicyProblems {}

@@ -1,0 +1,135 @@
+//! The final types of settings. None shows a secret in `Debug` or `Display`.
+
+use std::{fmt, path::PathBuf};
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use url::Url;
+
+use super::endpoint::Shown;
+
+/// Where the policy file lies.
+#[derive(Clone, PartialEq, Eq)]
+pub enum PolicyLocation {
+    File(PathBuf),
+    /// https, or http on loopback; the query may hold a signature.
+    Url(Url),
+}
+
+impl fmt::Display for PolicyLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Url(url) => Shown(url).fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for PolicyLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PolicyLocation({self})")
+    }
+}
+
+/// Where state is kept.
+#[derive(Debug, Clone)]
+pub enum StoreSetting {
+    Sqlite(PathBuf),
+    /// Gone with the process; refused when any service may act, but in tests.
+    Memory,
+    /// URL of a container, without a query; used with the managed identity.
+    BlobContainer(Url),
+    /// Account key or shared access signature (Azurite, SAS).
+    StorageConnection {
+        /// Without the `container` part.
+        connection: SecretString,
+        container: String,
+    },
+}
+
+/// Where our own messages go.
+#[derive(Debug, Clone)]
+pub enum BusSetting {
+    /// The embedded queue of one machine.
+    Local,
+    ServiceBus {
+        /// The name that the triggers use as `connection`.
+        prefix: String,
+        connection: BusConnection,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub enum BusConnection {
+    /// Managed identity.
+    Namespace {
+        /// Host name, such as `contoso.servicebus.windows.net`.
+        host: String,
+        /// `None`: the system-assigned identity.
+        client_id: Option<String>,
+    },
+    ConnectionString(SecretString),
+}
+
+/// The identity that reads, and acts unless there is a second one for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentitySetting {
+    /// `None`: the system-assigned identity.
+    pub client_id: Option<String>,
+    /// True where the platform hands out tokens (`IDENTITY_ENDPOINT`).
+    pub platform_endpoint: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cloud {
+    Public,
+    UsGovernment,
+    China,
+}
+
+impl Cloud {
+    /// The resource manager. Source: `platform-reverts` section 6.
+    pub fn arm_endpoint(self) -> &'static str {
+        match self {
+            Self::Public => "https://management.azure.com",
+            Self::UsGovernment => "https://management.usgovcloudapi.net",
+            Self::China => "https://management.chinacloudapi.cn",
+        }
+    }
+
+    /// Log queries. Source: `telemetry-queries` section 1.
+    pub fn logs_endpoint(self) -> &'static str {
+        match self {
+            Self::Public => "https://api.loganalytics.azure.com",
+            Self::UsGovernment => "https://api.loganalytics.us",
+            Self::China => "https://api.loganalytics.azure.cn",
+        }
+    }
+}
+
+/// How fast the virtual clock of a demo runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TimeScale {
+    /// As it was written, to be handed on to a child process.
+    pub raw: String,
+    /// Virtual seconds per real second; positive and finite.
+    pub factor: f64,
+    /// Where the virtual clock starts; `None` is now.
+    pub from: Option<Timestamp>,
+}
+
+/// What approving needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApproverAuth {
+    /// A signed-in principal in addition to the signed link.
+    EasyAuth,
+    /// The signed link alone.
+    Link,
+}
+
+/// What the token of a secure webhook must carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookToken {
+    pub tenant: String,
+    pub audience: String,
+}
