@@ -98,6 +98,8 @@ impl ResourceManager {
 
     /// [`Self::read_all`] with the identity that acts: what it may do, only it can ask.
     pub async fn read_all_as_actor(&self, operation: &'static str, path_and_query: &str) -> Result<Vec<Value>, PortError> {
+        // Asking is what comes before acting: the client for the one call is made now, and not when seconds count.
+        self.acting_client().await.map_err(|error| no_client(operation, &error))?;
         let first = self.read_url(operation, self.url(operation, path_and_query)?, &self.actor).await?;
         self.following(operation, first, &self.actor).await
     }

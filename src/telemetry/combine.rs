@@ -68,49 +68,50 @@ mod tests {
         }
     }
 
-    fn one(value: Option<Option<f64>>) -> Bins {
-        value.map(|value| (Timestamp::UNIX_EPOCH, value)).into_iter().collect()
+    /// One bin, or none.
+    fn one(values: &[Option<f64>]) -> Bins {
+        values.iter().map(|value| (Timestamp::UNIX_EPOCH, *value)).collect()
     }
 
     #[test]
     fn the_denominator_decides_what_a_missing_count_means() {
-        let (absent, null) = (None, Some(None));
-        let number = |n: f64| Some(Some(n));
+        let (absent, null) = (Vec::new(), vec![None]);
+        let number = |n: f64| vec![Some(n)];
         let errors = metric("Http5xx", NoData::Unknown);
         let runs = metric("WorkflowRunsCompleted", NoData::Unknown);
         let runs_zero = metric("WorkflowRunsCompleted", NoData::Zero);
         let rows = [
             (&errors, number(5.0), number(50.0), Some(0.1), Some(50.0)),
             (&errors, number(0.0), number(50.0), Some(0.0), Some(50.0)),
-            (&errors, null, number(50.0), Some(0.0), Some(50.0)),
-            (&errors, absent, number(50.0), Some(0.0), Some(50.0)),
-            (&errors, number(5.0), null, None, None),
-            (&errors, number(5.0), absent, None, None),
-            (&errors, null, null, None, None),
+            (&errors, null.clone(), number(50.0), Some(0.0), Some(50.0)),
+            (&errors, absent.clone(), number(50.0), Some(0.0), Some(50.0)),
+            (&errors, number(5.0), null.clone(), None, None),
+            (&errors, number(5.0), absent.clone(), None, None),
+            (&errors, null.clone(), null.clone(), None, None),
             (&errors, number(0.0), number(0.0), None, Some(0.0)),
-            (&errors, null, number(0.0), None, Some(0.0)),
+            (&errors, null.clone(), number(0.0), None, Some(0.0)),
             (&errors, number(9.0), number(3.0), Some(1.0), Some(3.0)),
             (&errors, number(f64::NAN), number(4.0), Some(0.0), Some(4.0)),
             (&errors, number(1.0), number(-4.0), None, None),
             (&runs, number(5.0), number(10.0), Some(0.5), Some(10.0)),
-            (&runs, null, number(10.0), None, Some(10.0)),
-            (&runs, absent, number(10.0), None, Some(10.0)),
-            (&runs_zero, null, number(10.0), Some(0.0), Some(10.0)),
-            (&runs_zero, absent, number(10.0), Some(0.0), Some(10.0)),
-            (&runs_zero, null, null, None, None),
+            (&runs, null.clone(), number(10.0), None, Some(10.0)),
+            (&runs, absent.clone(), number(10.0), None, Some(10.0)),
+            (&runs_zero, null.clone(), number(10.0), Some(0.0), Some(10.0)),
+            (&runs_zero, absent.clone(), number(10.0), Some(0.0), Some(10.0)),
+            (&runs_zero, null.clone(), null.clone(), None, None),
         ];
         for (metric, part, whole, value, weight) in rows {
-            let points = share(metric, &one(part), &one(whole), SignedDuration::from_mins(1));
+            let points = share(metric, &one(&part), &one(&whole), SignedDuration::from_mins(1));
             let end = Timestamp::UNIX_EPOCH + SignedDuration::from_mins(1);
             assert_eq!(points, [Point { end, value, weight }], "{} {part:?} of {whole:?}", metric.metric);
         }
-        assert_eq!(share(&errors, &one(absent), &one(absent), SignedDuration::from_mins(1)), []);
+        assert_eq!(share(&errors, &one(&absent), &one(&absent), SignedDuration::from_mins(1)), []);
     }
 
     #[test]
     fn a_metric_on_its_own_has_no_zero() {
         for (value, expected) in [(Some(0.4), Some(0.4)), (Some(0.0), Some(0.0)), (None, None)] {
-            let points = plain(&one(Some(value)), SignedDuration::from_mins(5));
+            let points = plain(&one(&[value]), SignedDuration::from_mins(5));
             let end = Timestamp::UNIX_EPOCH + SignedDuration::from_mins(5);
             assert_eq!(points, [Point { end, value: expected, weight: None }]);
         }

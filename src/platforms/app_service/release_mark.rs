@@ -72,7 +72,9 @@ fn is_sticky(names: &Value, name: &str) -> bool {
 /// Asks slots on their own host names, without any token.
 #[derive(Default)]
 pub struct SiteClient {
-    client: OnceCell<Client>,
+    remote: OnceCell<Client>,
+    /// Knows no proxy: what is on this machine is asked on this machine.
+    loopback: OnceCell<Client>,
 }
 
 impl SiteClient {
@@ -86,14 +88,7 @@ impl SiteClient {
 
     async fn body(&self, host: &str, path: &str) -> Result<String, String> {
         let url = site_url(host, path).ok_or_else(|| format!("`{path}` on `{}` is no URL", clean(host)))?;
-        let build = || async {
-            Client::builder()
-                .redirect(redirect::Policy::none())
-                .connect_timeout(Duration::from_secs(5))
-                .timeout(Duration::from_secs(10))
-                .build()
-        };
-        let client = self.client.get_or_try_init(build).await.map_err(|_| "the HTTP client cannot be made".to_owned())?;
+        let client = self.client_of(&url).await.map_err(|_| "the HTTP client cannot be made".to_owned())?;
         let silent = |error: reqwest::Error| {
             format!("`{path}` {}", if error.is_timeout() { "did not answer in time" } else { "gave no answer" })
         };
@@ -109,6 +104,20 @@ impl SiteClient {
             }
         }
         String::from_utf8(body).map_err(|_| format!("the answer of `{path}` is no text"))
+    }
+
+    async fn client_of(&self, url: &Url) -> Result<&Client, reqwest::Error> {
+        let builder = || {
+            Client::builder()
+                .redirect(redirect::Policy::none())
+                .connect_timeout(Duration::from_secs(5))
+                .timeout(Duration::from_secs(10))
+        };
+        if is_loopback(url) {
+            self.loopback.get_or_try_init(|| async { builder().no_proxy().build() }).await
+        } else {
+            self.remote.get_or_try_init(|| async { builder().build() }).await
+        }
     }
 }
 
