@@ -351,7 +351,9 @@ impl ResourceManager {
             .connect_timeout(self.limits.connect_within)
             .timeout(self.limits.answer_within)
             .user_agent(concat!("backout/", env!("CARGO_PKG_VERSION")));
-        if is_loopback(&self.endpoint) { builder.no_proxy() } else { builder }
+        let builder = if is_loopback(&self.endpoint) { builder.no_proxy() } else { builder };
+        // Plain http on loopback, and no redirect away from it: the system's certificates need not be loaded.
+        if self.endpoint.scheme() == "http" { builder.tls_certs_only([]) } else { builder }
     }
 }
 
