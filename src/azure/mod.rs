@@ -1,1 +1,7 @@
-//! azure
+//! Azure over HTTP: which cloud, who we are, and resource manager with its long-running operations.
+
+pub mod cloud;
+pub mod identity;
+pub mod resource_path;
+pub mod answer;
+pub mod resource_manager;

@@ -1,0 +1,146 @@
+//! Reading what Azure answers when it does not say yes: error bodies in all their shapes, and how long to wait.
+
+use std::time::Duration;
+
+use jiff::{Timestamp, fmt::rfc2822};
+use reqwest::{StatusCode, header::HeaderMap};
+use serde_json::Value;
+
+/// Code and message of an error body, as far as there are any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problem {
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+impl Problem {
+    /// Reads `{"error": {...}}`, the capitalised form of App Service, and the body of a failed operation; anything else is empty.
+    pub fn parse(body: &[u8]) -> Self {
+        let Ok(root) = serde_json::from_slice::<Value>(body) else { return Self::default() };
+        let inner = either(&root, "error", "Error").filter(|v| v.is_object()).unwrap_or(&root);
+        let text = |lower, upper| either(inner, lower, upper).and_then(Value::as_str).map(clean).filter(|text| !text.is_empty());
+        Self { code: text("code", "Code"), message: text("message", "Message") }
+    }
+
+    /// Codes are compared without case.
+    pub fn is(&self, code: &str) -> bool {
+        self.code.as_deref().is_some_and(|c| c.eq_ignore_ascii_case(code))
+    }
+
+    /// `409 Conflict: message`, for a person.
+    pub fn says(&self, status: StatusCode) -> String {
+        match (&self.code, &self.message) {
+            (Some(code), Some(message)) => format!("{} {code}: {message}", status.as_u16()),
+            (Some(code), None) => format!("{} {code}", status.as_u16()),
+            (None, Some(message)) => format!("{}: {message}", status.as_u16()),
+            (None, None) => status.to_string(),
+        }
+    }
+}
+
+fn either<'a>(value: &'a Value, lower: &str, upper: &str) -> Option<&'a Value> {
+    value.get(lower).or_else(|| value.get(upper))
+}
+
+/// Somebody else's text, fit for a log or a page: one line of at most 300 characters, without tokens and mail addresses.
+///
+/// Azure's refusals name the caller, which is a mail address when a person is signed in.
+pub fn clean(text: &str) -> String {
+    let words: Vec<&str> = text
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .map(|word| if is_token(word) || is_address(word) { "(left out)" } else { word })
+        .collect();
+    let line = words.join(" ");
+    if line.chars().count() <= TEXT_MAX {
+        return line;
+    }
+    let mut cut: String = line.chars().take(TEXT_MAX - 1).collect();
+    cut.push('…');
+    cut
+}
+
+const TEXT_MAX: usize = 300;
+
+/// A JSON Web Token begins with the base64 of `{"`.
+fn is_token(word: &str) -> bool {
+    word.find("eyJ").is_some_and(|at| word[at..].len() > 40 && word[at..].contains('.'))
+}
+
+fn is_address(word: &str) -> bool {
+    word.split_once('@').is_some_and(|(name, host)| {
+        name.ends_with(|c: char| c.is_alphanumeric()) && !name.contains('/') && host.contains('.') && !host.contains([':', '/'])
+    })
+}
+
+/// How long the other side asked us to wait: `retry-after-ms`, `x-ms-retry-after-ms`, `Retry-After` in seconds or as a date.
+///
+/// A date is taken relative to the answer's own `Date`, so that no clock of ours enters.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
+    for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
+        if let Some(milliseconds) = text(name).and_then(|t| t.parse().ok()) {
+            return Some(Duration::from_millis(milliseconds));
+        }
+    }
+    let asked = text("retry-after")?;
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let wait = http_date(asked)?.duration_since(http_date(text("date")?)?);
+    Some(Duration::try_from(wait).unwrap_or_default())
+}
+
+fn http_date(text: &str) -> Option<Timestamp> {
+    rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_bodies_are_read_in_every_shape() {
+        let read = |body: &str| Problem::parse(body.as_bytes());
+        let arm = read(r#"{"error":{"code":"Conflict","message":"another operation\r\nis in progress"}}"#);
+        assert_eq!(arm.says(StatusCode::CONFLICT), "409 Conflict: another operation is in progress");
+        let app_service = read(r#"{"Code":"BadRequest","Message":"no such slot","Details":[]}"#);
+        assert_eq!(app_service.says(StatusCode::BAD_REQUEST), "400 BadRequest: no such slot");
+        let failed = read(r#"{"status":"Failed","error":{"code":"WarmUp"}}"#);
+        assert_eq!(failed.says(StatusCode::OK), "200 WarmUp");
+        for body in ["", "<html><h1>504</h1></html>", "[]", "null", r#"{"error":"text"}"#, r#"{"error":{"code":7}}"#] {
+            assert_eq!(read(body), Problem::default(), "{body}");
+        }
+        assert_eq!(Problem::default().says(StatusCode::GATEWAY_TIMEOUT), "504 Gateway Timeout");
+        assert!(arm.is("conflict"));
+    }
+
+    #[test]
+    fn foreign_text_is_cut_and_cleaned() {
+        assert_eq!(clean("a\u{0}b\tc\n"), "a b c");
+        assert_eq!(clean(&"x".repeat(400)).chars().count(), 300);
+        assert_eq!(clean("The client 'ann@contoso.com' has no right"), "The client (left out) has no right");
+        assert_eq!(clean(&format!("Bearer eyJ{}.x.y", "a".repeat(60))), "Bearer (left out)");
+        assert_eq!(clean("image registry.io/app@sha256:12ab.cd"), "image registry.io/app@sha256:12ab.cd");
+    }
+
+    #[test]
+    fn waits_are_read_in_every_form() {
+        let of = |pairs: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.insert(*name, value.parse().unwrap());
+            }
+            retry_after(&headers)
+        };
+        assert_eq!(of(&[("retry-after", "17")]), Some(Duration::from_secs(17)));
+        assert_eq!(of(&[("retry-after-ms", "250"), ("retry-after", "1")]), Some(Duration::from_millis(250)));
+        assert_eq!(of(&[("x-ms-retry-after-ms", "90")]), Some(Duration::from_millis(90)));
+        let date = ("date", "Wed, 25 Nov 2026 10:00:00 GMT");
+        assert_eq!(of(&[date, ("retry-after", "Wed, 25 Nov 2026 10:01:30 GMT")]), Some(Duration::from_secs(90)));
+        assert_eq!(of(&[date, ("retry-after", "Wed, 25 Nov 2026 09:00:00 GMT")]), Some(Duration::ZERO));
+        assert_eq!(of(&[("retry-after", "Wed, 25 Nov 2026 10:01:30 GMT")]), None);
+        assert_eq!(of(&[("retry-after", "soon")]), None);
+        assert_eq!(of(&[]), None);
+    }
+}

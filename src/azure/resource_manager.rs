@@ -1,0 +1,445 @@
+//! Azure Resource Manager: reads that may be tried again, calls that are sent once, and operations that take long.
+//!
+//! A token goes to the configured endpoint only: no redirect is followed, and the URLs that answers hold (`Location`,
+//! `nextLink`) must have the endpoint's scheme, host and port.
+
+use std::{fmt, future::Future, time::Duration};
+
+use reqwest::{Client, Method, StatusCode, header, header::HeaderMap, redirect};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use url::Url;
+use uuid::Uuid;
+
+use super::{
+    answer::{Problem, clean, retry_after},
+    cloud::is_loopback,
+    identity::TokenSource,
+};
+use crate::{
+    domain::rollback::{OperationState, Submission},
+    ports::{PortError, PortErrorKind},
+};
+
+/// The client of one endpoint with two identities: one that reads, one that acts. They may be the same.
+pub struct ResourceManager {
+    endpoint: Url,
+    reader: TokenSource,
+    actor: TokenSource,
+    limits: Limits,
+    /// Both clients are built when first used, since that loads the system's certificates.
+    reading: OnceCell<Client>,
+    acting: OnceCell<Client>,
+}
+
+/// How long, how much, how often.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub connect_within: Duration,
+    pub answer_within: Duration,
+    /// The pause before the one retry of a read.
+    pub retry_pause: Duration,
+    pub body_bytes_max: usize,
+    pub error_body_bytes_max: usize,
+    pub pages_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect_within: Duration::from_secs(5),
+            answer_within: Duration::from_secs(30),
+            retry_pause: Duration::from_millis(500),
+            body_bytes_max: 4 * 1024 * 1024,
+            error_body_bytes_max: 64 * 1024,
+            pages_max: 20,
+        }
+    }
+}
+
+/// Runs `work` so that every request in it carries `id` as `x-ms-correlation-request-id`, which joins Activity Log entries.
+pub async fn correlated<F: Future>(id: Uuid, work: F) -> F::Output {
+    CORRELATION.scope(id, work).await
+}
+
+tokio::task_local! { static CORRELATION: Uuid; }
+
+/// Wait between two polls when the platform names none; resource providers are asked to answer within 10 s to 10 min.
+const POLL_AFTER_SECONDS: u32 = 15;
+const POLL_AFTER_SECONDS_MAX: u32 = 600;
+/// Operation URLs reach 4 KB.
+const OPERATION_URL_BYTES_MAX: usize = 8 * 1024;
+
+impl ResourceManager {
+    pub fn new(endpoint: Url, reader: TokenSource, actor: TokenSource) -> Self {
+        Self { endpoint, reader, actor, limits: Limits::default(), reading: OnceCell::new(), acting: OnceCell::new() }
+    }
+
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Whether reading and acting are granted apart.
+    pub fn has_two_identities(&self) -> bool {
+        !self.reader.is_same(&self.actor)
+    }
+
+    /// GETs `path_and_query`. Tried a second time in place after no connection, 500, 502, 503 or 504.
+    pub async fn read(&self, operation: &'static str, path_and_query: &str) -> Result<Value, PortError> {
+        self.read_url(operation, self.url(operation, path_and_query)?, &self.reader).await
+    }
+
+    /// GETs all pages of a list: the elements of `value`, following `nextLink`.
+    pub async fn read_all(&self, operation: &'static str, path_and_query: &str) -> Result<Vec<Value>, PortError> {
+        let first = self.read(operation, path_and_query).await?;
+        self.following(operation, first, &self.reader).await
+    }
+
+    /// [`Self::read_all`] with the identity that acts: what it may do, only it can ask.
+    pub async fn read_all_as_actor(&self, operation: &'static str, path_and_query: &str) -> Result<Vec<Value>, PortError> {
+        // Asking is what comes before acting: the client for the one call is made now, and not when seconds count.
+        self.acting_client().await.map_err(|error| no_client(operation, &error))?;
+        let first = self.read_url(operation, self.url(operation, path_and_query)?, &self.actor).await?;
+        self.following(operation, first, &self.actor).await
+    }
+
+    /// A POST that only reads, such as `slotsdiffs`. Not tried again.
+    pub async fn read_by_post(
+        &self,
+        operation: &'static str,
+        path_and_query: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, PortError> {
+        let url = self.url(operation, path_and_query)?;
+        let token = self.reader.bearer().await?;
+        let client = self.reading_client().await.map_err(|error| no_client(operation, &error))?;
+        match self.once(client, Method::POST, url, &token, body).await {
+            Ok(answer) => answer.into_value(operation),
+            Err(error) => Err(PortError::new(operation, PortErrorKind::Transient, reason(&error))),
+        }
+    }
+
+    /// [`Self::read_by_post`] for a list; further pages are read with GET.
+    pub async fn read_all_by_post(
+        &self,
+        operation: &'static str,
+        path_and_query: &str,
+        body: &Value,
+    ) -> Result<Vec<Value>, PortError> {
+        let first = self.read_by_post(operation, path_and_query, Some(body)).await?;
+        self.following(operation, first, &self.reader).await
+    }
+
+    /// Sends one mutating POST with the identity that acts, exactly once, and says what its answer proves.
+    ///
+    /// A connection of its own: one that was kept open may be dead, and a reset on it would look like a sent call.
+    pub async fn submit(&self, path_and_query: &str, body: &Value) -> Submission {
+        const OPERATION: &str = "submit";
+        let url = match self.url(OPERATION, path_and_query) {
+            Ok(url) => url,
+            Err(error) => return Submission::Refused { says: error.says },
+        };
+        let token = match self.actor.bearer().await {
+            Ok(token) => token,
+            Err(error) => return Submission::NotSent { says: error.says, retry_after_seconds: None },
+        };
+        let client = match self.acting_client().await {
+            Ok(client) => client,
+            Err(error) => return Submission::NotSent { says: no_client(OPERATION, &error).says, retry_after_seconds: None },
+        };
+        match self.once(client, Method::POST, url, &token, Some(body)).await {
+            Ok(answer) => self.meaning(&answer),
+            Err(error) if error.is_connect() || error.is_builder() => {
+                Submission::NotSent { says: reason(&error), retry_after_seconds: None }
+            }
+            Err(error) => Submission::Unknown {
+                says: format!("{}; whether the call took effect must be read from the platform", reason(&error)),
+            },
+        }
+    }
+
+    fn meaning(&self, answer: &Answer) -> Submission {
+        let problem = Problem::parse(&answer.body);
+        let says = problem.says(answer.status);
+        match answer.status.as_u16() {
+            200 | 201 | 204 => Submission::Done,
+            202 => Submission::Accepted {
+                operation: self.operation(&answer.headers),
+                poll_after_seconds: poll_after_seconds(&answer.headers),
+            },
+            // The one conflict that no waiting ends.
+            409 if problem.is("ScopeLocked") => Submission::Refused { says },
+            409 => Submission::Busy { says },
+            400 | 401 | 403 | 404 | 405 | 412 | 422 => Submission::Refused { says },
+            429 => Submission::NotSent {
+                says,
+                retry_after_seconds: retry_after(&answer.headers).map(|wait| u32::try_from(wait.as_secs()).unwrap_or(u32::MAX)),
+            },
+            300..=399 => {
+                Submission::Unknown { says: format!("{says}: a redirect, which is not followed; check `BACKOUT_ARM_ENDPOINT`") }
+            }
+            _ => Submission::Unknown { says: format!("{says}; whether the call took effect must be read from the platform") },
+        }
+    }
+
+    /// What [`Self::poll`] needs: `{"asyncOperation": url}`, else `{"location": url}`, else `{}`.
+    fn operation(&self, headers: &HeaderMap) -> Value {
+        for (header, key) in [("azure-asyncoperation", "asyncOperation"), ("location", "location")] {
+            let text = headers.get(header).and_then(|value| value.to_str().ok());
+            if let Some(url) = text.filter(|t| t.len() <= OPERATION_URL_BYTES_MAX).and_then(|t| self.endpoint.join(t).ok()) {
+                return json!({ key: url.as_str() });
+            }
+        }
+        json!({})
+    }
+
+    /// Asks once how an accepted operation stands. What cannot be read is unknown, never failed.
+    pub async fn poll(&self, operation: &Value) -> Result<OperationState, PortError> {
+        const OPERATION: &str = "poll the operation";
+        let unknown = |says: String| Ok(OperationState::Unknown { says: format!("{says}; the target itself tells") });
+        let asynchronous = operation.get("asyncOperation").and_then(Value::as_str);
+        let Some(text) = asynchronous.or_else(|| operation.get("location").and_then(Value::as_str)) else {
+            return unknown("the platform accepted the call without a URL to ask".to_owned());
+        };
+        let Some(url) = Url::parse(text).ok().filter(|url| self.is_ours(url)) else {
+            return unknown("the operation's URL is not on the resource manager's host, so no token was sent there".to_owned());
+        };
+        let token = self.reader.bearer().await?;
+        let client = self.reading_client().await.map_err(|error| no_client(OPERATION, &error))?;
+        let answer = self
+            .once(client, Method::GET, url, &token, None)
+            .await
+            .map_err(|error| PortError::new(OPERATION, PortErrorKind::Transient, reason(&error)))?;
+        let says = || Problem::parse(&answer.body).says(answer.status);
+        let running = OperationState::Running { poll_after_seconds: poll_after_seconds(&answer.headers) };
+        match answer.status.as_u16() {
+            200..=299 if asynchronous.is_some() => match operation_status(&answer.body) {
+                Some(status) if status == "succeeded" => Ok(OperationState::Succeeded),
+                Some(status) if ["failed", "canceled", "cancelled"].contains(&status.as_str()) => {
+                    let problem = Problem::parse(&answer.body);
+                    let details = [problem.code, problem.message].into_iter().flatten().collect::<Vec<_>>().join(": ");
+                    Ok(OperationState::Failed { says: format!("the operation is {status} {details}").trim_end().to_owned() })
+                }
+                Some(_) => Ok(running),
+                None if answer.status == StatusCode::ACCEPTED => Ok(running),
+                None => unknown("the operation's answer holds no status".to_owned()),
+            },
+            202 => Ok(running),
+            200..=299 => Ok(OperationState::Succeeded),
+            401 | 403 => unknown(format!("no right to read the operation ({})", says())),
+            404 | 410 => unknown(format!("the operation is not there any more ({})", says())),
+            408 | 429 | 500..=599 => Err(answer.into_error(OPERATION)),
+            400..=499 => Ok(OperationState::Failed { says: says() }),
+            _ => unknown(format!("the operation answered {}", answer.status.as_u16())),
+        }
+    }
+
+    fn is_ours(&self, url: &Url) -> bool {
+        url.origin() == self.endpoint.origin() && url.username().is_empty() && url.password().is_none()
+    }
+
+    /// The URL of a path that we composed; refuses one that a URL parser would read differently (`..`).
+    fn url(&self, operation: &'static str, path_and_query: &str) -> Result<Url, PortError> {
+        let base = self.endpoint.as_str().trim_end_matches('/');
+        let written = format!("{base}{path_and_query}");
+        Url::parse(&written)
+            .ok()
+            .filter(|url| path_and_query.starts_with('/') && self.is_ours(url) && url.as_str() == written)
+            .ok_or_else(|| {
+                PortError::new(
+                    operation,
+                    PortErrorKind::Invalid,
+                    "a name in the path is no resource name; check the ids and slots of the policy",
+                )
+            })
+    }
+
+    async fn following(&self, operation: &'static str, first: Value, identity: &TokenSource) -> Result<Vec<Value>, PortError> {
+        let invalid = |says: &str| PortError::new(operation, PortErrorKind::Invalid, says);
+        let mut all = Vec::new();
+        let mut page = first;
+        for _ in 0..self.limits.pages_max {
+            let next = page.get("nextLink").and_then(Value::as_str).filter(|link| !link.is_empty()).map(str::to_owned);
+            match page.get_mut("value").map(Value::take) {
+                Some(Value::Array(mut values)) => all.append(&mut values),
+                _ => return Err(invalid("the list has no `value`")),
+            }
+            let Some(next) = next else { return Ok(all) };
+            let Some(url) = Url::parse(&next).ok().filter(|url| self.is_ours(url)) else {
+                return Err(invalid("the list goes on at another host (`nextLink`), where no token is sent"));
+            };
+            page = self.read_url(operation, url, identity).await?;
+        }
+        Err(invalid("the list has too many pages"))
+    }
+
+    async fn read_url(&self, operation: &'static str, url: Url, identity: &TokenSource) -> Result<Value, PortError> {
+        let token = identity.bearer().await?;
+        let client = self.reading_client().await.map_err(|error| no_client(operation, &error))?;
+        let first = self.once(client, Method::GET, url.clone(), &token, None).await;
+        let again = match &first {
+            Ok(answer) => matches!(answer.status.as_u16(), 500 | 502 | 503 | 504),
+            Err(error) => error.is_connect(),
+        };
+        let last = if again {
+            tokio::time::sleep(self.limits.retry_pause).await;
+            self.once(client, Method::GET, url, &token, None).await
+        } else {
+            first
+        };
+        match last {
+            Ok(answer) => answer.into_value(operation),
+            Err(error) => Err(PortError::new(operation, PortErrorKind::Transient, reason(&error))),
+        }
+    }
+
+    /// One request, one answer. A body that breaks off or is too long leaves the status to tell.
+    async fn once(
+        &self,
+        client: &Client,
+        method: Method,
+        url: Url,
+        token: &SecretString,
+        body: Option<&Value>,
+    ) -> Result<Answer, reqwest::Error> {
+        let posts = method == Method::POST;
+        let mut request = client
+            .request(method, url)
+            .bearer_auth(token.expose_secret())
+            .header(header::ACCEPT, "application/json")
+            .header("x-ms-client-request-id", Uuid::new_v4().to_string())
+            .header("x-ms-return-client-request-id", "true");
+        if let Ok(id) = CORRELATION.try_with(Uuid::to_string) {
+            request = request.header("x-ms-correlation-request-id", id);
+        }
+        request = match body {
+            Some(body) => request.json(body),
+            None if posts => request.header(header::CONTENT_LENGTH, 0),
+            None => request,
+        };
+        let mut response = request.send().await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes_max = if status.is_success() { self.limits.body_bytes_max } else { self.limits.error_body_bytes_max };
+        let mut body = Vec::new();
+        let mut complete = true;
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() <= bytes_max => body.extend_from_slice(&chunk),
+                Ok(None) => break,
+                Ok(Some(_)) | Err(_) => {
+                    complete = false;
+                    break;
+                }
+            }
+        }
+        Ok(Answer { status, headers, body, complete })
+    }
+
+    async fn reading_client(&self) -> Result<&Client, reqwest::Error> {
+        self.reading.get_or_try_init(|| async { self.client().build() }).await
+    }
+
+    async fn acting_client(&self) -> Result<&Client, reqwest::Error> {
+        let build = || async { self.client().pool_max_idle_per_host(0).retry(reqwest::retry::never()).build() };
+        self.acting.get_or_try_init(build).await
+    }
+
+    fn client(&self) -> reqwest::ClientBuilder {
+        let builder = Client::builder()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(self.limits.connect_within)
+            .timeout(self.limits.answer_within)
+            .user_agent(concat!("backout/", env!("CARGO_PKG_VERSION")));
+        let builder = if is_loopback(&self.endpoint) { builder.no_proxy() } else { builder };
+        // Plain http on loopback, and no redirect away from it: the system's certificates need not be loaded.
+        if self.endpoint.scheme() == "http" { builder.tls_certs_only([]) } else { builder }
+    }
+}
+
+impl fmt::Debug for ResourceManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResourceManager").field("endpoint", &self.endpoint.as_str()).finish_non_exhaustive()
+    }
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    complete: bool,
+}
+
+impl Answer {
+    fn into_value(self, operation: &'static str) -> Result<Value, PortError> {
+        if !self.status.is_success() {
+            return Err(self.into_error(operation));
+        }
+        if !self.complete {
+            return Err(PortError::new(operation, PortErrorKind::Transient, "the answer broke off or is too long"));
+        }
+        if self.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&self.body)
+            .map_err(|_| PortError::new(operation, PortErrorKind::Invalid, "the answer is no JSON; check `BACKOUT_ARM_ENDPOINT`"))
+    }
+
+    fn into_error(self, operation: &'static str) -> PortError {
+        let says = Problem::parse(&self.body).says(self.status);
+        let challenged = self
+            .headers
+            .get(header::WWW_AUTHENTICATE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|text| text.contains("claims="));
+        let (kind, says) = match self.status.as_u16() {
+            401 if challenged => (
+                PortErrorKind::Denied,
+                format!(
+                    "{says}: Entra asks for a new sign-in (continuous access evaluation); the next token will do, or a policy blocks the identity"
+                ),
+            ),
+            401 => (PortErrorKind::Denied, format!("{says}: the token was not accepted; check tenant and `BACKOUT_CLOUD`")),
+            403 => (PortErrorKind::Denied, format!("{says}: the identity lacks this right; a new grant takes some minutes")),
+            404 => (PortErrorKind::NotFound, says),
+            429 | 529 => (PortErrorKind::Throttled, says),
+            408 | 500..=599 => (PortErrorKind::Transient, says),
+            300..=399 => {
+                (PortErrorKind::Invalid, format!("{says}: a redirect, which is not followed; check `BACKOUT_ARM_ENDPOINT`"))
+            }
+            _ => (PortErrorKind::Invalid, says),
+        };
+        PortError { retry_after: retry_after(&self.headers), ..PortError::new(operation, kind, says) }
+    }
+}
+
+fn operation_status(body: &[u8]) -> Option<String> {
+    let root: Value = serde_json::from_slice(body).ok()?;
+    root.get("status")?.as_str().map(str::to_ascii_lowercase)
+}
+
+fn poll_after_seconds(headers: &HeaderMap) -> u32 {
+    retry_after(headers).map_or(POLL_AFTER_SECONDS, |wait| {
+        u32::try_from(wait.as_secs()).unwrap_or(POLL_AFTER_SECONDS_MAX).clamp(1, POLL_AFTER_SECONDS_MAX)
+    })
+}
+
+fn no_client(operation: &'static str, error: &reqwest::Error) -> PortError {
+    PortError::new(operation, PortErrorKind::Transient, format!("the HTTP client cannot be made; {}", reason(error)))
+}
+
+/// What became of a request that got no answer, in words; never the URL.
+fn reason(error: &reqwest::Error) -> String {
+    let what = if error.is_connect() {
+        "no connection to the resource manager"
+    } else if error.is_timeout() {
+        "no answer from the resource manager in time"
+    } else {
+        "the connection to the resource manager broke"
+    };
+    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
+    while let Some(deeper) = cause.and_then(std::error::Error::source) {
+        cause = Some(deeper);
+    }
+    cause.map_or_else(|| what.to_owned(), |cause| format!("{what} ({})", clean(&cause.to_string())))
+}

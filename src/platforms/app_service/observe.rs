@@ -1,0 +1,372 @@
+//! What runs in the serving slot, since when, and what the good slots hold.
+//!
+//! **Token.** `swap|T` with the completion time of the last swap that concerned the serving slot, else `swap|none`. A build that
+//! is pushed straight to the serving slot leaves no new swap time; so if the active deployment ended after the swap (or there
+//! was no swap), the rollout is named by it: `deployment|ID|END`. A swap then need not lead back: whether a slot holds the good
+//! build is told by fingerprints alone.
+
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::{
+    release_mark::{self, ReleaseMark, SiteClient},
+    swap::SLOT,
+    wire::{API_VERSION, Deployment, Site, SiteConfig, SlotSwapStatus, given, is_production, normalised, parse, slot_path, time},
+};
+use crate::{
+    azure::{answer::clean, resource_manager::ResourceManager},
+    domain::{
+        observation::{Observation, Obstacle, ObstacleWeight, RunningVersion, WayBack},
+        rule::RuleId,
+        target::{AppServiceTarget, Fingerprint, FingerprintSource, VersionToken},
+    },
+    ports::{PortError, PortErrorKind},
+};
+
+/// All answers of one observation, also those which failed.
+pub struct Readings {
+    pub serving: SlotReading,
+    /// In the policy's order.
+    pub good: Vec<(String, SlotReading)>,
+}
+
+pub struct SlotReading {
+    pub site: Result<Site, PortError>,
+    pub config: Result<SiteConfig, PortError>,
+    pub deployments: Result<Vec<Deployment>, PortError>,
+    /// `None` unless the policy names a setting or a path.
+    pub mark: Option<ReleaseMark>,
+}
+
+/// A deployment that is under way for longer than this was abandoned by Kudu, and must not keep a target waiting for ever.
+const DEPLOYMENT_HOURS_MAX: i64 = 1;
+
+/// Reads serving slot and good slots side by side: one trip deep, two where a path on the slot's own host is asked.
+pub async fn read(arm: &ResourceManager, sites: &SiteClient, target: &AppServiceTarget) -> Readings {
+    let good = join_all(target.good_slots.iter().map(|slot| read_slot(arm, sites, target, slot)));
+    let (serving, good) = tokio::join!(Box::pin(read_slot(arm, sites, target, &target.serving_slot)), good);
+    Readings { serving, good: target.good_slots.iter().cloned().zip(good).collect() }
+}
+
+async fn read_slot(arm: &ResourceManager, sites: &SiteClient, target: &AppServiceTarget, slot: &str) -> SlotReading {
+    const SITE: &str = "read the slot";
+    const CONFIG: &str = "read the slot's configuration";
+    const DEPLOYMENTS: &str = "read the slot's deployment log";
+    let path = slot_path(target, slot);
+    let (site_path, config_path, deployments_path) = (
+        format!("{path}?{API_VERSION}"),
+        format!("{path}/config/web?{API_VERSION}"),
+        format!("{path}/deployments?{API_VERSION}"),
+    );
+    let setting = async {
+        match &target.fingerprint {
+            FingerprintSource::Setting(name) => Some(release_mark::setting(arm, target, slot, name).await),
+            FingerprintSource::Default | FingerprintSource::Url(_) => None,
+        }
+    };
+    let (site, config, deployments, setting) = tokio::join!(
+        arm.read(SITE, &site_path),
+        arm.read(CONFIG, &config_path),
+        arm.read_all(DEPLOYMENTS, &deployments_path),
+        setting,
+    );
+    let site = site.and_then(|answer| parse::<Site>(SITE, answer));
+    let mark = match &target.fingerprint {
+        FingerprintSource::Url(path) => Some(match &site {
+            Ok(site) => sites.ask(given(site.properties.default_host_name.as_ref()).unwrap_or_default(), path).await,
+            Err(error) => release_mark::without_host(error),
+        }),
+        FingerprintSource::Default | FingerprintSource::Setting(_) => setting,
+    };
+    SlotReading {
+        site,
+        config: config.and_then(|answer| parse(CONFIG, answer)),
+        deployments: deployments.and_then(|all| parse(DEPLOYMENTS, Value::Array(all))),
+        mark,
+    }
+}
+
+/// What the answers mean. Pure.
+pub fn interpret(target: &AppServiceTarget, readings: &Readings, observed_at: Timestamp) -> Result<Observation, PortError> {
+    let site = match &readings.serving.site {
+        Ok(site) => site,
+        Err(error) => return Err(error.clone()),
+    };
+    let swap = Swap::of(site.properties.slot_swap_status.as_ref(), &target.serving_slot)?;
+    let mut obstacles = Vec::new();
+    against_any_rollback(target, &readings.serving, site, &mut obstacles);
+
+    let ways_back = if has_no_slots(site) {
+        obstacles.push(page(
+            RuleId::S9,
+            "the app runs on Flex Consumption, which has no slots; name another way back in the policy".to_owned(),
+        ));
+        Vec::new()
+    } else {
+        readings.good.iter().filter_map(|(slot, reading)| way_back(target, slot, reading, swap.as_ref())).collect()
+    };
+    Ok(Observation {
+        observed_at,
+        running: running(target, &readings.serving, swap.as_ref()),
+        under_way: under_way(target, readings, observed_at),
+        ways_back,
+        obstacles,
+    })
+}
+
+/// The last swap, as far as it concerned the serving slot.
+struct Swap {
+    at: Timestamp,
+    /// The other half.
+    partner: Option<String>,
+}
+
+impl Swap {
+    fn of(status: Option<&SlotSwapStatus>, serving: &str) -> Result<Option<Self>, PortError> {
+        let Some(status) = status else { return Ok(None) };
+        let Some(text) = given(status.timestamp_utc.as_ref()) else { return Ok(None) };
+        let Some(at) = time(text) else {
+            return Err(PortError::new(
+                "read the slot",
+                PortErrorKind::Invalid,
+                "`slotSwapStatus.timestampUtc` is no time, so the running rollout cannot be named",
+            ));
+        };
+        let source = given(status.source_slot_name.as_ref());
+        let destination = given(status.destination_slot_name.as_ref());
+        let is_serving = |name: &str| name.eq_ignore_ascii_case(serving);
+        let partner = match (source, destination) {
+            (source, Some(destination)) if is_serving(destination) => source,
+            (Some(source), destination) if is_serving(source) => destination,
+            (Some(_), Some(_)) => return Ok(None), // Between two other slots.
+            (source, destination) => source.or(destination),
+        };
+        Ok(Some(Self { at, partner: partner.map(str::to_owned) }))
+    }
+}
+
+fn running(target: &AppServiceTarget, serving: &SlotReading, swap: Option<&Swap>) -> RunningVersion {
+    let pushed = active(serving).and_then(|deployment| Some((deployment.kudu_id()?, deployment.moment()?)));
+    let content = content(target, serving);
+    let build = &content.label;
+    let later_push = pushed.filter(|(_, moment)| swap.is_none_or(|swap| *moment > swap.at));
+    let (token, serving_since, label) = match (later_push, swap) {
+        (Some((id, moment)), _) => {
+            (format!("deployment|{id}|{}", normalised(moment)), Some(moment), format!("{build} (pushed at {})", at(moment)))
+        }
+        (None, Some(swap)) => {
+            let from = swap.partner.as_ref().map(|slot| format!(" from {}", clean(slot))).unwrap_or_default();
+            (format!("swap|{}", normalised(swap.at)), Some(swap.at), format!("{build} (swapped in{from} at {})", at(swap.at)))
+        }
+        (None, None) => ("swap|none".to_owned(), None, build.clone()),
+    };
+    RunningVersion { token: VersionToken(token), fingerprint: content.fingerprint, serving_since, label }
+}
+
+fn at(moment: Timestamp) -> String {
+    moment.strftime("%H:%M:%SZ").to_string()
+}
+
+struct Content {
+    fingerprint: Option<Fingerprint>,
+    label: String,
+}
+
+/// What the slot holds: by the policy's mark, else the container's image, else the active deployment.
+fn content(target: &AppServiceTarget, reading: &SlotReading) -> Content {
+    let known = |kind: &str, text: &str, label: String| Content {
+        fingerprint: Some(Fingerprint(format!("{kind}:{text}"))),
+        label: clean(&label),
+    };
+    let unknown = |why: String| Content { fingerprint: None, label: format!("unknown build ({why})") };
+    let kind = match &target.fingerprint {
+        FingerprintSource::Setting(_) => "setting",
+        FingerprintSource::Url(_) => "url",
+        FingerprintSource::Default => return default_content(reading, known, unknown),
+    };
+    match &reading.mark {
+        Some(ReleaseMark::Says(text)) => known(kind, text, text.clone()),
+        Some(ReleaseMark::Unknown(why)) => unknown(why.clone()),
+        None => unknown("it was not asked".to_owned()),
+    }
+}
+
+fn default_content(
+    reading: &SlotReading,
+    known: impl Fn(&str, &str, String) -> Content,
+    unknown: impl Fn(String) -> Content,
+) -> Content {
+    let config = match &reading.config {
+        Ok(config) => config,
+        Err(error) => return unknown(error.to_string()),
+    };
+    if let Some(image) = given(config.properties.linux_fx_version.as_ref()).and_then(image) {
+        return known("image", image, image.rsplit('/').next().unwrap_or(image).to_owned());
+    }
+    match (&reading.deployments, active(reading).and_then(Deployment::kudu_id)) {
+        (Err(error), _) => unknown(error.to_string()),
+        (Ok(_), Some(id)) => known("deployment", id, format!("deployment {}", id.chars().take(12).collect::<String>())),
+        (Ok(_), None) => unknown("no deployment is active".to_owned()),
+    }
+}
+
+fn image(linux_fx_version: &str) -> Option<&str> {
+    const PREFIX: &str = "DOCKER|";
+    let prefix = linux_fx_version.get(..PREFIX.len())?;
+    let image = &linux_fx_version[PREFIX.len()..];
+    (prefix.eq_ignore_ascii_case(PREFIX) && !image.is_empty()).then_some(image)
+}
+
+fn active(reading: &SlotReading) -> Option<&Deployment> {
+    let deployments = reading.deployments.as_ref().ok()?;
+    deployments.iter().filter(|deployment| deployment.properties.active == Some(true)).max_by_key(|d| d.moment())
+}
+
+fn against_any_rollback(target: &AppServiceTarget, serving: &SlotReading, site: &Site, obstacles: &mut Vec<Obstacle>) {
+    let slot = &target.serving_slot;
+    match given(site.properties.state.as_ref()) {
+        Some(state) if state.eq_ignore_ascii_case("running") => {}
+        Some(state) => obstacles.push(propose(
+            RuleId::S9,
+            format!("slot {slot} is `{}`, not `Running`; start it, or leave it if that was meant", clean(state)),
+        )),
+        None => obstacles.push(propose(RuleId::S9, format!("whether slot {slot} is running could not be told"))),
+    }
+    if let Some(other) = given(site.properties.target_swap_slot.as_ref()) {
+        obstacles.push(propose(
+            RuleId::S10,
+            format!("a swap with preview into `{}` is pending on slot {slot}; complete or cancel it", clean(other)),
+        ));
+    }
+    match &serving.config {
+        Ok(config) => {
+            let ramp = config.properties.experiments.as_ref().and_then(|e| e.ramp_up_rules.as_ref());
+            if ramp.is_some_and(|rules| !rules.is_empty()) {
+                obstacles.push(propose(
+                    RuleId::S10,
+                    format!(
+                        "traffic of slot {slot} is shared with another slot (`rampUpRules`), and would go to the bad build after \
+                         a swap; clear the rules first"
+                    ),
+                ));
+            }
+            against_auto_swap(slot, config, obstacles);
+        }
+        Err(error) => obstacles
+            .push(propose(RuleId::S10, format!("traffic rules and auto-swap of slot {slot} could not be checked ({error})"))),
+    }
+    if let Err(error) = &serving.deployments {
+        obstacles.push(propose(
+            RuleId::S10,
+            format!("whether something was pushed to slot {slot} since the last swap could not be checked ({error})"),
+        ));
+    }
+}
+
+fn against_auto_swap(slot: &str, config: &SiteConfig, obstacles: &mut Vec<Obstacle>) {
+    if let Some(other) = given(config.properties.auto_swap_slot_name.as_ref()) {
+        obstacles.push(propose(
+            RuleId::S10,
+            format!(
+                "slot {slot} swaps itself into `{}` after each push, which may collide; clear `autoSwapSlotName` first",
+                clean(other)
+            ),
+        ));
+    }
+}
+
+/// `None` where the slot does not exist.
+fn way_back(target: &AppServiceTarget, slot: &str, reading: &SlotReading, swap: Option<&Swap>) -> Option<WayBack> {
+    let mut obstacles = Vec::new();
+    match &reading.site {
+        Ok(site) => against_slot(slot, site, &mut obstacles),
+        Err(error) if error.kind == PortErrorKind::NotFound => return None,
+        Err(error) => obstacles.push(propose(RuleId::S10, format!("slot {slot} could not be read ({error})"))),
+    }
+    if is_production(slot) || slot.eq_ignore_ascii_case(&target.serving_slot) {
+        obstacles
+            .push(page(RuleId::S10, format!("slot {slot} must not be the source of a swap; name another one in `goodSlots`")));
+    }
+    match &reading.config {
+        Ok(config) => against_auto_swap(slot, config, &mut obstacles),
+        Err(error) => {
+            obstacles.push(propose(RuleId::S10, format!("auto-swap of slot {slot} could not be checked ({error})")));
+        }
+    }
+    match (&reading.deployments, swap) {
+        (Err(error), _) => obstacles.push(propose(
+            RuleId::S10,
+            format!("whether slot {slot} got another build since the swap could not be checked ({error})"),
+        )),
+        (Ok(deployments), Some(swap)) => {
+            let newest = deployments.iter().filter_map(Deployment::moment).max();
+            if let Some(newest) = newest.filter(|moment| *moment > swap.at) {
+                obstacles.push(page(
+                    RuleId::S10,
+                    format!(
+                        "slot {slot} got another deployment at {}, after the swap at {}: it no longer holds the build that served \
+                         before; deploy the good build there or roll forward",
+                        at(newest),
+                        at(swap.at)
+                    ),
+                ));
+            }
+        }
+        (Ok(_), None) => {}
+    }
+    let content = content(target, reading);
+    Some(WayBack {
+        name: format!("slot {slot}"),
+        fingerprint: content.fingerprint,
+        label: format!("{} in slot {slot}", content.label),
+        obstacles,
+        detail: json!({ SLOT: slot }),
+    })
+}
+
+fn against_slot(slot: &str, site: &Site, obstacles: &mut Vec<Obstacle>) {
+    match given(site.properties.state.as_ref()) {
+        Some(state) if state.eq_ignore_ascii_case("running") => {}
+        Some(state) => {
+            obstacles.push(page(RuleId::S9, format!("slot {slot} is `{}`, so it cannot warm up; start it", clean(state))));
+        }
+        None => obstacles.push(propose(RuleId::S9, format!("whether slot {slot} is running could not be told"))),
+    }
+    if let Some(other) = given(site.properties.target_swap_slot.as_ref()) {
+        obstacles.push(propose(
+            RuleId::S10,
+            format!("a swap with preview of slot {slot} into `{}` is pending; complete or cancel it", clean(other)),
+        ));
+    }
+}
+
+/// Function Apps on Flex Consumption have no slots. Source: the documentation of deployment slots.
+fn has_no_slots(site: &Site) -> bool {
+    let is_function_app = given(site.kind.as_ref()).is_some_and(|kind| kind.to_ascii_lowercase().contains("functionapp"));
+    is_function_app && given(site.properties.sku.as_ref()).is_some_and(|sku| sku.eq_ignore_ascii_case("FlexConsumption"))
+}
+
+fn under_way(target: &AppServiceTarget, readings: &Readings, now: Timestamp) -> Option<String> {
+    let serving = (&target.serving_slot, &readings.serving);
+    let all = std::iter::once(serving).chain(readings.good.iter().map(|(slot, reading)| (slot, reading)));
+    for (slot, reading) in all {
+        let operation = reading.site.as_ref().ok().and_then(|s| given(s.properties.in_progress_operation_id.as_ref()));
+        if let Some(operation) = operation {
+            return Some(format!("operation `{}` on slot {slot}", clean(operation)));
+        }
+    }
+    let oldest = now - SignedDuration::from_hours(DEPLOYMENT_HOURS_MAX);
+    let deployments = readings.serving.deployments.as_ref().ok()?;
+    let fresh = |deployment: &&Deployment| deployment.is_under_way() && deployment.moment().is_some_and(|m| m > oldest);
+    let deployment = deployments.iter().find(fresh)?;
+    Some(format!("deployment `{}` to slot {}", clean(deployment.kudu_id().unwrap_or("without id")), target.serving_slot))
+}
+
+pub(super) fn propose(rule: RuleId, says: String) -> Obstacle {
+    Obstacle { rule, weight: ObstacleWeight::Propose, says }
+}
+
+pub(super) fn page(rule: RuleId, says: String) -> Obstacle {
+    Obstacle { rule, weight: ObstacleWeight::Page, says }
+}

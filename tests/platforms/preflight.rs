@@ -1,0 +1,124 @@
+//! Rights and differences, asked before they are needed.
+
+use std::sync::Arc;
+
+use backout::{
+    azure::resource_manager::ResourceManager,
+    domain::{
+        observation::{Obstacle, ObstacleWeight, Preflight},
+        rule::RuleId,
+        target::FingerprintSource,
+    },
+    platforms::AzurePlatforms,
+    ports::{Platforms, PortError},
+};
+use serde_json::{Value, json};
+
+use super::{
+    app_service::{platform, target},
+    server::{FakeAzure, FixedClock, Reply, SITE, identity},
+};
+
+const ALL: &str = r#"{"value": [{"actions": ["*"], "notActions": []}]}"#;
+
+fn permissions() -> String {
+    format!("GET {SITE}/providers/Microsoft.Authorization/permissions")
+}
+
+fn diffs(slot: &str) -> String {
+    format!("POST {SITE}/slots/{slot}/slotsdiffs")
+}
+
+fn difference(level: &str) -> Value {
+    json!({"properties": {"level": level, "settingType": "AppSetting", "settingName": "DB", "diffRule": "SlotSettingsMissing",
+        "valueInCurrentSlot": "hunter2", "valueInTargetSlot": "hunter3"}})
+}
+
+async fn check(azure: &FakeAzure, slots: &[&str]) -> Result<Preflight, PortError> {
+    platform(azure).preflight(&target(slots, FingerprintSource::Default)).await
+}
+
+fn summary(obstacles: &[Obstacle]) -> Vec<(RuleId, ObstacleWeight)> {
+    obstacles.iter().map(|obstacle| (obstacle.rule, obstacle.weight)).collect()
+}
+
+#[tokio::test]
+async fn an_open_way_has_no_obstacles() {
+    let azure = FakeAzure::start().await;
+    azure.on(&permissions(), [Reply::text(200, ALL)]);
+    let next = format!("{}page2", azure.url);
+    azure.on(&diffs("staging"), [Reply::json(200, &json!({"value": [difference("Warning")], "nextLink": next}))]);
+    azure.on("GET /page2", [Reply::json(200, &json!({"value": [difference("Information")]}))]);
+    let preflight = check(&azure, &["staging", "gone"]).await.unwrap();
+    assert_eq!(preflight.obstacles, []);
+    assert_eq!(preflight.ways_back, [("slot staging".to_owned(), vec![]), ("slot gone".to_owned(), vec![])]);
+
+    let recorded = azure.recorded();
+    let asked = |line: &str| recorded.iter().filter(|r| r.line() == line).collect::<Vec<_>>();
+    let mut tokens: Vec<_> = asked(&permissions()).iter().map(|r| r.header("authorization").unwrap()).collect();
+    tokens.sort_unstable();
+    assert_eq!(tokens, ["Bearer actor-token", "Bearer reader-token"]);
+    assert_eq!(asked(&permissions())[0].query, "api-version=2022-04-01");
+    let diff = asked(&diffs("staging"))[0];
+    assert_eq!(diff.query, "api-version=2025-05-01");
+    assert_eq!(serde_json::from_str::<Value>(&diff.body).unwrap(), json!({"targetSlot": "production", "preserveVnet": true}));
+    assert_eq!(diff.header("authorization"), Some("Bearer reader-token"));
+}
+
+#[tokio::test]
+async fn one_identity_is_asked_once() {
+    let azure = FakeAzure::start().await;
+    azure.on(&permissions(), [Reply::text(200, ALL)]);
+    let both = identity("reader-token");
+    let arm = ResourceManager::new(azure.url.clone(), both.clone(), both);
+    let clock = FixedClock("2026-11-25T10:30:00Z".parse().unwrap());
+    let target = target(&[], FingerprintSource::Default);
+    let preflight = AzurePlatforms::new(Arc::new(arm), Arc::new(clock)).of(target.platform()).preflight(&target).await.unwrap();
+    assert_eq!(preflight.obstacles, []);
+    assert_eq!(azure.recorded().len(), 1);
+}
+
+#[tokio::test]
+async fn a_missing_right_is_named_with_its_cure() {
+    let azure = FakeAzure::start().await;
+    azure.on(&permissions(), [Reply::text(200, r#"{"value": [{"actions": ["*/read"], "notActions": []}]}"#)]);
+    let preflight = check(&azure, &[]).await.unwrap();
+    assert_eq!(summary(&preflight.obstacles), [(RuleId::S9, ObstacleWeight::Page)]);
+    let says = &preflight.obstacles[0].says;
+    for part in ["acting identity lacks `Microsoft.Web/sites/slots/slotsswap/action`", SITE, "az role assignment create"] {
+        assert!(says.contains(part), "{says}");
+    }
+    azure.on(&permissions(), [Reply::text(200, r#"{"value": [{"actions": ["*/action"]}]}"#)]);
+    let preflight = check(&azure, &[]).await.unwrap();
+    assert_eq!(preflight.obstacles.len(), 2);
+    assert!(preflight.obstacles.iter().all(|o| o.weight == ObstacleWeight::Page && o.says.contains("operationresults/read")));
+
+    azure.on(&permissions(), [Reply::text(200, r#"{"value": []}"#)]);
+    assert_eq!(check(&azure, &[]).await.unwrap().obstacles.len(), 3);
+    azure.on(&permissions(), [Reply::text(200, r#"{"value": [{"actions": ["*"], "condition": "@x"}]}"#)]);
+    let preflight = check(&azure, &[]).await.unwrap();
+    assert_eq!(summary(&preflight.obstacles), [(RuleId::S9, ObstacleWeight::Propose); 3]);
+}
+
+#[tokio::test]
+async fn what_could_not_be_checked_goes_to_a_person() {
+    let azure = FakeAzure::start().await;
+    azure.on(&permissions(), [Reply::empty(403)]).on(&diffs("staging"), [Reply::empty(500)]);
+    let preflight = check(&azure, &["staging"]).await.unwrap();
+    assert_eq!(summary(&preflight.obstacles), [(RuleId::S9, ObstacleWeight::Propose); 2]);
+    assert!(preflight.obstacles.iter().all(|o| o.says.contains("could not be checked")));
+    assert_eq!(summary(&preflight.ways_back[0].1), [(RuleId::S10, ObstacleWeight::Propose)]);
+    assert_eq!(azure.recorded().iter().filter(|r| r.method == "POST").count(), 1, "a POST is not tried again");
+}
+
+#[tokio::test]
+async fn a_difference_that_azure_calls_an_error_closes_the_way() {
+    let azure = FakeAzure::start().await;
+    azure.on(&permissions(), [Reply::text(200, ALL)]);
+    let found = json!({"value": [difference("Warning"), difference("error")]});
+    azure.on(&diffs("staging"), [Reply::json(200, &found)]);
+    let preflight = check(&azure, &["staging"]).await.unwrap();
+    assert_eq!(summary(&preflight.ways_back[0].1), [(RuleId::S10, ObstacleWeight::Page)]);
+    let says = &preflight.ways_back[0].1[0].says;
+    assert!(says.contains("`DB` (AppSetting)") && !says.contains("hunter"), "{says}");
+}
