@@ -14,12 +14,12 @@ use uuid::Uuid;
 
 use super::{
     answer::{Problem, clean, retry_after},
-    cloud::is_loopback,
     identity::TokenSource,
 };
 use crate::{
     domain::rollback::{OperationState, Submission},
     ports::{PortError, PortErrorKind},
+    settings::endpoint::is_loopback,
 };
 
 /// The client of one endpoint with two identities: one that reads, one that acts. They may be the same.

@@ -76,15 +76,13 @@ impl Process {
                 })
                 .await
             }
-            Some(decision) => match (decision.kind, &decision.accused, record.rollback.is_some_and(|state| !state.is_terminal()))
-            {
-                (DecisionKind::Act, Some(accused), true) => self.wake_target(&accused.target, &record.id).await,
-                (
-                    DecisionKind::Act | DecisionKind::Hold | DecisionKind::Propose | DecisionKind::Page | DecisionKind::Ignore,
-                    _,
-                    _,
-                ) => self.schedule_next(record).await,
-            },
+            Some(decision) => {
+                // Also when the record has ended: a crash may have come before the target was freed.
+                if let Some(accused) = &decision.accused {
+                    self.wake_target(&accused.target, &record.id).await?;
+                }
+                self.schedule_next(record).await
+            }
         }
     }
 

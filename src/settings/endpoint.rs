@@ -37,10 +37,13 @@ pub fn parse(text: &str) -> Result<Url, EndpointProblem> {
     Ok(url)
 }
 
-/// True for `localhost`, `127.0.0.0/8` and `::1`.
+/// True for 127.0.0.0/8, ::1 and `localhost` with the names below it, which never leave the machine (RFC 6761).
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            name == "localhost" || name.ends_with(".localhost")
+        }
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,

@@ -10,11 +10,10 @@ use super::{
     endpoint,
     names::{self, ALL},
     source::Source,
-    types::{
-        ApproverAuth, BusConnection, BusSetting, Cloud, IdentitySetting, PolicyLocation, StoreSetting, TimeScale, WebhookToken,
-    },
+    types::{ApproverAuth, BusConnection, BusSetting, IdentitySetting, PolicyLocation, StoreSetting, TimeScale, WebhookToken},
 };
 use crate::{
+    azure::cloud::Cloud,
     domain::{resource_id::ResourceId, service::Mode},
     policy::nearest,
 };

@@ -80,33 +80,6 @@ pub struct IdentitySetting {
     pub platform_endpoint: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cloud {
-    Public,
-    UsGovernment,
-    China,
-}
-
-impl Cloud {
-    /// The resource manager. Source: `platform-reverts` section 6.
-    pub fn arm_endpoint(self) -> &'static str {
-        match self {
-            Self::Public => "https://management.azure.com",
-            Self::UsGovernment => "https://management.usgovcloudapi.net",
-            Self::China => "https://management.chinacloudapi.cn",
-        }
-    }
-
-    /// Log queries. Source: `telemetry-queries` section 1.
-    pub fn logs_endpoint(self) -> &'static str {
-        match self {
-            Self::Public => "https://api.loganalytics.azure.com",
-            Self::UsGovernment => "https://api.loganalytics.us",
-            Self::China => "https://api.loganalytics.azure.cn",
-        }
-    }
-}
-
 /// How fast the virtual clock of a demo runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TimeScale {

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use backout::{
+    azure::cloud::Cloud,
     domain::service::Mode,
     settings::{
-        ApproverAuth, BusConnection, BusSetting, Cloud, IdentitySetting, MapSource, PolicyLocation, Settings, SettingsProblem,
-        Source, StoreSetting, WebhookToken, names, secret,
+        ApproverAuth, BusConnection, BusSetting, IdentitySetting, MapSource, PolicyLocation, Settings, SettingsProblem, Source,
+        StoreSetting, WebhookToken, names, secret,
     },
 };
 use secrecy::ExposeSecret;
@@ -111,7 +112,7 @@ fn everything_set() {
     assert_eq!(scale.from.unwrap().to_string(), "2026-01-31T02:00:00Z");
     assert_eq!(settings.approver_auth, ApproverAuth::Link);
     assert_eq!(settings.cloud, Cloud::UsGovernment);
-    assert_eq!(settings.cloud.arm_endpoint(), "https://management.usgovcloudapi.net");
+    assert_eq!(settings.cloud.resource_manager(), "https://management.usgovcloudapi.net");
     assert_eq!(settings.webhook, Some(WebhookToken { tenant: ID.to_owned(), audience: "api://backout".to_owned() }));
     assert_eq!(settings.approval_key.unwrap().expose_secret(), "0123456789012345678901234567890123");
     assert_eq!(settings.public_url.unwrap().as_str(), "https://contoso-backout.azurewebsites.net/");

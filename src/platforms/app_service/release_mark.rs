@@ -9,9 +9,10 @@ use url::Url;
 
 use super::wire::{API_VERSION, slot_path};
 use crate::{
-    azure::{answer::clean, cloud::is_loopback, resource_manager::ResourceManager, resource_path::resource_path},
+    azure::{answer::clean, resource_manager::ResourceManager, resource_path::resource_path},
     domain::target::AppServiceTarget,
     ports::{PortError, PortErrorKind},
+    settings::endpoint::is_loopback,
 };
 
 /// The answer to "which build are you", for the fingerprint sources that ask.
