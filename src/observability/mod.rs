@@ -1,1 +1,91 @@
-//! observability
+//! Log lines, and the span that ties them to an invocation.
+
+mod trace_parent;
+
+use std::{io::IsTerminal, panic};
+
+use tracing::{Level, Metadata, Span, Subscriber};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, filter_fn},
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::{SubscriberInitExt, TryInitError},
+};
+use uuid::Uuid;
+
+pub use trace_parent::{trace_id, trace_parent};
+
+use crate::host::delivery::Function;
+
+/// Who reads the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// The Functions host: one JSON object a line on stdout. Of stderr it would make errors, line by line.
+    Host,
+    /// A person at a terminal: stderr, since a command's own output is on stdout.
+    Person,
+}
+
+/// Starts logging for this process; the second call is an error. The level comes from `RUST_LOG`, default `info`.
+pub fn init(format: LogFormat) -> Result<(), TryInitError> {
+    let filter = || EnvFilter::builder().with_default_directive(Level::INFO.into()).from_env_lossy();
+    match format {
+        LogFormat::Host => tracing_subscriber::registry().with(host_layer(std::io::stdout, filter())).try_init()?,
+        LogFormat::Person => {
+            let colors = std::io::stderr().is_terminal();
+            let layer = fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colors);
+            tracing_subscriber::registry().with(layer.with_filter(filter().and(spoken_filter()))).try_init()?;
+        }
+    }
+    panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// One JSON object a line, with the fields of the innermost span under `span`.
+pub fn host_layer<S, W>(writer: W, filter: EnvFilter) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(true)
+        .with_span_list(false)
+        .with_writer(writer)
+        .with_filter(filter.and(spoken_filter()))
+}
+
+/// The root span of one invocation. The host's own records know its id; nothing else links our lines to them.
+pub fn invocation_span(invocation_id: &str, function: Function, trace_parent: Option<&str>) -> Span {
+    let trace_id = trace_parent.map_or_else(|| fresh_trace_id(invocation_id), |parent| trace_id(parent).to_owned());
+    tracing::info_span!(
+        "invocation",
+        invocation.id = invocation_id,
+        function = function.name(),
+        trace.id = trace_id,
+        outcome = tracing::field::Empty,
+    )
+}
+
+/// Other crates speak from warning upward only, whatever `RUST_LOG` says: their debug lines show headers and bodies.
+fn spoken_filter<S: Subscriber>() -> impl tracing_subscriber::layer::Filter<S> {
+    filter_fn(|metadata: &Metadata<'_>| {
+        let ours = metadata.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"));
+        ours || *metadata.level() <= Level::WARN
+    })
+}
+
+/// A trace of its own, keyed by the invocation: a GUID without dashes has the form of a trace id.
+fn fresh_trace_id(invocation_id: &str) -> String {
+    Uuid::try_parse(invocation_id).unwrap_or_else(|_| Uuid::new_v4()).simple().to_string()
+}
+
+/// The place of a panic, and its text only where that is a literal of the code: a formatted one may quote a message's body.
+fn log_panic(panic: &panic::PanicHookInfo<'_>) {
+    let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let literal = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("text withheld, it may quote input");
+    tracing::error!(panic.place = place, "panic at {place}: {literal}");
+}

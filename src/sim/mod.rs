@@ -10,6 +10,7 @@ mod arm;
 mod call;
 pub mod clock;
 mod faults;
+pub mod host;
 mod identity;
 mod journal;
 mod metrics;

@@ -1,1 +1,5 @@
-//! tidy
+//! House rules, checked like everything else.
+
+mod purity;
+mod sources;
+mod text;

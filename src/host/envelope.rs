@@ -1,0 +1,154 @@
+//! The host's JSON envelope `{"Data": {...}, "Metadata": {...}}` -> the message's own bytes.
+//!
+//! The triggers are declared `dataType: "binary"`, cardinality one: `Data.message` is one base64 string. The other
+//! encodings that the host has are understood too, so that an edited `function.json` loses no message.
+
+use std::borrow::Cow;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Deserializer, de};
+use serde_json::value::RawValue;
+
+use super::delivery::Function;
+
+/// Application property that counts how often backout itself put a message back.
+pub const RETURNS_PROPERTY: &str = "backout-returns";
+
+/// What an invocation carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    /// The message, byte for byte; empty for the timer. With a problem: the whole request, so that a person finds it parked.
+    pub body: Vec<u8>,
+    /// 0 if the property is absent or unreadable.
+    pub returns: u32,
+    pub problem: Option<EnvelopeProblem>,
+}
+
+/// Why a request is no envelope of the host. It will not become one by being delivered again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeProblem {
+    /// The text of the JSON error is left out: it quotes the input.
+    #[error("the request is not the host's JSON envelope: broken at line {line}, column {column}")]
+    NotAnEnvelope { line: usize, column: usize },
+    #[error("the envelope has no `Data`: was the request sent by the Functions host?")]
+    NoData,
+    #[error("`Data` has {members} members and none is called `{binding}`: name the trigger binding `{binding}` in function.json")]
+    NoBinding { binding: &'static str, members: usize },
+}
+
+/// The name of the trigger binding in `function-app/*/function.json`.
+pub fn binding_name(function: Function) -> &'static str {
+    match function {
+        Function::Alerts | Function::Deployments | Function::Markers | Function::FollowUps => "message",
+        Function::Sweep => "timer",
+    }
+}
+
+/// Decodes the body of one POST. Never fails: what is no envelope is kept whole, with the problem.
+///
+/// Metadata can be forged by a producer and retyped by the host, so nothing in it can fail an invocation.
+pub fn decode(function: Function, request: &[u8]) -> Decoded {
+    match function {
+        Function::Alerts | Function::Deployments | Function::Markers | Function::FollowUps => {
+            decode_message(binding_name(function), request).unwrap_or_else(|problem| Decoded {
+                body: request.to_vec(),
+                returns: 0,
+                problem: Some(problem),
+            })
+        }
+        // A tick has no content that anything depends on.
+        Function::Sweep => Decoded { body: Vec::new(), returns: 0, problem: None },
+    }
+}
+
+fn decode_message(binding: &'static str, request: &[u8]) -> Result<Decoded, EnvelopeProblem> {
+    let envelope: Envelope = serde_json::from_slice(request)
+        .map_err(|error| EnvelopeProblem::NotAnEnvelope { line: error.line(), column: error.column() })?;
+    let DataMembers(members) = envelope.data.ok_or(EnvelopeProblem::NoData)?;
+    let value = match (members.iter().find(|(name, _)| name == binding), members.as_slice()) {
+        (Some((_, value)), _) | (None, [(_, value)]) => value,
+        (None, others) => return Err(EnvelopeProblem::NoBinding { binding, members: others.len() }),
+    };
+    Ok(Decoded { body: message_bytes(value), returns: returns(envelope.metadata), problem: None })
+}
+
+/// The message in one value of `Data`.
+///
+/// Base64 comes first, as declared. The fast path decodes straight from the request: base64 needs no JSON escape.
+fn message_bytes(value: &RawValue) -> Vec<u8> {
+    let json = value.get();
+    let Some(inside) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return json.as_bytes().to_vec();
+    };
+    if let Ok(bytes) = STANDARD.decode(inside) {
+        return bytes;
+    }
+    let Ok(Text(text)) = serde_json::from_str(json) else {
+        return json.as_bytes().to_vec();
+    };
+    if let Ok(bytes) = STANDARD.decode(text.as_bytes()) {
+        return bytes;
+    }
+    // `dataType` string: the text is quoted once more. Exactly one layer is peeled, and only if it is a string.
+    match serde_json::from_str(&text) {
+        Ok(Text(peeled)) => STANDARD.decode(peeled.as_bytes()).unwrap_or_else(|_| peeled.into_owned().into_bytes()),
+        Err(_) => text.into_owned().into_bytes(),
+    }
+}
+
+fn returns(metadata: Option<&RawValue>) -> u32 {
+    let Some(metadata) = metadata.and_then(|raw| serde_json::from_str::<serde_json::Map<_, _>>(raw.get()).ok()) else {
+        return 0;
+    };
+    ["ApplicationProperties", "UserProperties"].iter().find_map(|name| returns_property(metadata.get(*name)?)).unwrap_or(0)
+}
+
+/// A whole number, or text that is one; beyond `u32` it is as good as the largest.
+fn returns_property(properties: &serde_json::Value) -> Option<u32> {
+    let (_, value) = properties.as_object()?.iter().find(|(name, _)| name.eq_ignore_ascii_case(RETURNS_PROPERTY))?;
+    let text = match value {
+        serde_json::Value::Number(number) => number.to_string(),
+        serde_json::Value::String(text) => text.trim_matches(|c: char| c == '"' || c.is_whitespace()).to_owned(),
+        _ => return None,
+    };
+    // The REST API of Service Bus may hand a number back as a double.
+    let whole = text.strip_suffix(".0").unwrap_or(&text);
+    whole.parse::<u64>().ok().map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(rename = "Data", borrow, default)]
+    data: Option<DataMembers<'a>>,
+    #[serde(rename = "Metadata", borrow, default)]
+    metadata: Option<&'a RawValue>,
+}
+
+/// The members of `Data` in their order, each still as it stands in the request: a body of many megabytes is copied once.
+struct DataMembers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for DataMembers<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> de::Visitor<'de> for Members {
+            type Value = DataMembers<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object with one member a binding")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::with_capacity(1);
+                while let Some((Text(name), value)) = map.next_entry()? {
+                    members.push((name, value));
+                }
+                Ok(DataMembers(members))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// A JSON string, borrowed where it holds no escape.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);

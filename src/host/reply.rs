@@ -1,0 +1,73 @@
+//! Outcome -> reply: the only place that decides what the host hears, and so what becomes of a message.
+
+use axum::{
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use crate::process::outcome::Outcome;
+
+/// The reply for the host: 200 completes the message, 500 makes the host deliver it again at once.
+///
+/// Always a JSON object with `application/json`: the host hangs until its time-out on an empty 2xx, and fails the
+/// invocation on any other media type. `ReturnValue` is null, since the host merges an object there over `Outputs`.
+pub fn reply(outcome: &Outcome) -> Response {
+    let status = match outcome {
+        Outcome::Settled { .. } | Outcome::Parked { .. } | Outcome::PutBack { .. } => StatusCode::OK,
+        // The host discards the body of a failure; it is for whoever looks at the wire.
+        Outcome::DeliverAgain { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    json(status, &InvocationResult { outputs: NoOutputs {}, logs: [log_text(outcome)], return_value: None })
+}
+
+/// A reply to a request which no host sends: a path or a method that is not served.
+pub fn refusal(status: StatusCode, says: &str) -> Response {
+    json(status, &Refusal { error: says })
+}
+
+/// The outcome in one word, for the log.
+pub fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Settled { .. } => "settled",
+        Outcome::Parked { .. } => "parked",
+        Outcome::PutBack { .. } => "put back",
+        Outcome::DeliverAgain { .. } => "deliver again",
+    }
+}
+
+/// What the outcome says, as one line of at most 4,000 characters without control characters.
+pub fn log_text(outcome: &Outcome) -> String {
+    let says = match outcome {
+        Outcome::Settled { says } | Outcome::Parked { says } | Outcome::PutBack { says } | Outcome::DeliverAgain { says } => says,
+    };
+    says.chars().take(LOG_CHARACTERS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+const LOG_CHARACTERS_MAX: usize = 4_000;
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct InvocationResult {
+    outputs: NoOutputs,
+    /// Strings only: an object or a list among them invalidates the whole reply.
+    logs: [String; 1],
+    return_value: Option<()>,
+}
+
+/// No function has an output binding: what backout sends, it sends itself, with delay and properties.
+#[derive(Serialize)]
+struct NoOutputs {}
+
+#[derive(Serialize)]
+struct Refusal<'a> {
+    error: &'a str,
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => (status, [(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
+        // Plain structs of strings; were it ever to fail, a failure is what the host must hear.
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "application/json")], "{}").into_response(),
+    }
+}
