@@ -51,6 +51,21 @@ impl Process {
         }
     }
 
+    /// What would be decided about an alert now. Nothing is claimed, sent or told; the alert is kept as history only, so
+    /// give this process a store of its own.
+    pub async fn explain(&self, alert: Alert, policy: &Policy) -> Result<(Decision, Record), Trouble> {
+        let meant = who::services_meant(&alert, policy);
+        let now = self.ports.clock.now();
+        let record = new_record(alert, now, &meant, policy);
+        if let Some(decision) = decide::decide_without_reading(&record.alert, &meant, now) {
+            return Ok((decision, record));
+        }
+        let gathered = self.gather(&record, &meant, policy).await?;
+        let decision = decide::decide(&gathered.case);
+        self.learn(&record, &gathered, None).await?;
+        Ok((decision, record))
+    }
+
     /// A copy of a firing that has its record: it is counted, and whatever a crash left undone is done.
     pub(super) async fn alert_again(&self, found: Record) -> Result<Outcome, Trouble> {
         let counted = self.update_record(&found.id, found.generation, |record| record.duplicates += 1).await?;

@@ -48,6 +48,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The handler's port alone, whatever else is wrong: to listen is the first duty towards the host.
+    pub fn handler_port_of(source: &dyn Source) -> u16 {
+        [names::FUNCTIONS_CUSTOMHANDLER_PORT, names::FUNCTIONS_HTTPWORKER_PORT]
+            .iter()
+            .find_map(|name| source.get(name)?.trim().parse().ok().filter(|port| *port != 0))
+            .unwrap_or(DEFAULT_PORT)
+    }
+
     /// Reads every setting. An empty value counts as unset.
     pub fn from_source(source: &dyn Source) -> Result<Self, SettingsProblems> {
         let mut reader = Reader { source, problems: Vec::new() };

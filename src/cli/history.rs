@@ -1,0 +1,31 @@
+//! `backout history`
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use super::{Format, out, view, wiring};
+
+#[derive(Debug, Parser)]
+pub struct Args {
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// At most this many records
+    #[arg(long, default_value = "1000")]
+    limit: usize,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let wired = wiring::wire(wiring::settings()?)?;
+    let records = wired.process.records(args.limit).await?;
+    for record in &records {
+        match args.format {
+            Format::Json => out(&view::record(record).to_string()),
+            Format::Text => out(&view::record_text(record)),
+        }
+    }
+    if records.is_empty() && args.format == Format::Text {
+        out("no alert was seen yet");
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,34 @@
+//! `backout approve ID` and `backout decline ID`
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use super::{out, person, wiring};
+use crate::domain::{approval::Verdict, record::RecordId};
+
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// Id of the record, as the proposal and `backout history` show it
+    id: String,
+    /// Who answers; kept with the record
+    #[arg(long)]
+    by: Option<String>,
+}
+
+pub async fn approve(args: Args) -> anyhow::Result<ExitCode> {
+    answer(args, Verdict::Approved).await
+}
+
+pub async fn decline(args: Args) -> anyhow::Result<ExitCode> {
+    answer(args, Verdict::Declined).await
+}
+
+async fn answer(args: Args, verdict: Verdict) -> anyhow::Result<ExitCode> {
+    let by = person(args.by)?;
+    let id: String = args.id.chars().filter(char::is_ascii_alphanumeric).take(64).collect::<String>().to_ascii_lowercase();
+    let wired = wiring::wire(wiring::settings()?)?;
+    let says = wired.process.answer(&RecordId(id), verdict, &by).await?;
+    out(&says);
+    Ok(ExitCode::SUCCESS)
+}

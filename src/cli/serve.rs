@@ -1,0 +1,70 @@
+//! `backout serve`: the port is bound before anything else, and everything slow waits until a message needs it.
+
+use std::{process::ExitCode, sync::Arc};
+
+use anyhow::Context;
+use tracing::error;
+
+use super::wiring::{self, Wired};
+use crate::{
+    host::{
+        delivery::{Deliveries, Delivery},
+        dispatch::Dispatcher,
+        server,
+        starting::{Ready, Starting},
+    },
+    local::pump,
+    observability::{self, LogFormat},
+    process::outcome::Outcome,
+    settings::{Environment, Settings},
+};
+
+pub async fn run() -> anyhow::Result<ExitCode> {
+    // The port alone is needed to listen; a wrong setting elsewhere must not keep the host waiting.
+    let settings = wiring::settings();
+    let port = settings.as_ref().map_or_else(|_| Settings::handler_port_of(&Environment), |settings| settings.handler_port);
+    let listener = server::bind(port).await.with_context(|| format!("could not listen on 127.0.0.1:{port}"))?;
+    let (starting, ready) = Starting::new();
+    let served = tokio::spawn(server::serve(listener, Arc::new(starting), async {
+        if let Err(error) = server::stop_signal().await {
+            error!(%error, "signals can't be heard; only SIGKILL will stop backout");
+            std::future::pending::<()>().await;
+        }
+    }));
+    observability::init(LogFormat::Host).map_err(|error| anyhow::anyhow!("logging could not be set up: {error}"))?;
+    start(settings, ready);
+    served.await.context("the server ended unexpectedly")??;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes deliveries possible. With settings that can't be used, each message is given back, and the log says why.
+fn start(settings: anyhow::Result<Settings>, ready: Ready) {
+    match settings.and_then(wiring::wire) {
+        Ok(wired) => {
+            let deliveries: Arc<dyn Deliveries> = Arc::new(Dispatcher::new(Arc::clone(&wired.process)));
+            pump_embedded(&wired, &deliveries);
+            ready.now(deliveries);
+        }
+        Err(error) => {
+            error!("backout can't handle messages: {error:#}");
+            ready.now(Arc::new(Unusable(format!("{error:#}"))));
+        }
+    }
+}
+
+/// With `BACKOUT_BUS=local:` nobody else takes messages from the queue.
+pub(super) fn pump_embedded(wired: &Wired, deliveries: &Arc<dyn Deliveries>) {
+    if let Some(queue) = &wired.queue {
+        tokio::spawn(pump::run(Arc::clone(queue), Arc::clone(deliveries), Arc::clone(&wired.ports.clock)));
+    }
+}
+
+/// Stands in while the settings are wrong: nothing can be kept, so the host keeps the message.
+struct Unusable(String);
+
+#[async_trait::async_trait]
+impl Deliveries for Unusable {
+    async fn deliver(&self, _delivery: Delivery) -> Outcome {
+        Outcome::DeliverAgain { says: self.0.clone() }
+    }
+}

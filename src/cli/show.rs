@@ -1,0 +1,63 @@
+//! `backout show ID`
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Parser;
+use serde_json::json;
+
+use super::{Format, out, view, wiring};
+use crate::{
+    domain::record::RecordId,
+    process::{
+        documents::Documents,
+        receipt::{ChainCheck, verify_chain},
+    },
+};
+
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// Id of the record, as `backout history` shows it
+    id: String,
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let wired = wiring::wire(wiring::settings()?)?;
+    if args.id.len() != 26 || !args.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
+        bail!("`{}` is no record id; `backout history` lists them", crate::process::receipt::printable(&args.id));
+    }
+    let id = RecordId(args.id);
+    let Some(record) = wired.process.record(&id).await? else { bail!("no record `{id}` is known; `backout history` lists them") };
+    let receipt = match &record.receipt {
+        Some(reference) => wired.process.receipt(reference).await?,
+        None => None,
+    };
+    let chain = match receipt.as_ref().and_then(|receipt| receipt.target.as_ref()) {
+        Some(target) => Some(verify_chain(&Documents::new(wired.ports.store.clone()), target).await?),
+        None => None,
+    };
+    match args.format {
+        Format::Json => {
+            let mut object = view::record(&record);
+            view::merge(&mut object, json!({ "record": record, "receiptText": receipt.as_ref().map(crate::process::receipt::Receipt::text) }));
+            out(&object.to_string());
+        }
+        Format::Text => match &receipt {
+            Some(receipt) => out(&receipt.text()),
+            None => {
+                out(&view::record_text(&record));
+                for entry in &record.timeline {
+                    out(&crate::process::receipt::printable(&format!("  {}  {}", entry.at, entry.what)));
+                }
+            }
+        },
+    }
+    match chain {
+        Some(ChainCheck::Sound { receipts }) if args.format == Format::Text => out(&format!("the chain of {receipts} receipts is unbroken")),
+        Some(ChainCheck::Broken { key }) => bail!("the chain of receipts is broken at `{key}`: somebody changed or removed one"),
+        Some(ChainCheck::Sound { .. }) | None => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}

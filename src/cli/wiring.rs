@@ -1,0 +1,190 @@
+//! Puts the parts together: settings in, a process with its real adapters out. Nothing is contacted before it is needed.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use secrecy::SecretString;
+
+use crate::{
+    azure::{
+        identity::{TokenSource, credential},
+        resource_manager::ResourceManager,
+        service_bus::ServiceBusQueues,
+    },
+    domain::{policy::Policy, service::Mode},
+    local::{clock::SystemClock, embedded_queue::EmbeddedQueue, memory_store::MemoryStore, sqlite_store::SqliteStore},
+    notify::Channels,
+    platforms::AzurePlatforms,
+    policy::{BearerSource, PolicySource},
+    ports::{Clock, FollowUps, PortError, PortErrorKind, StateStore},
+    process::{Policies, PolicyTrouble, Ports, Process},
+    settings::{BusConnection, BusSetting, Environment, PolicyLocation, Settings, StoreSetting, endpoint, secret},
+    sim::clock::ScaledClock,
+    telemetry::AzureMetrics,
+};
+
+/// Everything that a command may need.
+pub struct Wired {
+    pub process: Arc<Process>,
+    pub ports: Ports,
+    pub policies: Arc<dyn Policies>,
+    pub settings: Settings,
+    /// The embedded queue, where `BACKOUT_BUS` is `local:`: somebody must take messages from it.
+    pub queue: Option<Arc<EmbeddedQueue>>,
+}
+
+/// Reads the settings; every problem is in the error's text.
+pub fn settings() -> anyhow::Result<Settings> {
+    Ok(Settings::from_source(&Environment)?)
+}
+
+/// The settings with another policy file than `BACKOUT_POLICY`.
+pub fn settings_with_policy(policy: Option<&std::path::Path>) -> anyhow::Result<Settings> {
+    let mut settings = settings()?;
+    if let Some(path) = policy {
+        settings.policy = PolicyLocation::File(path.to_owned());
+    }
+    Ok(settings)
+}
+
+/// The process over the adapters that the settings name.
+pub fn wire(settings: Settings) -> anyhow::Result<Wired> {
+    let clock = clock(&settings)?;
+    let store = store(&settings)?;
+    let (follow_ups, queue) = bus(&settings, &clock)?;
+    let policies = policies(&settings)?;
+    let arm = Arc::new(resource_manager(&settings)?);
+    let ports = Ports {
+        store,
+        follow_ups,
+        platforms: Arc::new(AzurePlatforms::new(Arc::clone(&arm), Arc::clone(&clock))),
+        telemetry: Arc::new(AzureMetrics::new(arm)),
+        notifier: Arc::new(Channels::new(Box::new(|name| secret(&Environment, name)))?),
+        clock,
+    };
+    let process = Arc::new(Process::new(ports.clone(), Arc::clone(&policies), settings.mode_ceiling, settings.own_site.clone()));
+    Ok(Wired { process, ports, policies, settings, queue })
+}
+
+pub fn clock(settings: &Settings) -> anyhow::Result<Arc<dyn Clock>> {
+    Ok(match &settings.time_scale {
+        Some(scale) => Arc::new(ScaledClock::from_setting(&scale.raw).context("`BACKOUT_TIME_SCALE`")?),
+        None => Arc::new(SystemClock::new()),
+    })
+}
+
+fn store(settings: &Settings) -> anyhow::Result<Arc<dyn StateStore>> {
+    Ok(match &settings.store {
+        StoreSetting::Sqlite(path) => Arc::new(SqliteStore::new(path)),
+        StoreSetting::Memory => Arc::new(MemoryStore::new()),
+        StoreSetting::BlobContainer(_) | StoreSetting::StorageConnection { .. } => {
+            bail!("`BACKOUT_STORE`: state in blob storage is not available in this version; use `sqlite:PATH`")
+        }
+    })
+}
+
+/// Where follow-ups go, and the queue itself where it is embedded.
+type Bus = (Arc<dyn FollowUps>, Option<Arc<EmbeddedQueue>>);
+
+fn bus(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Bus> {
+    Ok(match &settings.bus {
+        BusSetting::Local => {
+            let queue = Arc::new(match &settings.store {
+                StoreSetting::Sqlite(path) => EmbeddedQueue::in_file(path, Arc::clone(clock)),
+                StoreSetting::Memory | StoreSetting::BlobContainer(_) | StoreSetting::StorageConnection { .. } => {
+                    EmbeddedQueue::in_memory(Arc::clone(clock))
+                }
+            });
+            (queue.clone(), Some(queue))
+        }
+        BusSetting::ServiceBus { connection, .. } => {
+            let endpoint = settings.bus_endpoint.clone();
+            let queues = match connection {
+                BusConnection::Namespace { host, client_id } => {
+                    let identity = credential(client_id.as_deref().or(settings.identity.client_id.as_deref()), settings.identity.platform_endpoint)?;
+                    ServiceBusQueues::with_identity(host, endpoint, identity, Arc::clone(clock))?
+                }
+                BusConnection::ConnectionString(text) => ServiceBusQueues::with_connection_string(text.clone(), endpoint, Arc::clone(clock))?,
+            };
+            (Arc::new(queues), None)
+        }
+    })
+}
+
+fn resource_manager(settings: &Settings) -> anyhow::Result<ResourceManager> {
+    let in_azure = settings.identity.platform_endpoint;
+    let scope = settings.cloud.resource_manager_scope();
+    let reader = TokenSource::new(credential(settings.identity.client_id.as_deref(), in_azure)?, scope);
+    let actor = match &settings.actor_client_id {
+        Some(id) => TokenSource::new(credential(Some(id), in_azure)?, scope),
+        None => reader.clone(),
+    };
+    Ok(ResourceManager::new(arm_endpoint(settings)?, reader, actor))
+}
+
+fn arm_endpoint(settings: &Settings) -> anyhow::Result<url::Url> {
+    match &settings.arm_endpoint {
+        Some(url) => Ok(url.clone()),
+        None => Ok(endpoint::parse(settings.cloud.resource_manager())?),
+    }
+}
+
+fn policies(settings: &Settings) -> anyhow::Result<Arc<dyn Policies>> {
+    let bearer: Option<Arc<dyn BearerSource>> = match &settings.policy {
+        PolicyLocation::File(_) => None,
+        PolicyLocation::Url(_) => {
+            let identity = credential(settings.identity.client_id.as_deref(), settings.identity.platform_endpoint)?;
+            Some(Arc::new(StorageBearer(TokenSource::new(identity, "https://storage.azure.com/.default"))))
+        }
+    };
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(std::time::Duration::from_secs(10));
+    // A client loads the system's certificates when it is made: only where a URL asks for one.
+    let client = match &settings.policy {
+        PolicyLocation::File(_) => client.tls_certs_only([]).build()?,
+        PolicyLocation::Url(_) => client.build()?,
+    };
+    let source = PolicySource::new(settings.policy.clone(), settings.own_site.clone(), client, bearer);
+    // A simulated Azure loses nothing that matters; everywhere else a store that forgets may act twice.
+    let simulated = settings.arm_endpoint.as_ref().is_some_and(endpoint::is_loopback);
+    let forgets = matches!(settings.store, StoreSetting::Memory) && !simulated;
+    Ok(Arc::new(LocatedPolicy { source, forgets, mode_ceiling: settings.mode_ceiling }))
+}
+
+/// The policy at its place, as the process wants it.
+struct LocatedPolicy {
+    source: PolicySource,
+    forgets: bool,
+    mode_ceiling: Option<Mode>,
+}
+
+#[async_trait::async_trait]
+impl Policies for LocatedPolicy {
+    async fn load(&self) -> Result<Arc<Policy>, PolicyTrouble> {
+        let policy = self.source.load().await.map_err(|unavailable| {
+            let says = unavailable.to_string();
+            match unavailable.kind {
+                PortErrorKind::Transient | PortErrorKind::Throttled => {
+                    PolicyTrouble::Unreachable(PortError::new("read the policy", unavailable.kind, says))
+                }
+                PortErrorKind::NotFound | PortErrorKind::Denied | PortErrorKind::Invalid => PolicyTrouble::Wrong(says),
+            }
+        })?;
+        let may_act = policy.services.values().find(|service| self.mode_ceiling.is_none_or(|ceiling| ceiling == Mode::Act) && service.mode == Mode::Act);
+        match may_act.filter(|_| self.forgets) {
+            Some(service) => Err(PolicyTrouble::Wrong(format!(
+                "`BACKOUT_STORE` is `memory:`, which forgets what was done, but service `{}` may act; use `sqlite:PATH`",
+                service.name
+            ))),
+            None => Ok(policy),
+        }
+    }
+}
+
+struct StorageBearer(TokenSource);
+
+#[async_trait::async_trait]
+impl BearerSource for StorageBearer {
+    async fn token(&self) -> Result<SecretString, PortError> {
+        self.0.bearer().await
+    }
+}
