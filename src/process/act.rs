@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::{
     Process,
-    documents::{Documents, Insert, Loaded, Replace, keys},
+    documents::{Documents, Insert, Loaded, ReadBefore, Replace, keys},
     gather::{BudgetDocument, Gathered, Reservation, known},
     outcome::Outcome,
     settle::{decided, firing_of},
@@ -78,7 +78,7 @@ impl Process {
         let approved = gathered.case.approval.is_some();
         let (set, reserved) = futures::join!(
             self.write_target(&target, gathered.version_of(&target), state),
-            self.reserve(facts, &claim_key, approved)
+            self.reserve(facts, &claim_key, approved, gathered.budget_of(&target))
         );
         let (set, reserved) = (set?, reserved?);
         let Some(state) = set else {
@@ -89,7 +89,7 @@ impl Process {
             self.clear_busy(&target, &record.id).await?;
             return self.decide_again(record).await;
         }
-        let outcome = self.claim_and_send(record, &decision, &gathered.case, &state, &busy).await?;
+        let outcome = self.claim_and_send(record, &decision, &gathered, &state, &busy).await?;
         // What else was read is kept, and people are told, after the call and off the way to it.
         self.learn(record, &gathered, None).await?;
         if let Some(record) = self.record(&record.id).await? {
@@ -110,7 +110,7 @@ impl Process {
         decision: &Decision,
         case: &Case,
     ) -> Result<Outcome, Trouble> {
-        if !self.store_decision(record, decision, case, busy).await? {
+        if !self.store_decision(record, decision, case, busy, ReadBefore::NotRead).await? {
             return self.look_later(target, busy).await;
         }
         self.renew_and_send(&record.id, target, busy, claim, false).await
@@ -196,14 +196,21 @@ impl Process {
     }
 
     /// Takes a place in the subscription's budget, once a claim; `false` when it is used up. An approval lifts the limit, not the count (A6).
-    async fn reserve(&self, facts: &ServiceFacts, claim: &Key, approved: bool) -> Result<bool, PortError> {
+    async fn reserve(
+        &self,
+        facts: &ServiceFacts,
+        claim: &Key,
+        approved: bool,
+        read_before: ReadBefore<BudgetDocument>,
+    ) -> Result<bool, PortError> {
         let key = keys::budget(facts.service.target.resource().subscription());
         let now = self.ports.clock.now();
         let budget = facts.service.budget;
         let mut over = false;
         self.documents
-            .update(
+            .update_from(
                 &key,
+                read_before,
                 || Some(BudgetDocument::default()),
                 |document: &mut BudgetDocument| {
                     over = document.used(budget, now, Some(claim)) >= budget.rollbacks && !approved;
@@ -224,7 +231,7 @@ impl Process {
         &self,
         record: &Record,
         decision: &Decision,
-        case: &Case,
+        gathered: &Gathered,
         state: &Loaded<TargetState>,
         busy: &Busy,
     ) -> Result<Outcome, Trouble> {
@@ -242,7 +249,7 @@ impl Process {
             self.documents.insert(&claim_key, claim),
             self.observe_again(busy),
             self.read_paused(),
-            self.store_decision(record, decision, case, busy)
+            self.store_decision(record, decision, &gathered.case, busy, gathered.record.clone())
         );
         let claim = match inserted? {
             Insert::Now(claim) => claim,
@@ -529,19 +536,37 @@ impl Process {
     }
 
     /// Stores the Act with its inputs, so that the call can be explained from stored data; `false` when the record went on meanwhile.
-    async fn store_decision(&self, record: &Record, decision: &Decision, case: &Case, busy: &Busy) -> Result<bool, PortError> {
+    async fn store_decision(
+        &self,
+        record: &Record,
+        decision: &Decision,
+        case: &Case,
+        busy: &Busy,
+        read_before: ReadBefore<Record>,
+    ) -> Result<bool, PortError> {
         let now = self.ports.clock.now();
         let inputs = serde_json::to_value(case).ok();
+        let generation = record.generation;
         let stored = self
-            .update_record(&record.id, record.generation, |record| {
-                decided(record, decision.clone(), now);
-                record.inputs.clone_from(&inputs);
-                record.rollback = Some(RollbackState::Claimed);
-                record.note(now, format!("claimed token {} of {}", busy.accused, busy.service.target.key()));
-                if let Some(approval) = record.approval.as_mut().filter(|approval| approval.counts()) {
-                    approval.used = true;
-                }
-            })
+            .documents
+            .update_from(
+                &keys::record(&record.id),
+                read_before,
+                || None,
+                |record: &mut Record| {
+                    if record.generation != generation {
+                        return None;
+                    }
+                    decided(record, decision.clone(), now);
+                    record.inputs.clone_from(&inputs);
+                    record.rollback = Some(RollbackState::Claimed);
+                    record.note(now, format!("claimed token {} of {}", busy.accused, busy.service.target.key()));
+                    if let Some(approval) = record.approval.as_mut().filter(|approval| approval.counts()) {
+                        approval.used = true;
+                    }
+                    Some(())
+                },
+            )
             .await?;
         Ok(stored.is_some())
     }

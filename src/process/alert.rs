@@ -46,7 +46,10 @@ impl Process {
         let (inserted, gathered) =
             futures::join!(self.documents.insert(&key, record.clone()), self.gather(&record, &meant, policy));
         match inserted? {
-            Insert::Now(Loaded { value: record, .. }) => Box::pin(self.judge(&record, gathered?)).await,
+            Insert::Now(loaded) => {
+                let gathered = gathered?.about(loaded.clone());
+                Box::pin(self.judge(&loaded.value, gathered)).await
+            }
             Insert::Taken(Loaded { value: found, .. }) => self.alert_again(found).await,
         }
     }

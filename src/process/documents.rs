@@ -35,6 +35,20 @@ pub enum Replace<T> {
     ChangedMeanwhile,
 }
 
+/// What a caller knows of a document before it changes it.
+#[derive(Debug, Clone)]
+pub enum ReadBefore<T> {
+    NotRead,
+    Absent,
+    There(Loaded<T>),
+}
+
+impl<T> From<Option<Loaded<T>>> for ReadBefore<T> {
+    fn from(read: Option<Loaded<T>>) -> Self {
+        read.map_or(Self::Absent, Self::There)
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Envelope<T> {
     nonce: Uuid,
@@ -106,6 +120,21 @@ impl Documents {
         &self,
         key: &Key,
         fresh: impl Fn() -> Option<T> + Send,
+        change: impl FnMut(&mut T) -> Option<R> + Send,
+    ) -> Result<Option<(Loaded<T>, R)>, PortError>
+    where
+        T: Serialize + DeserializeOwned + Send,
+        R: Send,
+    {
+        self.update_from(key, ReadBefore::NotRead, fresh, change).await
+    }
+
+    /// [`Self::update`] whose first try starts from what was read before, and so saves the trip.
+    pub async fn update_from<T, R>(
+        &self,
+        key: &Key,
+        mut read_before: ReadBefore<T>,
+        fresh: impl Fn() -> Option<T> + Send,
         mut change: impl FnMut(&mut T) -> Option<R> + Send,
     ) -> Result<Option<(Loaded<T>, R)>, PortError>
     where
@@ -113,7 +142,11 @@ impl Documents {
         R: Send,
     {
         for _ in 0..UPDATES_MAX {
-            let loaded = self.read::<T>(key).await?;
+            let loaded = match std::mem::replace(&mut read_before, ReadBefore::NotRead) {
+                ReadBefore::There(loaded) => Some(loaded),
+                ReadBefore::Absent => None,
+                ReadBefore::NotRead => self.read::<T>(key).await?,
+            };
             let (mut value, version) = match loaded {
                 Some(loaded) => (loaded.value, Some(loaded.version)),
                 None => match fresh() {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Process,
-    documents::{Loaded, keys},
+    documents::{Loaded, ReadBefore, keys},
 };
 use crate::{
     decide::{
@@ -39,12 +39,33 @@ const STORM_LIST_MAX: usize = 100;
 pub(super) struct Gathered {
     pub case: Case,
     pub versions: Vec<(TargetKey, Option<Version>)>,
+    /// Budget documents as they were read, by target.
+    budgets: Vec<(TargetKey, ReadBefore<BudgetDocument>)>,
+    /// The record as it was inserted a moment ago, where that is so: its next write needs no read.
+    pub record: ReadBefore<Record>,
 }
 
 impl Gathered {
     pub fn version_of(&self, target: &TargetKey) -> Option<Version> {
         self.versions.iter().find(|(key, _)| key == target).and_then(|(_, version)| version.clone())
     }
+
+    /// With the record that was just inserted.
+    pub fn about(mut self, record: Loaded<Record>) -> Self {
+        self.record = ReadBefore::There(record);
+        self
+    }
+
+    pub fn budget_of(&self, target: &TargetKey) -> ReadBefore<BudgetDocument> {
+        self.budgets.iter().find(|(key, _)| key == target).map_or(ReadBefore::NotRead, |(_, budget)| budget.clone())
+    }
+}
+
+/// What was read of one service.
+struct ServiceReading {
+    facts: ServiceFacts,
+    version: Option<Version>,
+    budget: ReadBefore<BudgetDocument>,
 }
 
 /// Rollbacks of one subscription, reserved by claim.
@@ -99,10 +120,13 @@ impl Process {
         );
         let mut facts = Vec::with_capacity(services.len());
         let mut versions = Vec::with_capacity(services.len());
-        for service in services {
-            let (service, version) = service?;
-            versions.push((service.service.target.key(), version));
-            facts.push(service);
+        let mut budgets = Vec::with_capacity(services.len());
+        for reading in services {
+            let reading = reading?;
+            let target = reading.facts.service.target.key();
+            budgets.push((target.clone(), reading.budget));
+            versions.push((target, reading.version));
+            facts.push(reading.facts);
         }
         let case = Case {
             now,
@@ -117,7 +141,7 @@ impl Process {
             storm: storm?,
             own_site: self.own_site.clone(),
         };
-        Ok(Gathered { case, versions })
+        Ok(Gathered { case, versions, budgets, record: ReadBefore::NotRead })
     }
 
     async fn read_service(
@@ -126,18 +150,19 @@ impl Process {
         distance: u32,
         record: &Record,
         now: Timestamp,
-    ) -> Result<(ServiceFacts, Option<Version>), PortError> {
+    ) -> Result<ServiceReading, PortError> {
         let target = &service.target;
         let key = target.key();
         let document_key = keys::target(&key);
         let platform = self.ports.platforms.of(target.platform());
         let from = record.alert.fired_at.unwrap_or(record.received_at).min(now) - service.correlation_window - BASELINE;
-        let (document, observation, preflight, signals, budget_used) = futures::join!(
+        let budget_key = keys::budget(target.resource().subscription());
+        let (document, observation, preflight, signals, budget) = futures::join!(
             self.documents.read::<TargetState>(&document_key),
             platform.observe(target),
             platform.preflight(target),
             self.read_signals(service, from, now),
-            self.read_budget(service, now),
+            self.documents.read::<BudgetDocument>(&budget_key),
         );
         let (state, version) = match document? {
             Some(Loaded { value, version }) => (value, Some(version)),
@@ -150,9 +175,12 @@ impl Process {
             observation: known(observation),
             preflight: known(preflight),
             signals,
-            budget_used,
+            budget_used: match &budget {
+                Ok(document) => Known::Value(document.as_ref().map_or(0, |loaded| loaded.value.used(service.budget, now, None))),
+                Err(error) => Known::Unknown(error.to_string()),
+            },
         };
-        Ok((facts, version))
+        Ok(ServiceReading { facts, version, budget: budget.map_or(ReadBefore::NotRead, ReadBefore::from) })
     }
 
     /// Every signal of a service between two times.
@@ -162,14 +190,6 @@ impl Process {
             service.evidence.iter().map(|metric| async { known(self.ports.telemetry.series(metric, resource, from, to).await) }),
         )
         .await
-    }
-
-    async fn read_budget(&self, service: &Service, now: Timestamp) -> Known<u32> {
-        let key = keys::budget(service.target.resource().subscription());
-        match self.documents.read::<BudgetDocument>(&key).await {
-            Ok(document) => Known::Value(document.map_or(0, |loaded| loaded.value.used(service.budget, now, None))),
-            Err(error) => Known::Unknown(error.to_string()),
-        }
     }
 
     /// Who paused, if anybody did.

@@ -1,0 +1,111 @@
+//! From the alert to the call there are at most three sequential round trips, however far away store and platform are.
+
+use std::{sync::Arc, time::Duration};
+
+use backout::{
+    domain::{
+        observation::{Observation, Preflight, WayBack},
+        resource_id::ResourceId,
+        rollback::{OperationState, Step, Submission},
+        series::{EvidenceMetric, Series},
+        target::{PlatformKind, Target},
+    },
+    ports::{Inserted, Key, Platform, Platforms, PortError, Replaced, StateStore, Stored, Telemetry, Version},
+    process::{Ports, Process},
+};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::{sync::Mutex, time::Instant};
+
+use crate::support::{policy::FixedPolicy, world::World};
+
+/// What one trip takes on the paused clock: the time that has passed is the number of trips in a row.
+const TRIP: Duration = Duration::from_secs(1);
+
+struct Far<T: ?Sized>(Arc<T>, Arc<Mutex<Option<Instant>>>);
+
+impl<T: ?Sized> Far<T> {
+    async fn trip<R>(&self, call: impl Future<Output = R>) -> R {
+        tokio::time::sleep(TRIP).await;
+        call.await
+    }
+}
+
+#[async_trait::async_trait]
+impl StateStore for Far<dyn StateStore> {
+    async fn read(&self, key: &Key) -> Result<Option<Stored>, PortError> {
+        self.trip(self.0.read(key)).await
+    }
+    async fn insert(&self, key: &Key, body: &[u8]) -> Result<Inserted, PortError> {
+        self.trip(self.0.insert(key, body)).await
+    }
+    async fn replace(&self, key: &Key, version: &Version, body: &[u8]) -> Result<Replaced, PortError> {
+        self.trip(self.0.replace(key, version, body)).await
+    }
+    async fn delete(&self, key: &Key, version: &Version) -> Result<bool, PortError> {
+        self.trip(self.0.delete(key, version)).await
+    }
+    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Key>, PortError> {
+        self.trip(self.0.list(prefix, after, limit)).await
+    }
+}
+
+#[async_trait::async_trait]
+impl Telemetry for Far<dyn Telemetry> {
+    async fn series(
+        &self,
+        metric: &EvidenceMetric,
+        resource: &ResourceId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Series, PortError> {
+        self.trip(self.0.series(metric, resource, from, to)).await
+    }
+}
+
+impl Platforms for Far<dyn Platforms> {
+    fn of(&self, kind: PlatformKind) -> Arc<dyn Platform> {
+        Arc::new(Far(self.0.of(kind), Arc::clone(&self.1)))
+    }
+}
+
+#[async_trait::async_trait]
+impl Platform for Far<dyn Platform> {
+    async fn observe(&self, target: &Target) -> Result<Observation, PortError> {
+        self.trip(self.0.observe(target)).await
+    }
+    async fn preflight(&self, target: &Target) -> Result<Preflight, PortError> {
+        self.trip(self.0.preflight(target)).await
+    }
+    fn steps(&self, target: &Target, way_back: &WayBack) -> Vec<Step> {
+        self.0.steps(target, way_back)
+    }
+    async fn submit(&self, target: &Target, step: &Step) -> Submission {
+        *self.1.lock().await = Some(Instant::now());
+        self.0.submit(target, step).await
+    }
+    async fn poll(&self, target: &Target, operation: &Value) -> Result<OperationState, PortError> {
+        self.0.poll(target, operation).await
+    }
+    async fn verify(&self, target: &Target, way_back: &WayBack) -> Result<Observation, PortError> {
+        self.0.verify(target, way_back).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_trips_lead_from_the_alert_to_the_call() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let sent = Arc::new(Mutex::new(None));
+    let ports = Ports {
+        store: Arc::new(Far(world.ports.store.clone(), Arc::clone(&sent))),
+        platforms: Arc::new(Far(world.ports.platforms.clone(), Arc::clone(&sent))),
+        telemetry: Arc::new(Far(world.ports.telemetry.clone(), Arc::clone(&sent))),
+        ..world.ports.clone()
+    };
+    let process = Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&world.policy))), None, None);
+    let begun = Instant::now();
+    process.alert_received(firing, &world.policy).await.unwrap();
+    let sent = sent.lock().await.expect("the call was sent");
+    assert_eq!(sent.duration_since(begun), TRIP * 3);
+}
