@@ -20,6 +20,9 @@ const SUSPICION_HALF_LIFE: SignedDuration = SignedDuration::from_mins(10);
 /// The winner must have at least this many times the second's score (C6).
 pub const CLEAR_WIN: f64 = 2.0;
 
+/// How long after the end of a fault its alert may still fire: the rule's window, its frequency and the delivery.
+pub const ALERT_LAG: SignedDuration = SignedDuration::from_mins(15);
+
 /// How far back an earlier firing of the same rule on the same resource counts (C2).
 pub const EARLIER_FIRING: SignedDuration = SignedDuration::from_hours(72);
 
@@ -196,7 +199,13 @@ fn judge_winner(case: &Case, winner: &Candidate<'_>) -> Vec<Reason> {
             "the alert fired, but the measured signals never left their usual range, so when the fault began is not known"
                 .to_owned(),
         ),
-        SignalReading::Recovered { says } => say(RuleId::A13, Effect::Ignore, says.clone()),
+        SignalReading::Recovered { last_out_at, says } if *last_out_at + ALERT_LAG >= case.fired_at() => {
+            say(RuleId::A13, Effect::Ignore, says.clone());
+        }
+        // It was over long before the alert fired, so it is not what the alert tells of.
+        SignalReading::Recovered { says, .. } => {
+            say(RuleId::C1, hold_or(waiting, Effect::Propose), format!("{says}, long before the alert fired"))
+        }
     }
     if let Some(earlier) = earlier_firing(case, winner) {
         say(RuleId::C2, Effect::Propose, format!("the same alert fired at {earlier}, before {} began to serve", winner.label));
@@ -390,7 +399,7 @@ fn strength(reading: &SignalReading) -> u8 {
 fn reading_in_words(reading: &SignalReading) -> String {
     match reading {
         SignalReading::Fault(fault) => fault.says.clone(),
-        SignalReading::Unknown { says, .. } | SignalReading::Recovered { says } => says.clone(),
+        SignalReading::Unknown { says, .. } | SignalReading::Recovered { says, .. } => says.clone(),
         SignalReading::Quiet => "the measured signals never left their usual range".to_owned(),
     }
 }
