@@ -214,6 +214,7 @@ fn judge_winner(case: &Case, winner: &Candidate<'_>) -> Vec<Reason> {
             say(RuleId::E8, hold_or(waiting, Effect::Page), format!("{says}; monitoring itself may be broken"));
         }
         SignalReading::Unknown { rule, says } => say(*rule, hold_or(waiting, Effect::Propose), says.clone()),
+        SignalReading::Brief { says } => say(RuleId::E3, hold_or(waiting, Effect::Propose), says.clone()),
         SignalReading::Quiet => say(
             RuleId::C1,
             hold_or(waiting, Effect::Propose),
@@ -225,7 +226,7 @@ fn judge_winner(case: &Case, winner: &Candidate<'_>) -> Vec<Reason> {
         }
         // It was over long before the alert fired, so it is not what the alert tells of.
         SignalReading::Recovered { says, .. } => {
-            say(RuleId::C1, hold_or(waiting, Effect::Propose), format!("{says}, long before the alert fired"))
+            say(RuleId::C1, hold_or(waiting, Effect::Propose), format!("{says}, long before the alert fired"));
         }
     }
     if let Some(earlier) = earlier_firing(case, winner) {
@@ -239,7 +240,9 @@ fn unknown_signal(case: &Case, rolled_out_at: Timestamp) -> Option<(RuleId, Stri
     case.meant().flat_map(|facts| &facts.signals).find_map(|signal| {
         match evidence::read_signal(signal, rolled_out_at, case.now) {
             SignalReading::Unknown { rule, says } => Some((rule, says)),
-            SignalReading::Quiet | SignalReading::Fault(_) | SignalReading::Recovered { .. } => None,
+            SignalReading::Brief { .. } | SignalReading::Quiet | SignalReading::Fault(_) | SignalReading::Recovered { .. } => {
+                None
+            }
         }
     })
 }
@@ -317,7 +320,9 @@ fn weigh<'a>(
     let reading = strongest_reading(case.meant(), rolled_out_at, case.now);
     let fault = match &reading {
         SignalReading::Fault(fault) => Some(fault),
-        SignalReading::Unknown { .. } | SignalReading::Quiet | SignalReading::Recovered { .. } => None,
+        SignalReading::Unknown { .. } | SignalReading::Brief { .. } | SignalReading::Quiet | SignalReading::Recovered { .. } => {
+            None
+        }
     };
     let own_reading =
         if facts.distance == 0 { reading.clone() } else { strongest_reading(std::iter::once(facts), rolled_out_at, case.now) };
@@ -328,22 +333,23 @@ fn weigh<'a>(
     let (score, score_least, score_most) = match (facts.distance, &own_reading) {
         (0, _) | (_, SignalReading::Fault(_)) => (1.0, 1.0, 1.0),
         (_, SignalReading::Unknown { .. }) => (0.5, 0.25, 1.0),
-        (_, SignalReading::Quiet | SignalReading::Recovered { .. }) => (0.25, 0.25, 0.25),
+        (_, SignalReading::Brief { .. } | SignalReading::Quiet | SignalReading::Recovered { .. }) => (0.25, 0.25, 0.25),
     };
     Candidate { facts, token, fingerprint, label, rolled_out_at, running, score, score_least, score_most, cleared, reading }
 }
 
 /// Suspicion fades with the time between a rollout and the fault.
 ///
-/// A change around which no onset can be measured is judged by the one measured around the others: there is one fault.
+/// There is one fault, so one onset counts for all: the earliest that was measured around any of the changes.
 fn score(case: &Case, candidates: &mut [Candidate<'_>]) {
     let onset = |candidate: &Candidate<'_>| match &candidate.reading {
         SignalReading::Fault(fault) => Some(fault.onset_earliest),
-        SignalReading::Unknown { .. } | SignalReading::Quiet | SignalReading::Recovered { .. } => None,
+        SignalReading::Unknown { .. } | SignalReading::Brief { .. } | SignalReading::Quiet | SignalReading::Recovered { .. } => {
+            None
+        }
     };
-    let earliest = candidates.iter().filter_map(onset).min();
+    let began = candidates.iter().filter_map(onset).min().unwrap_or_else(|| case.fired_at());
     for candidate in candidates {
-        let began = onset(candidate).or(earliest).unwrap_or_else(|| case.fired_at());
         let delay = began.duration_since(candidate.rolled_out_at);
         let timing = if delay <= SUSPICION_FULL {
             1.0
@@ -437,7 +443,7 @@ fn strongest_reading<'a>(
 fn strength(reading: &SignalReading) -> u8 {
     match reading {
         SignalReading::Fault(_) => 3,
-        SignalReading::Unknown { .. } => 2,
+        SignalReading::Unknown { .. } | SignalReading::Brief { .. } => 2,
         SignalReading::Recovered { .. } => 1,
         SignalReading::Quiet => 0,
     }
@@ -446,7 +452,9 @@ fn strength(reading: &SignalReading) -> u8 {
 fn reading_in_words(reading: &SignalReading) -> String {
     match reading {
         SignalReading::Fault(fault) => fault.says.clone(),
-        SignalReading::Unknown { says, .. } | SignalReading::Recovered { says, .. } => says.clone(),
+        SignalReading::Unknown { says, .. } | SignalReading::Brief { says } | SignalReading::Recovered { says, .. } => {
+            says.clone()
+        }
         SignalReading::Quiet => "the measured signals never left their usual range".to_owned(),
     }
 }

@@ -80,6 +80,8 @@ pub fn judge_alert(alert: &Alert, service: &Service, received_at: Timestamp) -> 
 pub enum SignalReading {
     /// No verdict, and why (E3, E8).
     Unknown { rule: RuleId, says: String },
+    /// Measured, and out of its usual range in too few windows yet to call it a fault.
+    Brief { says: String },
     /// Measured, fresh, and never out of its usual range for long.
     Quiet,
     /// It left its usual range and has not come back.
@@ -155,16 +157,15 @@ pub fn read_signal(signal: &Known<Series>, rollout_at: Timestamp, now: Timestamp
                 ),
             })
         }
-        (Some(run), _) if run.windows_after <= WINDOWS_NEEDED => SignalReading::Unknown {
-            rule: RuleId::E3,
-            says: format!("`{name}` is out of its usual range in one window only, the one that ended {}", run.first_end),
-        },
         (_, Some(possible)) if possible.is_fault() => SignalReading::Unknown {
             rule: RuleId::E3,
             says: format!(
                 "`{name}` lacks values since the window that ended {}, so how it stands is not known",
                 possible.first_end
             ),
+        },
+        (Some(run), _) if run.windows_after <= WINDOWS_NEEDED => SignalReading::Brief {
+            says: format!("`{name}` is out of its usual range in one window only, the one that ended {}", run.first_end),
         },
         // What happened in the windows that make up "usual" is neither a fault of this rollout nor a recovery from one.
         (Some(run), _) if run.last_end > baseline_end => SignalReading::Recovered {

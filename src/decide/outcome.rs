@@ -160,9 +160,10 @@ fn why_act(ranking: &Ranking<'_>, way: Option<&WayBack>) -> String {
     let (Some(winner), Some(way)) = (ranking.winner(), way) else { return "nothing is known".to_owned() };
     let fault = match &winner.reading {
         evidence::SignalReading::Fault(fault) => fault.says.clone(),
-        evidence::SignalReading::Unknown { .. } | evidence::SignalReading::Quiet | evidence::SignalReading::Recovered { .. } => {
-            "the alert fired".to_owned()
-        }
+        evidence::SignalReading::Unknown { .. }
+        | evidence::SignalReading::Brief { .. }
+        | evidence::SignalReading::Quiet
+        | evidence::SignalReading::Recovered { .. } => "the alert fired".to_owned(),
     };
     format!(
         "{} began to serve at {}; {fault}; going back to {}, held by {}",
