@@ -258,6 +258,32 @@ fn e3_a_baseline_with_as_many_holes_as_values_says_nothing() {
 }
 
 #[test]
+fn e3_a_range_that_missing_windows_might_widen_is_not_left_for_sure() {
+    // Six bad windows, three that may have been as bad, and seven good ones: what is usual hangs on the three.
+    let with_middle = |middle: Option<f64>| {
+        case().signal(share("11:34:00", "11:59:00", |end| {
+            if (at("11:40:00")..=at("11:42:00")).contains(&end) {
+                middle
+            } else {
+                Some(if end < at("11:40:00") || end >= at("11:52:00") { 0.31 } else { 0.002 })
+            }
+        }))
+    };
+    check_acts(&with_middle(Some(0.002)));
+    check(&with_middle(Some(0.31)), Hold, C1);
+    check(&with_middle(None), Hold, E3);
+}
+
+#[test]
+fn e3_a_share_whose_requests_are_unknown_is_unknown() {
+    let mut series = fault_from("11:52:00");
+    for point in series.points.iter_mut().filter(|point| point.end >= at("11:52:00") && point.end < at("11:57:00")) {
+        point.weight = None;
+    }
+    check(&case().signal(series), Hold, E3);
+}
+
+#[test]
 fn a_signal_that_is_worse_when_lower_faults_downwards() {
     let mut series = fault_from("11:52:00");
     for point in &mut series.points {
