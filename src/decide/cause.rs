@@ -8,6 +8,7 @@ use super::{
 };
 use crate::domain::{
     decision::{CandidateScore, Effect, Reason},
+    known::Known,
     policy::SKEW_ALLOWANCE,
     rule::RuleId,
     target::{Fingerprint, VersionToken},
@@ -19,6 +20,9 @@ const SUSPICION_HALF_LIFE: SignedDuration = SignedDuration::from_mins(10);
 
 /// The winner must have at least this many times the second's score (C6).
 pub const CLEAR_WIN: f64 = 2.0;
+
+/// How long after the end of a fault its alert may still fire: the rule's window, its frequency and the delivery.
+pub const ALERT_LAG: SignedDuration = SignedDuration::from_mins(15);
 
 /// How far back an earlier firing of the same rule on the same resource counts (C2).
 pub const EARLIER_FIRING: SignedDuration = SignedDuration::from_hours(72);
@@ -34,6 +38,9 @@ pub struct Candidate<'a> {
     /// It is what runs now; only then can it be taken back.
     pub running: bool,
     pub score: f64,
+    /// What the score can be at least and at most, whatever the unknown signals would say.
+    pub score_least: f64,
+    pub score_most: f64,
     pub cleared: Option<Reason>,
     /// What the signals of the alert's own services say around this change.
     pub reading: SignalReading,
@@ -75,6 +82,7 @@ impl<'a> Ranking<'a> {
 /// Ranks the changes of every service in scope (C1 to C8).
 pub fn rank(case: &Case) -> Ranking<'_> {
     let mut candidates: Vec<Candidate<'_>> = case.services.iter().flat_map(|facts| changes(case, facts)).collect();
+    score(case, &mut candidates);
     candidates.sort_by(|a, b| {
         a.cleared
             .is_some()
@@ -118,8 +126,9 @@ pub fn rank(case: &Case) -> Ranking<'_> {
             }
         }
         [winner, rest @ ..] => {
-            if let Some(second) = rest.first() {
-                if winner.score < CLEAR_WIN * second.score {
+            // The second is whoever could come closest.
+            if let Some(second) = rest.iter().max_by(|a, b| a.score_most.total_cmp(&b.score_most)) {
+                if winner.score_least <= 0.0 || winner.score_least < CLEAR_WIN * second.score_most {
                     say(
                         RuleId::C6,
                         Effect::Propose,
@@ -127,10 +136,10 @@ pub fn rank(case: &Case) -> Ranking<'_> {
                             "two changes come into question and neither stands out: {} of `{}` ({:.2}) and {} of `{}` ({:.2})",
                             winner.label,
                             winner.facts.service.name,
-                            winner.score,
+                            winner.score_least,
                             second.label,
                             second.facts.service.name,
-                            second.score
+                            second.score_most
                         ),
                     );
                 } else {
@@ -142,8 +151,8 @@ pub fn rank(case: &Case) -> Ranking<'_> {
                             winner.label,
                             winner.facts.service.name,
                             alive.len(),
-                            winner.score,
-                            second.score
+                            winner.score_least,
+                            second.score_most
                         ),
                     );
                 }
@@ -172,9 +181,20 @@ pub fn rank(case: &Case) -> Ranking<'_> {
     Ranking { candidates, reasons }
 }
 
-/// A service in scope whose platform could not be read.
+/// A service in scope whose platform could not be read, or does not say since when it serves what may be a recent change.
 fn unread(case: &Case) -> Option<(&ServiceFacts, &str)> {
-    case.services.iter().find_map(|facts| facts.observation.why_unknown().map(|why| (facts, why)))
+    case.services.iter().find_map(|facts| match &facts.observation {
+        Known::Unknown(why) => Some((facts, why.as_str())),
+        Known::Value(observation) => {
+            let running = &observation.running;
+            let known = facts.state.rollouts.iter().find(|rollout| rollout.token == running.token);
+            let told = running.serving_since.or(known.and_then(|rollout| rollout.serving_since)).is_some();
+            let seen_before_window = known.is_some_and(|rollout| {
+                case.fired_at().duration_since(rollout.first_seen_at) > facts.service.correlation_window + SKEW_ALLOWANCE
+            });
+            (!told && !seen_before_window).then_some((facts, "the platform does not say since when it serves what runs now"))
+        }
+    })
 }
 
 /// The signals' word on the winner, and earlier firings (C1, C2, E3, E8, A13).
@@ -185,23 +205,46 @@ fn judge_winner(case: &Case, winner: &Candidate<'_>) -> Vec<Reason> {
     match &winner.reading {
         SignalReading::Fault(fault) => {
             say(RuleId::C1, Effect::Note, format!("{}; {} began to serve at {}", fault.says, winner.label, winner.rolled_out_at));
+            // A signal that could not be read might show that the fault is older than the rollout.
+            if let Some((rule, says)) = unknown_signal(case, winner.rolled_out_at) {
+                say(rule, hold_or(waiting, Effect::Propose), says);
+            }
         }
         SignalReading::Unknown { rule: RuleId::E8, says } => {
             say(RuleId::E8, hold_or(waiting, Effect::Page), format!("{says}; monitoring itself may be broken"));
         }
         SignalReading::Unknown { rule, says } => say(*rule, hold_or(waiting, Effect::Propose), says.clone()),
+        SignalReading::Brief { says } => say(RuleId::E3, hold_or(waiting, Effect::Propose), says.clone()),
         SignalReading::Quiet => say(
             RuleId::C1,
             hold_or(waiting, Effect::Propose),
             "the alert fired, but the measured signals never left their usual range, so when the fault began is not known"
                 .to_owned(),
         ),
-        SignalReading::Recovered { says } => say(RuleId::A13, Effect::Ignore, says.clone()),
+        SignalReading::Recovered { last_out_at, says } if *last_out_at + ALERT_LAG >= case.fired_at() => {
+            say(RuleId::A13, Effect::Ignore, says.clone());
+        }
+        // It was over long before the alert fired, so it is not what the alert tells of.
+        SignalReading::Recovered { says, .. } => {
+            say(RuleId::C1, hold_or(waiting, Effect::Propose), format!("{says}, long before the alert fired"));
+        }
     }
     if let Some(earlier) = earlier_firing(case, winner) {
         say(RuleId::C2, Effect::Propose, format!("the same alert fired at {earlier}, before {} began to serve", winner.label));
     }
     reasons
+}
+
+/// A signal of the services meant which says nothing, and why.
+fn unknown_signal(case: &Case, rolled_out_at: Timestamp) -> Option<(RuleId, String)> {
+    case.meant().flat_map(|facts| &facts.signals).find_map(|signal| {
+        match evidence::read_signal(signal, rolled_out_at, case.now) {
+            SignalReading::Unknown { rule, says } => Some((rule, says)),
+            SignalReading::Brief { .. } | SignalReading::Quiet | SignalReading::Fault(_) | SignalReading::Recovered { .. } => {
+                None
+            }
+        }
+    })
 }
 
 /// A firing of the same rule on the same resource before the rollout, at most 72 h before.
@@ -228,9 +271,9 @@ fn changes<'a>(case: &'a Case, facts: &'a ServiceFacts) -> Vec<Candidate<'a>> {
     let mut candidates = Vec::new();
     let running = facts.observation.value().map(|observation| &observation.running);
     if let Some(running) = running
-        && let Some(serving_since) = running.serving_since
+        && let known = facts.state.rollouts.iter().find(|rollout| rollout.token == running.token)
+        && let Some(serving_since) = running.serving_since.or(known.and_then(|rollout| rollout.serving_since))
     {
-        let known = facts.state.rollouts.iter().find(|rollout| rollout.token == running.token);
         let rolled_out_at = known.and_then(|rollout| rollout.started_at).unwrap_or(serving_since).min(serving_since);
         candidates.push(weigh(
             case,
@@ -277,27 +320,46 @@ fn weigh<'a>(
     let reading = strongest_reading(case.meant(), rolled_out_at, case.now);
     let fault = match &reading {
         SignalReading::Fault(fault) => Some(fault),
-        SignalReading::Unknown { .. } | SignalReading::Quiet | SignalReading::Recovered { .. } => None,
+        SignalReading::Unknown { .. } | SignalReading::Brief { .. } | SignalReading::Quiet | SignalReading::Recovered { .. } => {
+            None
+        }
     };
     let own_reading =
         if facts.distance == 0 { reading.clone() } else { strongest_reading(std::iter::once(facts), rolled_out_at, case.now) };
     let cleared = clear(case, facts, fault, &label, rolled_out_at)
         .or_else(|| own_result(facts, &token, fingerprint.as_ref(), &label))
         .map(|(rule, says)| Reason { rule, effect: Effect::Note, says });
-    let began = fault.map_or_else(|| case.fired_at(), |fault| fault.onset_earliest);
-    let delay = began.duration_since(rolled_out_at);
-    let timing = if delay <= SUSPICION_FULL {
-        1.0
-    } else {
-        0.5_f64.powf((delay - SUSPICION_FULL).as_secs_f64() / SUSPICION_HALF_LIFE.as_secs_f64())
-    };
     // An upstream change whose own signals are in range is a weak suspect; unknown lies between.
-    let path = match (facts.distance, &own_reading) {
-        (0, _) | (_, SignalReading::Fault(_)) => 1.0,
-        (_, SignalReading::Unknown { .. }) => 0.5,
-        (_, SignalReading::Quiet | SignalReading::Recovered { .. }) => 0.25,
+    let (score, score_least, score_most) = match (facts.distance, &own_reading) {
+        (0, _) | (_, SignalReading::Fault(_)) => (1.0, 1.0, 1.0),
+        (_, SignalReading::Unknown { .. }) => (0.5, 0.25, 1.0),
+        (_, SignalReading::Brief { .. } | SignalReading::Quiet | SignalReading::Recovered { .. }) => (0.25, 0.25, 0.25),
     };
-    Candidate { facts, token, fingerprint, label, rolled_out_at, running, score: timing * path, cleared, reading }
+    Candidate { facts, token, fingerprint, label, rolled_out_at, running, score, score_least, score_most, cleared, reading }
+}
+
+/// Suspicion fades with the time between a rollout and the fault.
+///
+/// There is one fault, so one onset counts for all: the earliest that was measured around any of the changes.
+fn score(case: &Case, candidates: &mut [Candidate<'_>]) {
+    let onset = |candidate: &Candidate<'_>| match &candidate.reading {
+        SignalReading::Fault(fault) => Some(fault.onset_earliest),
+        SignalReading::Unknown { .. } | SignalReading::Brief { .. } | SignalReading::Quiet | SignalReading::Recovered { .. } => {
+            None
+        }
+    };
+    let began = candidates.iter().filter_map(onset).min().unwrap_or_else(|| case.fired_at());
+    for candidate in candidates {
+        let delay = began.duration_since(candidate.rolled_out_at);
+        let timing = if delay <= SUSPICION_FULL {
+            1.0
+        } else {
+            0.5_f64.powf((delay - SUSPICION_FULL).as_secs_f64() / SUSPICION_HALF_LIFE.as_secs_f64())
+        };
+        candidate.score *= timing;
+        candidate.score_least *= timing;
+        candidate.score_most *= timing;
+    }
 }
 
 /// Why the change cannot be the cause (C1, C3).
@@ -381,7 +443,7 @@ fn strongest_reading<'a>(
 fn strength(reading: &SignalReading) -> u8 {
     match reading {
         SignalReading::Fault(_) => 3,
-        SignalReading::Unknown { .. } => 2,
+        SignalReading::Unknown { .. } | SignalReading::Brief { .. } => 2,
         SignalReading::Recovered { .. } => 1,
         SignalReading::Quiet => 0,
     }
@@ -390,7 +452,9 @@ fn strength(reading: &SignalReading) -> u8 {
 fn reading_in_words(reading: &SignalReading) -> String {
     match reading {
         SignalReading::Fault(fault) => fault.says.clone(),
-        SignalReading::Unknown { says, .. } | SignalReading::Recovered { says } => says.clone(),
+        SignalReading::Unknown { says, .. } | SignalReading::Brief { says } | SignalReading::Recovered { says, .. } => {
+            says.clone()
+        }
         SignalReading::Quiet => "the measured signals never left their usual range".to_owned(),
     }
 }

@@ -6,6 +6,7 @@ use crate::domain::{
     alert::{Alert, AlertSchema, AlertSignal, Condition},
     decision::{Effect, Reason},
     known::Known,
+    policy::SKEW_ALLOWANCE,
     rule::RuleId,
     series::{Point, Series, WorseWhen},
     service::Service,
@@ -16,6 +17,9 @@ pub const ALERT_AGE_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// Windows outside the usual range that make a fault, and windows inside it that make a recovery.
 pub const WINDOWS_NEEDED: usize = 2;
+
+/// Unknown windows that stand for a gap in a series, however long; one more than these changes no verdict.
+const GAP_WINDOWS_MAX: i32 = 3;
 
 /// Known windows before the rollout without which there is no "usual".
 pub const BASELINE_WINDOWS_MIN: usize = 5;
@@ -76,12 +80,14 @@ pub fn judge_alert(alert: &Alert, service: &Service, received_at: Timestamp) -> 
 pub enum SignalReading {
     /// No verdict, and why (E3, E8).
     Unknown { rule: RuleId, says: String },
+    /// Measured, and out of its usual range in too few windows yet to call it a fault.
+    Brief { says: String },
     /// Measured, fresh, and never out of its usual range for long.
     Quiet,
     /// It left its usual range and has not come back.
     Fault(Fault),
-    /// It left its usual range and came back by itself (A13).
-    Recovered { says: String },
+    /// It left its usual range after the rollout and came back by itself (A13).
+    Recovered { last_out_at: Timestamp, says: String },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -99,6 +105,9 @@ pub struct Fault {
 ///
 /// Windows younger than the source's lag are not looked at; the one which holds the rollout and its neighbours do not
 /// count as usual. Robust statistics keep a fault that began before the rollout from hiding in the baseline (C1).
+///
+/// A window without a value may have been anything (E3): a fault is told only if it is one whatever those windows held,
+/// and its onset only as exactly as they allow.
 pub fn read_signal(signal: &Known<Series>, rollout_at: Timestamp, now: Timestamp) -> SignalReading {
     let series = match signal {
         Known::Value(series) => series,
@@ -108,47 +117,63 @@ pub fn read_signal(signal: &Known<Series>, rollout_at: Timestamp, now: Timestamp
     if let Some(says) = staleness(series, now) {
         return SignalReading::Unknown { rule: RuleId::E8, says };
     }
-    let complete_until = now - series.source_lag;
-    let known: Vec<(Point, f64)> =
-        series.points.iter().filter(|p| p.end <= complete_until).filter_map(|p| usable(p).map(|value| (*p, value))).collect();
-    let usual_range = match UsualRange::before(&known, rollout_at - series.interval, series) {
-        Ok(range) => range,
-        Err(count) => {
-            return SignalReading::Unknown {
-                rule: RuleId::E3,
-                says: format!(
-                    "`{name}` has {count} measured windows before the rollout; {BASELINE_WINDOWS_MIN} are needed to know what is usual"
-                ),
-            };
-        }
+    let windows = windows(series, now - series.source_lag);
+    let baseline_end = rollout_at - series.interval;
+    let usual = match UsualRange::before(&windows, baseline_end, series) {
+        Ok(usual) => usual,
+        Err(why) => return SignalReading::Unknown { rule: RuleId::E3, says: format!("`{name}` {why} before the rollout") },
     };
-    let Some(run) = last_run(&known, &usual_range) else { return SignalReading::Quiet };
-    let since: Vec<&(Point, f64)> = known.iter().filter(|(p, _)| p.end > run.last_end).collect();
-    let worst = run.worst;
-    let describe = |value: f64| describe_value(series, value);
-    if since.len() > WINDOWS_NEEDED {
-        return SignalReading::Recovered {
-            says: format!("`{name}` left its usual range and has been back in it since the window that ended {}", since[0].0.end),
-        };
-    }
-    if run.windows < WINDOWS_NEEDED {
-        return SignalReading::Unknown {
+    let certain = last_run(&windows, |value| value.is_some_and(|value| usual.surely_left_by(value)));
+    let possible = last_run(&windows, |value| value.is_none_or(|value| !usual.holds(value)));
+    match (certain, possible) {
+        (Some(run), Some(possible)) if run.is_fault() => {
+            let earliest_end = possible.first_end.min(run.first_end);
+            let bar = rollout_at - SKEW_ALLOWANCE;
+            if earliest_end < bar && run.first_end >= bar {
+                return SignalReading::Unknown {
+                    rule: RuleId::E3,
+                    says: format!(
+                        "`{name}` is out of its usual range, but windows before the one that ended {} have no value, so it may have begun before the rollout",
+                        run.first_end
+                    ),
+                };
+            }
+            let worst = windows
+                .iter()
+                .filter(|window| window.end >= run.first_end)
+                .filter_map(|window| window.value)
+                .reduce(|a, b| usual.worse_of(a, b))
+                .unwrap_or(usual.middle);
+            SignalReading::Fault(Fault {
+                onset_earliest: earliest_end - series.interval,
+                onset_latest: run.first_end,
+                usual: usual.middle,
+                worst,
+                says: format!(
+                    "`{name}` went from {} to {}, first in the window that ended {}",
+                    describe_value(series, usual.middle),
+                    describe_value(series, worst),
+                    run.first_end
+                ),
+            })
+        }
+        (_, Some(possible)) if possible.is_fault() => SignalReading::Unknown {
             rule: RuleId::E3,
+            says: format!(
+                "`{name}` lacks values since the window that ended {}, so how it stands is not known",
+                possible.first_end
+            ),
+        },
+        (Some(run), _) if run.windows_after <= WINDOWS_NEEDED => SignalReading::Brief {
             says: format!("`{name}` is out of its usual range in one window only, the one that ended {}", run.first_end),
-        };
+        },
+        // What happened in the windows that make up "usual" is neither a fault of this rollout nor a recovery from one.
+        (Some(run), _) if run.last_end > baseline_end => SignalReading::Recovered {
+            last_out_at: run.last_end,
+            says: format!("`{name}` left its usual range and has been back in it since the window that ended {}", run.last_end),
+        },
+        (Some(_) | None, _) => SignalReading::Quiet,
     }
-    SignalReading::Fault(Fault {
-        onset_earliest: run.first_end - series.interval,
-        onset_latest: run.first_end,
-        usual: usual_range.middle,
-        worst,
-        says: format!(
-            "`{name}` went from {} to {}, first in the window that ended {}",
-            describe(usual_range.middle),
-            describe(worst),
-            run.first_end
-        ),
-    })
 }
 
 /// Why the series is too old to say anything about now (E8); `None` when it is fresh.
@@ -166,39 +191,104 @@ pub fn staleness(series: &Series, now: Timestamp) -> Option<String> {
     }
 }
 
-/// What a signal ranged in before a rollout.
+/// One complete window of a series. `None` is unknown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    pub end: Timestamp,
+    pub value: Option<f64>,
+}
+
+/// The complete windows in order of time, the unknown ones among them; a window that the series does not even list is
+/// unknown too. Windows in which nothing was asked of the service are left out: they are known, and tell nothing.
+pub fn windows(series: &Series, complete_until: Timestamp) -> Vec<Window> {
+    let mut windows = Vec::new();
+    let mut last_end: Option<Timestamp> = None;
+    let fill = |windows: &mut Vec<Window>, last_end: Option<Timestamp>, until: Timestamp| {
+        let Some(last_end) = last_end.filter(|_| series.interval.is_positive()) else { return };
+        for missing in 1..=GAP_WINDOWS_MAX {
+            let end = last_end + series.interval * missing;
+            if end > until {
+                break;
+            }
+            windows.push(Window { end, value: None });
+        }
+    };
+    for point in series.points.iter().filter(|point| point.end <= complete_until) {
+        fill(&mut windows, last_end, point.end - series.interval / 2);
+        last_end = Some(point.end);
+        if !is_idle(point) {
+            windows.push(Window { end: point.end, value: usable(series, point) });
+        }
+    }
+    fill(&mut windows, last_end, complete_until);
+    windows
+}
+
+/// What a signal ranged in before a rollout, as exactly as the unknown windows allow.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UsualRange {
+    /// Of the measured windows.
     pub middle: f64,
-    bound: f64,
+    /// The nearest and the farthest that the bound can be, whatever the unknown windows held; equal if there are none.
+    bound_narrow: f64,
+    bound_wide: f64,
     worse_when: WorseWhen,
 }
 
 impl UsualRange {
-    /// From the known points that end before `until`; too few: their number.
-    pub fn before(known: &[(Point, f64)], until: Timestamp, series: &Series) -> Result<Self, usize> {
-        let mut values: Vec<f64> = known.iter().filter(|(p, _)| p.end <= until).map(|(_, value)| *value).collect();
+    /// From the windows that end before `until`; too few: what is lacking, in words.
+    pub fn before(windows: &[Window], until: Timestamp, series: &Series) -> Result<Self, String> {
+        let baseline: Vec<&Window> = windows.iter().filter(|window| window.end <= until).collect();
+        let values: Vec<f64> = baseline.iter().filter_map(|window| window.value).collect();
+        let unknown = baseline.len() - values.len();
         if values.len() < BASELINE_WINDOWS_MIN {
-            return Err(values.len());
+            return Err(format!(
+                "has {} measured windows ({BASELINE_WINDOWS_MIN} are needed to know what is usual)",
+                values.len()
+            ));
         }
-        let middle = median(&mut values);
-        let mut distances: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
+        if unknown >= values.len() {
+            return Err(format!("has no value in {unknown} of {} windows", baseline.len()));
+        }
+        let middle_low = median_with(&values, unknown, f64::NEG_INFINITY);
+        let middle_high = median_with(&values, unknown, f64::INFINITY);
+        let blur = middle_high - middle_low;
+        // The median distance from any middle between these two lies within half the blur of the two means below.
+        let distance = |middle: f64, unknown_distance: f64| {
+            let distances: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
+            median_with(&distances, unknown, unknown_distance)
+        };
+        let mean =
+            |unknown_distance| f64::midpoint(distance(middle_low, unknown_distance), distance(middle_high, unknown_distance));
         // 1.4826 makes the median distance comparable with a standard deviation; six of them, and never less than a
         // floor that people would notice: one percentage point of a share, a fifth of anything else.
-        let spread = 1.4826 * median(&mut distances);
-        let floor = if is_share(series) { 0.01 } else { middle.abs() * 0.2 };
-        let reach = (6.0 * spread).max(floor);
-        let bound = match series.worse_when {
-            WorseWhen::Higher => middle + reach,
-            WorseWhen::Lower => middle - reach,
+        let reach = |distance: f64, size: f64| {
+            let floor = if is_share(series) { 0.01 } else { size * 0.2 };
+            (6.0 * 1.4826 * distance).max(floor)
         };
-        Ok(Self { middle, bound, worse_when: series.worse_when })
+        let size_least = if middle_low * middle_high <= 0.0 { 0.0 } else { middle_low.abs().min(middle_high.abs()) };
+        let narrow = reach((mean(0.0) - blur / 2.0).max(0.0), size_least);
+        let wide = reach(mean(f64::INFINITY) + blur / 2.0, middle_low.abs().max(middle_high.abs()));
+        let (bound_narrow, bound_wide) = match series.worse_when {
+            WorseWhen::Higher => (middle_low + narrow, middle_high + wide),
+            WorseWhen::Lower => (middle_high - narrow, middle_low - wide),
+        };
+        Ok(Self { middle: median_with(&values, 0, 0.0), bound_narrow, bound_wide, worse_when: series.worse_when })
     }
 
+    /// True if the value is in range whatever the unknown windows held.
     pub fn holds(&self, value: f64) -> bool {
         match self.worse_when {
-            WorseWhen::Higher => value <= self.bound,
-            WorseWhen::Lower => value >= self.bound,
+            WorseWhen::Higher => value <= self.bound_narrow,
+            WorseWhen::Lower => value >= self.bound_narrow,
+        }
+    }
+
+    /// True if the value is out of range whatever the unknown windows held.
+    pub fn surely_left_by(&self, value: f64) -> bool {
+        match self.worse_when {
+            WorseWhen::Higher => value > self.bound_wide,
+            WorseWhen::Lower => value < self.bound_wide,
         }
     }
 
@@ -211,40 +301,57 @@ impl UsualRange {
 }
 
 /// The value of a point if there is one to judge: no NaN, and no share without a denominator.
-pub fn usable(point: &Point) -> Option<f64> {
-    point.value.filter(|value| value.is_finite()).filter(|_| point.weight.is_none_or(|weight| weight > 0.0))
+pub fn usable(series: &Series, point: &Point) -> Option<f64> {
+    let has_denominator = match point.weight {
+        Some(weight) => weight > 0.0,
+        None => !is_share(series),
+    };
+    point.value.filter(|value| value.is_finite() && has_denominator)
+}
+
+/// Nothing was asked of the service in this window, as far as it was measured.
+fn is_idle(point: &Point) -> bool {
+    point.weight.is_some_and(|weight| weight <= 0.0)
 }
 
 struct Run {
     first_end: Timestamp,
     last_end: Timestamp,
     windows: usize,
-    worst: f64,
+    /// Windows in range since, at the end of the series.
+    windows_after: usize,
+}
+
+impl Run {
+    /// Long enough, and not over.
+    fn is_fault(&self) -> bool {
+        self.windows >= WINDOWS_NEEDED && self.windows_after <= WINDOWS_NEEDED
+    }
 }
 
 /// The newest run of windows out of range; two windows in range end a run.
-fn last_run(known: &[(Point, f64)], range: &UsualRange) -> Option<Run> {
+fn last_run(windows: &[Window], is_out: impl Fn(Option<f64>) -> bool) -> Option<Run> {
     let mut run: Option<Run> = None;
-    let mut back_in_range = 0;
-    for (point, value) in known {
-        if range.holds(*value) {
-            back_in_range += 1;
-            continue;
-        }
+    for window in windows {
         match &mut run {
-            Some(run) if back_in_range < WINDOWS_NEEDED => {
-                run.last_end = point.end;
+            Some(run) if !is_out(window.value) => run.windows_after += 1,
+            Some(run) if run.windows_after < WINDOWS_NEEDED => {
+                run.last_end = window.end;
                 run.windows += 1;
-                run.worst = range.worse_of(run.worst, *value);
+                run.windows_after = 0;
             }
-            _ => run = Some(Run { first_end: point.end, last_end: point.end, windows: 1, worst: *value }),
+            _ if is_out(window.value) => {
+                run = Some(Run { first_end: window.end, last_end: window.end, windows: 1, windows_after: 0 });
+            }
+            _ => {}
         }
-        back_in_range = 0;
     }
     run
 }
 
-fn median(values: &mut [f64]) -> f64 {
+/// The median of `values` and `count` times `other`.
+fn median_with(values: &[f64], count: usize, other: f64) -> f64 {
+    let mut values: Vec<f64> = values.iter().copied().chain(std::iter::repeat_n(other, count)).collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len().is_multiple_of(2) { f64::midpoint(values[middle - 1], values[middle]) } else { values[middle] }

@@ -31,7 +31,8 @@ pub fn absorb_observation(state: &mut TargetState, observation: &Observation) {
         before: observation.ways_back.iter().map(|way| (way.name.clone(), way.fingerprint.clone())).collect(),
         label: running.label.clone(),
     });
-    state.rollouts.sort_by_key(|rollout| rollout.serving_since);
+    // A version without a start of its own began before we saw it; sorted by nothing it would be the first to be dropped.
+    state.rollouts.sort_by_key(|rollout| rollout.serving_since.unwrap_or(rollout.first_seen_at));
     trim(&mut state.rollouts, TargetState::ROLLOUTS_MAX);
 }
 
@@ -56,7 +57,11 @@ pub fn absorb_event(state: &mut TargetState, event: &DeploymentEvent, received_a
         reversible: event.reversible.filter(|_| trusted),
     });
     state.markers.sort_by_key(|marker| marker.at);
-    trim(&mut state.markers, TargetState::MARKERS_MAX);
+    // Mere progress goes first: a flood of events must not push out what a pipeline declared.
+    while state.markers.len() > TargetState::MARKERS_MAX {
+        let oldest = state.markers.iter().position(|marker| marker.reversible.is_none()).unwrap_or(0);
+        state.markers.remove(oldest);
+    }
 }
 
 /// Gives the running rollout its start, where an event told of it: "finished" is not "started" (C5).

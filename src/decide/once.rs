@@ -27,7 +27,8 @@ pub const MONITORING_TYPES: &[&str] = &[
 /// Whether a resource belongs to monitoring or to this handler (E9).
 pub fn is_off_limits(resource: &ResourceId, own_site: Option<&ResourceId>) -> bool {
     let monitoring = resource.resource_type().is_some_and(|kind| MONITORING_TYPES.iter().any(|prefix| kind.starts_with(prefix)));
-    monitoring || own_site.is_some_and(|own| resource.is_within(own))
+    // Either way round: the handler may run in a slot of the site.
+    monitoring || own_site.is_some_and(|own| resource.is_within(own) || own.is_within(resource))
 }
 
 /// What stands against acting on the winner's target at this moment.
@@ -98,6 +99,15 @@ pub fn judge(case: &Case, winner: &Candidate<'_>) -> Vec<Reason> {
     }
     if let Some(under_way) = facts.observation.value().and_then(|observation| observation.under_way.as_ref()) {
         say(RuleId::A4, hold_or(obstructed, Effect::Page), format!("an operation is under way on `{name}`: {under_way}"));
+    }
+    if let Some((busy_name, busy)) =
+        case.services.iter().find_map(|facts| facts.state.busy.as_ref().map(|busy| (&facts.service.name, busy)))
+    {
+        say(
+            RuleId::A4,
+            hold_or(obstructed, Effect::Page),
+            format!("a rollback of `{busy_name}` is under way for record {}", busy.record),
+        );
     }
     match (case.paused.value(), case.paused.why_unknown()) {
         (Some(Some(by)), _) => {

@@ -29,14 +29,12 @@ pub fn decide_without_reading(alert: &Alert, meant: &[&Service], received_at: Ti
             says: "no service in the policy is meant by this alert".to_owned(),
         });
     }
-    for service in meant {
-        let judged = evidence::judge_alert(alert, service, received_at);
-        // One service that wants to hear of it is enough to go on reading.
-        if !judged.iter().any(|reason| matches!(reason.effect, Effect::Ignore | Effect::Page)) {
-            return None;
-        }
-        reasons.extend(judged);
+    let judged: Vec<Vec<Reason>> = meant.iter().map(|service| evidence::judge_alert(alert, service, received_at)).collect();
+    // One service that wants to hear of it is enough to go on reading.
+    if judged.iter().any(|reasons| !reasons.iter().any(|reason| matches!(reason.effect, Effect::Ignore | Effect::Page))) {
+        return None;
     }
+    reasons.extend(of_those_who_care(judged));
     Some(compose(reasons, None, Vec::new(), None))
 }
 
@@ -78,8 +76,11 @@ pub fn decide(case: &Case) -> Decision {
 
 /// What the message says, for the services meant; a service that does not care does not speak for the others.
 fn meant_reasons(case: &Case) -> Vec<Reason> {
-    let judged: Vec<Vec<Reason>> =
-        case.meant().map(|facts| evidence::judge_alert(&case.alert, &facts.service, case.received_at)).collect();
+    of_those_who_care(case.meant().map(|facts| evidence::judge_alert(&case.alert, &facts.service, case.received_at)).collect())
+}
+
+/// The reasons of the services that do not ignore the alert; of all if all do.
+fn of_those_who_care(judged: Vec<Vec<Reason>>) -> Vec<Reason> {
     let cares = |reasons: &[Reason]| !reasons.iter().any(|reason| reason.effect == Effect::Ignore);
     if judged.iter().any(|reasons| cares(reasons)) {
         judged.into_iter().filter(|reasons| cares(reasons)).flatten().collect()
@@ -89,8 +90,19 @@ fn meant_reasons(case: &Case) -> Vec<Reason> {
 }
 
 /// An approval lifts what asks for a person, but never the kill switch, and only for the version that was proposed (A11).
+/// After a person's no, that version is not taken back without a person's yes.
 fn apply_approval(reasons: &mut Vec<Reason>, approval: &Approval, accused: Option<&Accused>) {
-    if approval.verdict != Verdict::Approved || approval.used {
+    if approval.verdict == Verdict::Declined {
+        if accused.is_some_and(|accused| accused.token == approval.token) {
+            reasons.push(Reason {
+                rule: RuleId::A11,
+                effect: Effect::Propose,
+                says: format!("{} declined it at {}", approval.by, approval.at),
+            });
+        }
+        return;
+    }
+    if approval.used {
         return;
     }
     if accused.is_none_or(|accused| accused.token != approval.token) {
@@ -135,7 +147,11 @@ fn compose(
         Some(Effect::Page | Effect::Propose | Effect::Note) | None => DecisionKind::Page,
     };
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.effect));
-    let because = reasons.first().map_or_else(|| "nothing is known".to_owned(), |reason| reason.says.clone());
+    let because = match reasons.first() {
+        Some(reason) if reason.says.trim().is_empty() => reason.rule.words().to_owned(),
+        Some(reason) => reason.says.clone(),
+        None => "nothing is known".to_owned(),
+    };
     Decision { kind, reasons, accused, candidates, because, look_again_at: look_again_at.filter(|_| kind == DecisionKind::Hold) }
 }
 
@@ -144,9 +160,10 @@ fn why_act(ranking: &Ranking<'_>, way: Option<&WayBack>) -> String {
     let (Some(winner), Some(way)) = (ranking.winner(), way) else { return "nothing is known".to_owned() };
     let fault = match &winner.reading {
         evidence::SignalReading::Fault(fault) => fault.says.clone(),
-        evidence::SignalReading::Unknown { .. } | evidence::SignalReading::Quiet | evidence::SignalReading::Recovered { .. } => {
-            "the alert fired".to_owned()
-        }
+        evidence::SignalReading::Unknown { .. }
+        | evidence::SignalReading::Brief { .. }
+        | evidence::SignalReading::Quiet
+        | evidence::SignalReading::Recovered { .. } => "the alert fired".to_owned(),
     };
     format!(
         "{} began to serve at {}; {fault}; going back to {}, held by {}",

@@ -49,15 +49,12 @@ fn judge_one(signal: &Known<Series>, accused_since: Timestamp, applied_at: Times
     if let Some(says) = evidence::staleness(series, now) {
         return Recovery::Unknown(says);
     }
-    let known: Vec<(Point, f64)> =
-        series.points.iter().filter_map(|point| evidence::usable(point).map(|value| (*point, value))).collect();
-    let range = match UsualRange::before(&known, accused_since - series.interval, series) {
-        Ok(range) => range,
-        Err(count) => {
-            return Recovery::Unknown(format!("`{}` has only {count} measured windows from before the fault", series.name));
-        }
-    };
     let complete_until = now - series.source_lag;
+    let windows = evidence::windows(series, complete_until);
+    let range = match UsualRange::before(&windows, accused_since - series.interval, series) {
+        Ok(range) => range,
+        Err(why) => return Recovery::Unknown(format!("`{}` {why} before the fault", series.name)),
+    };
     // Every window since then, known or not: a gap breaks the row, since missing data is no recovery.
     let since: Vec<&Point> =
         series.points.iter().filter(|p| p.end - series.interval >= applied_at && p.end <= complete_until).collect();
@@ -68,10 +65,21 @@ fn judge_one(signal: &Known<Series>, accused_since: Timestamp, applied_at: Times
             since.len()
         ));
     };
+    // A window that the series does not even list is a gap too.
+    if let Some(gap) = newest.windows(2).find(|pair| pair[1].end.duration_since(pair[0].end) > series.interval) {
+        return Recovery::Unknown(format!("`{}` lacks windows between {} and {}", series.name, gap[0].end, gap[1].end));
+    }
     let mut last = 0.0;
     for point in newest {
-        match evidence::usable(point) {
+        match evidence::usable(series, point) {
             None => return Recovery::Unknown(format!("`{}` has no value for the window that ended {}", series.name, point.end)),
+            Some(value) if !range.holds(value) && !range.surely_left_by(value) => {
+                return Recovery::Unknown(format!(
+                    "`{}` lacks values from before the fault, so whether {} is usual is not known",
+                    series.name,
+                    evidence::describe_value(series, value)
+                ));
+            }
             Some(value) if !range.holds(value) => {
                 let says = format!(
                     "`{}` is at {} in the window that ended {}; usual is {}",

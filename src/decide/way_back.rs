@@ -172,6 +172,11 @@ fn prove(facts: &ServiceFacts, winner: &Candidate<'_>, way: &WayBack) -> Proof {
     }
 }
 
+/// When the rollout began to serve; when we first saw it, if the platform cannot say: it served since then at least.
+fn began(rollout: &Rollout) -> Timestamp {
+    rollout.serving_since.unwrap_or(rollout.first_seen_at)
+}
+
 struct Served {
     since: Timestamp,
     until: Timestamp,
@@ -179,19 +184,14 @@ struct Served {
 
 /// When the content last served before the winner, and how many rollouts ago that was.
 ///
-/// Only what the platform said of a rollout that we saw ourselves counts; the end of its service is the begin of the next one.
+/// Only a rollout that we saw ourselves counts; the end of its service is the begin of the next one.
 fn last_served(state: &TargetState, fingerprint: &Fingerprint, winner: &Candidate<'_>) -> Option<(Served, usize)> {
-    let mut earlier: Vec<&Rollout> = state
-        .rollouts
-        .iter()
-        .filter(|rollout| {
-            rollout.token != winner.token && rollout.serving_since.is_some_and(|since| since < winner.rolled_out_at)
-        })
-        .collect();
-    earlier.sort_by_key(|rollout| rollout.serving_since);
+    let mut earlier: Vec<&Rollout> =
+        state.rollouts.iter().filter(|rollout| rollout.token != winner.token && began(rollout) < winner.rolled_out_at).collect();
+    earlier.sort_by_key(|rollout| began(rollout));
     let mut until = winner.rolled_out_at;
     for (index, rollout) in earlier.iter().rev().enumerate() {
-        let since = rollout.serving_since?;
+        let since = began(rollout);
         if rollout.fingerprint.as_ref() == Some(fingerprint) {
             return Some((Served { since, until }, index + 1));
         }

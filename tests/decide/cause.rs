@@ -1,0 +1,266 @@
+//! Which change is to blame (C1 to C10, S8), and whether it is bigger than us (P1).
+
+use backout::domain::{
+    decision::{
+        DecisionKind::{Hold, Page, Propose},
+        Effect,
+    },
+    deployment::DeploymentStatus,
+    known::Known,
+    rule::RuleId::{A2, A5, C1, C2, C3, C6, C8, E3, P1, S8},
+};
+use jiff::SignedDuration;
+
+use super::case::{
+    at, build, case, check, check_acts, fault_from, firing, marker, minutes, quiet, rollout, seconds, token, word_of,
+};
+
+#[test]
+fn c1_a_fault_before_the_rollout_clears_it() {
+    // The onset's window ends 11:52:00; the allowance is a minute.
+    check_acts(&case().rolled_out_at(at("11:52:59")));
+    check_acts(&case().rolled_out_at(at("11:53:00")));
+    let cleared = case().rolled_out_at(at("11:53:01"));
+    let decision = check(&cleared, Hold, C8);
+    assert!(word_of(&decision, C1, Effect::Note).contains("which is before build 42"), "{decision:#?}");
+    assert_eq!((decision.candidates[0].cleared_by, decision.candidates[0].score), (Some(C1), 0.0));
+    check(&cleared.after_every_wait(), Page, C8);
+}
+
+#[test]
+fn c1_what_came_after_the_alert_did_not_cause_it() {
+    // Without a measured onset the firing at 11:55:00 bounds it.
+    let blind = |rolled_out_at| case().signal(quiet()).rolled_out_at(at(rolled_out_at));
+    check(&blind("11:55:59"), Hold, C1);
+    check(&blind("11:56:00"), Hold, C1);
+    let decision = check(&blind("11:56:01"), Hold, C8);
+    assert!(word_of(&decision, C1, Effect::Note).starts_with("the alert fired at"), "{decision:#?}");
+}
+
+#[test]
+fn c1_a_rollout_counts_from_its_start() {
+    // It served at 11:54, but the first of it was there at 11:50.
+    let late = case().rolled_out_at(at("11:54:00"));
+    check(&late, Hold, C8);
+    check_acts(&late.state(|state| state.rollouts[1].started_at = Some(at("11:50:00"))));
+}
+
+#[test]
+fn c2_an_alert_that_fired_before_the_rollout_asks_a_person() {
+    let fired = |before: SignedDuration| {
+        case()
+            .state(|state| state.firings.push(firing("old", at("11:50:00") - before, Some(at("11:50:00") - before + minutes(1)))))
+    };
+    let hours = SignedDuration::from_hours(72);
+    check_acts(&fired(hours + seconds(1)));
+    check(&fired(hours), Propose, C2);
+    // Within the skew allowance it may well have fired after; then the good version's record tells of it, not C2.
+    check(&fired(seconds(61)), Propose, C2);
+    let decision = fired(seconds(60)).decide();
+    assert!(decision.reasons.iter().all(|reason| reason.rule != C2), "{decision:#?}");
+}
+
+#[test]
+fn c2_only_the_same_rule_on_the_same_resource_counts() {
+    let of = |rule: &str, resource: String| {
+        let mut earlier = firing("old", at("05:00:00"), Some(at("05:05:00")));
+        earlier.rule = rule.to_owned();
+        earlier.resource = resource;
+        case().state(|state| state.firings.push(earlier))
+    };
+    check(&of("CHECKOUT-5XX", super::case::site("Checkout") + "/"), Propose, C2);
+    check_acts(&of("checkout-cpu", super::case::site("checkout")));
+    check_acts(&of("checkout-5xx", super::case::site("search")));
+}
+
+#[test]
+fn c3_a_rollout_outside_the_window_is_too_old() {
+    // The onset's window ends 11:52:00, 62 min after 10:50:00.
+    let window =
+        |length: SignedDuration| case().rolled_out_at(at("10:50:00")).policy(|service| service.correlation_window = length);
+    check_acts(&window(minutes(62) + seconds(1)));
+    check_acts(&window(minutes(62)));
+    let decision = check(&window(minutes(62) - seconds(1)), Hold, C8);
+    assert_eq!(decision.candidates[0].cleared_by, Some(C3));
+}
+
+#[test]
+fn c6_one_change_stands_out_at_least_twofold() {
+    // Onset 11:51. Build 42 at 11:50 scores 1; an upstream change d minutes before the onset 0.5 ^ ((d - 5) / 10).
+    let beside = |since: &str| case().upstream("payments", at(since), fault_from("11:52:00"));
+    check(&beside("11:50:00"), Propose, C6);
+    check(&beside("11:36:01"), Propose, C6);
+    let decision = check_acts(&beside("11:36:00"));
+    assert_eq!(decision.candidates.iter().map(|c| c.service.0.as_str()).collect::<Vec<_>>(), ["checkout", "payments"]);
+    assert!((decision.candidates[1].score - 0.5).abs() < 1e-9);
+}
+
+#[test]
+fn c6_an_upstream_change_with_quiet_signals_is_a_weak_suspect() {
+    let decision = check_acts(&case().upstream("payments", at("11:50:00"), quiet()));
+    assert!((decision.candidates[1].score - 0.25).abs() < 1e-9);
+}
+
+#[test]
+fn c6_an_upstream_change_with_unknown_signals_may_be_the_one() {
+    let unknown = case()
+        .upstream("payments", at("11:50:00"), quiet())
+        .with(|case| case.services[1].signals = vec![Known::Unknown("403".to_owned())]);
+    check(&unknown, Propose, C6);
+    // Nor is it accused itself, on half of what it might be, against an older change of ours.
+    let older = unknown.rolled_out_at(at("11:35:00"));
+    check(&older, Propose, C6);
+}
+
+#[test]
+fn c6_the_upstream_change_is_taken_back_when_it_is_to_blame() {
+    let decision = check_acts(&case().rolled_out_at(at("11:10:00")).upstream("payments", at("11:50:00"), fault_from("11:52:00")));
+    assert_eq!(decision.accused.expect("an accused version").service.0, "payments");
+}
+
+#[test]
+fn c6_two_changes_of_one_target_are_weighed_too() {
+    // Build 43 followed 42 within a minute: either may be it.
+    let twice = case().state(|state| {
+        state.rollouts.insert(1, rollout("between", 43, at("11:49:00")));
+    });
+    check(&twice, Propose, C6);
+}
+
+#[test]
+fn c6_two_scores_of_nothing_are_a_tie() {
+    let ages = |since: &str| since.parse::<jiff::Timestamp>().expect("a time");
+    let long_ago = case()
+        .policy(|service| service.correlation_window = SignedDuration::from_hours(24 * 60))
+        .upstream("payments", ages("2026-02-20T11:00:00Z"), fault_from("11:52:00"))
+        .rolled_out_at(ages("2026-02-20T10:00:00Z"))
+        .with(|case| {
+            case.services[1].service.correlation_window = SignedDuration::from_hours(24 * 60);
+            case.services.iter_mut().for_each(|facts| facts.state.rollouts.clear());
+        });
+    let decision = long_ago.decide();
+    assert_eq!(decision.candidates.iter().filter(|c| c.cleared_by.is_none()).count(), 2, "{decision:#?}");
+    word_of(&decision, C6, Effect::Propose);
+}
+
+#[test]
+fn c8_no_known_change_is_unknown() {
+    let nothing = case().rolled_out_at(at("05:00:00"));
+    let decision = check(&nothing, Hold, C8);
+    assert!(decision.because.starts_with("no recent change of `checkout` is known"), "{}", decision.because);
+    check(&nothing.after_the_evidence_wait(), Page, C8);
+}
+
+#[test]
+fn c8_a_start_that_the_platform_does_not_tell_is_unknown_not_old() {
+    let untold = case().observed(|observation| observation.running.serving_since = None);
+    // A start that an earlier reading told still holds.
+    check_acts(&untold);
+    let never_told = untold.state(|state| {
+        state.rollouts[1].serving_since = None;
+    });
+    check(&never_told, Hold, E3);
+    check(&never_told.clone().after_the_evidence_wait(), Hold, E3);
+    check(&never_told.clone().after_every_wait(), Page, E3);
+    // We saw it ourselves long before: then it is old.
+    let seen =
+        |age| never_told.clone().state(|state| state.rollouts[1].first_seen_at = at("11:55:00") - age).decide().reasons[0].rule;
+    assert_eq!(seen(minutes(61)), E3);
+    assert_eq!(seen(minutes(61) + seconds(1)), C8);
+}
+
+#[test]
+fn c8_an_upstream_change_that_cannot_be_read_waits_then_asks() {
+    let half = case()
+        .upstream("payments", at("05:00:00"), quiet())
+        .with(|case| case.services[1].observation = Known::Unknown("503".to_owned()));
+    check(&half, Hold, E3);
+    check(&half.clone().after_the_evidence_wait(), Hold, E3);
+    check(&half.after_every_wait(), Propose, E3);
+    let own = case().facts(|facts| facts.observation = Known::Unknown("503".to_owned()));
+    check(&own, Hold, E3);
+    check(&own.after_every_wait(), Page, E3);
+}
+
+#[test]
+fn c10_the_allowance_is_a_minute() {
+    assert_eq!(backout::domain::policy::SKEW_ALLOWANCE, seconds(60));
+}
+
+#[test]
+fn p1_alerts_that_no_one_change_explains_stand_down() {
+    check_acts(&case().storm(3, at("11:58:00"), &[]));
+    let decision = check(&case().storm(4, at("11:58:00"), &[]), Page, P1);
+    assert!(decision.because.starts_with("alerts on 5 resources within 5 min"), "{}", decision.because);
+    check(&case().storm(4, at("11:58:00"), &[]).approved(), Page, P1);
+}
+
+#[test]
+fn p1_alerts_of_long_ago_are_no_storm() {
+    check(&case().storm(4, at("11:55:00"), &[]), Page, P1);
+    check_acts(&case().storm(4, at("11:54:59"), &[]));
+}
+
+#[test]
+fn p1_five_dependents_of_one_bad_deployment_are_no_storm() {
+    check_acts(&case().storm(5, at("11:58:00"), &["search", "checkout"]));
+    // Another change of theirs does not explain ours.
+    check(&case().storm(5, at("11:58:00"), &["search"]), Page, P1);
+}
+
+#[test]
+fn p1_more_alerts_on_one_resource_are_one() {
+    let repeated = case().storm(1, at("11:58:00"), &[]).with(|case| {
+        let one = case.storm[0].clone();
+        case.storm.extend(vec![one; 9]);
+    });
+    check_acts(&repeated);
+    let own = case().storm(4, at("11:58:00"), &[]).with(|case| {
+        case.storm[0].resource = super::case::site("checkout").to_ascii_lowercase();
+    });
+    check_acts(&own);
+}
+
+#[test]
+fn s8_a_deployment_that_failed_took_no_effect() {
+    let failed = case().rolled_out_at(at("05:00:00")).state(|state| {
+        let mut failed = marker(at("11:50:00"), None);
+        failed.status = DeploymentStatus::Failed;
+        state.markers.push(failed);
+    });
+    let decision = check(&failed.after_the_evidence_wait(), Page, C8);
+    assert!(word_of(&decision, S8, Effect::Note).contains("failed before it changed what serves"));
+}
+
+#[test]
+fn a2_our_own_result_is_never_a_candidate() {
+    let ours = |result: &str, content: u32| {
+        case().state(|state| {
+            let mut taken = super::case::taken_back("bad", 7, at("05:00:00"));
+            taken.result = Some(token(result));
+            taken.result_fingerprint = build(content);
+            state.taken_back.push(taken);
+        })
+    };
+    for ours in [ours("checkout-2", 9), ours("other", 42)] {
+        let decision = check(&ours, Hold, C8);
+        assert_eq!(decision.candidates[0].cleared_by, Some(A2));
+        let decision = ours.approved().after_every_wait().decide();
+        assert_eq!(decision.kind, Page, "no approval lifts A2: {decision:#?}");
+    }
+    check_acts(&ours("other", 9));
+}
+
+#[test]
+fn a5_a_version_that_does_not_run_any_more_is_not_taken_back() {
+    // Build 42 came at 11:50; what runs now came after the fault.
+    let replaced = case().state(|state| state.rollouts.push(rollout("checkout-3", 43, at("11:58:00")))).observed(|observation| {
+        observation.running.token = token("checkout-3");
+        observation.running.fingerprint = build(43);
+        observation.running.serving_since = Some(at("11:58:00"));
+        observation.running.label = "build 43".to_owned();
+    });
+    let decision = check(&replaced, Page, A5);
+    assert_eq!(decision.because, "build 42 does not run any more; build 43 does");
+    check(&replaced.approved(), Page, A5);
+}

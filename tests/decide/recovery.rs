@@ -1,0 +1,121 @@
+//! Did the rollback help (V2): back in range, with data, and long enough.
+
+use backout::{
+    decide::recovery::{self, Recovery},
+    domain::{
+        known::Known,
+        series::{Point, Series},
+    },
+};
+use jiff::Timestamp;
+
+use super::case::{at, fault_from, minutes, share};
+
+/// The accused version came at 11:50, the rollback took effect at 12:02:30, and it is `now`. One letter a window from
+/// the one that ended 12:03: `.` in range, `X` out of it, `?` no value, `0` no requests, `-` not even listed.
+fn series(letters: &str) -> Series {
+    let mut series = share("10:30:00", "12:02:00", |end| Some(if end >= at("11:52:00") { 0.31 } else { 0.002 }));
+    for (end, letter) in (0..).map(|index| at("12:03:00") + minutes(index)).zip(letters.chars()) {
+        let (value, weight) = match letter {
+            '.' => (Some(0.002), Some(400.0)),
+            'X' => (Some(0.31), Some(400.0)),
+            '?' => (None, None),
+            '0' => (None, Some(0.0)),
+            '-' => continue,
+            other => panic!("`{other}` is no window"),
+        };
+        series.points.push(Point { end, value, weight });
+    }
+    series
+}
+
+fn judge(signals: &[Known<Series>], now: Timestamp) -> Recovery {
+    recovery::judge(signals, at("11:50:00"), at("12:02:30"), now)
+}
+
+fn kind(recovery: &Recovery) -> &'static str {
+    match recovery {
+        Recovery::Recovered(_) => "recovered",
+        Recovery::StillBad(_) => "still bad",
+        Recovery::Unknown(_) => "unknown",
+    }
+}
+
+#[test]
+fn v2_three_windows_in_range_with_data_are_a_recovery() {
+    // The window that ended 12:03 holds the swap; those up to 12:07 are complete at 12:10.
+    for (letters, expect) in [
+        ("X....", "recovered"),
+        ("X.X...", "still bad"),
+        ("X..X.", "still bad"),
+        ("X...X", "still bad"),
+        ("XX...", "recovered"),
+        ("X??..", "unknown"),
+        ("X...?", "unknown"),
+        ("X..?.", "unknown"),
+        ("X..-.", "unknown"),
+        ("X.0..", "unknown"),
+        ("XXXXX", "still bad"),
+        ("X", "stale"),
+        // Windows that are not complete do not count yet.
+        ("X....XXX", "recovered"),
+        ("XXXX....", "still bad"),
+    ] {
+        let found = judge(&[Known::Value(series(letters))], at("12:10:00"));
+        match expect {
+            "stale" => assert!(matches!(&found, Recovery::Unknown(says) if says.contains("the newest measurement")), "{found:?}"),
+            expect => assert_eq!(kind(&found), expect, "{letters}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn v2_the_third_window_must_be_complete() {
+    let recovered_at = |now| kind(&judge(&[Known::Value(series("X........"))], at(now)));
+    assert_eq!(recovered_at("12:08:59"), "unknown");
+    assert_eq!(recovered_at("12:09:00"), "recovered");
+}
+
+#[test]
+fn v2_the_window_in_which_it_took_effect_is_left_out() {
+    let at_effect =
+        |applied| kind(&recovery::judge(&[Known::Value(series("XX..."))], at("11:50:00"), at(applied), at("12:10:00")));
+    assert_eq!(at_effect("12:04:00"), "recovered");
+    assert_eq!(at_effect("12:04:01"), "unknown");
+}
+
+#[test]
+fn v2_data_must_be_there() {
+    for (signals, part) in [
+        (vec![], "no signal is configured"),
+        (vec![Known::Unknown("403".to_owned())], "403"),
+        (vec![Known::Value(share("12:00:00", "12:08:00", |_| Some(0.002)))], "measured windows"),
+        (vec![Known::Value(fault_from("11:52:00"))], "the newest measurement"),
+    ] {
+        let Recovery::Unknown(says) = judge(&signals, at("12:10:00")) else { panic!("unknown expected: {part}") };
+        assert!(says.contains(part), "{says}");
+    }
+}
+
+#[test]
+fn v2_every_signal_must_be_back() {
+    let good = Known::Value(series("X...."));
+    let bad = Known::Value(series("XXXXX"));
+    let unknown = Known::Unknown("403".to_owned());
+    for (signals, expect) in [
+        (vec![good.clone(), good.clone()], "recovered"),
+        (vec![good.clone(), bad.clone()], "still bad"),
+        (vec![good.clone(), unknown.clone()], "unknown"),
+        (vec![unknown, bad, good], "still bad"),
+    ] {
+        assert_eq!(kind(&judge(&signals, at("12:10:00"))), expect, "{signals:?}");
+    }
+}
+
+#[test]
+fn v2_the_sentence_names_the_signal_and_its_values() {
+    let Recovery::Recovered(says) = judge(&[Known::Value(series("X...."))], at("12:10:00")) else { panic!("recovered") };
+    assert_eq!(says, "`Http5xx of Requests` is back at 0.2 % (usual 0.2 %) in 3 windows in a row");
+    let Recovery::StillBad(says) = judge(&[Known::Value(series("XXXXX"))], at("12:10:00")) else { panic!("still bad") };
+    assert_eq!(says, "`Http5xx of Requests` is at 31.0 % in the window that ended 2026-03-10T12:05:00Z; usual is 0.2 %");
+}
