@@ -345,3 +345,137 @@ fn sqlite_sentence(error: &rusqlite::Error) -> (PortErrorKind, String) {
     };
     (kind, sentence.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    fn told(error: rusqlite::Error) -> PortError {
+        Trouble::Sqlite(error).tell("try it", &Place::File("state.db".into()))
+    }
+
+    fn connection(file: &SqliteFile) -> std::sync::MutexGuard<'_, Option<Connection>> {
+        file.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[tokio::test]
+    async fn every_commit_waits_for_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SqliteFile::at(folder.path().join("state.db"));
+        let (mode, synchronous, timeout) = file
+            .read("look", |connection| {
+                connection.query_row(
+                    "SELECT journal_mode, synchronous, timeout FROM pragma_journal_mode, pragma_synchronous, pragma_busy_timeout",
+                    [],
+                    |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)),
+                )
+            })
+            .await
+            .unwrap();
+        // 2 is FULL.
+        assert_eq!((mode.as_str(), synchronous, timeout), ("wal", 2, 10_000));
+    }
+
+    #[tokio::test]
+    async fn a_failed_write_leaves_nothing_behind() {
+        let file = SqliteFile::in_memory();
+        let error = file
+            .write("try it", |transaction| {
+                transaction.execute("INSERT INTO documents (key, body, version) VALUES ('a', x'00', 1)", [])?;
+                transaction.execute("INSERT INTO documents (key, body, version) VALUES ('b', x'00', 'text')", [])
+            })
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind, PortErrorKind::Invalid);
+        let rows: i64 = file
+            .read("look", |connection| connection.query_row("SELECT count(*) FROM documents", [], |row| row.get(0)))
+            .await
+            .unwrap();
+        assert_eq!(rows, 0);
+    }
+
+    #[tokio::test]
+    async fn a_file_locked_by_another_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let file = SqliteFile::at(&path);
+        let write = || file.write("try it", |transaction| transaction.execute("UPDATE counters SET value = value + 1", []));
+        write().await.unwrap();
+        connection(&file).as_ref().unwrap().busy_timeout(Duration::ZERO).unwrap();
+        let mut other = Connection::open(&path).unwrap();
+        let held = other.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+        let error = write().await.unwrap_err();
+        assert_eq!(error.kind, PortErrorKind::Transient);
+        assert!(error.says.ends_with("another process held the file locked all the time; end the one that hangs, or try again"));
+        drop(held);
+        write().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_says_so_and_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SqliteFile::at(folder.path().join("state.db"));
+        let insert = |key: &'static str, bytes: usize| {
+            file.write("try it", move |transaction| {
+                transaction.execute(
+                    "INSERT INTO documents (key, body, version) VALUES (?1, ?2, 1)",
+                    rusqlite::params![key, vec![0_u8; bytes]],
+                )
+            })
+        };
+        insert("a", 10).await.unwrap();
+        // A bound on the file's pages ends a write as a full disk does.
+        let pages: i64 = connection(&file).as_ref().unwrap().pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        connection(&file)
+            .as_ref()
+            .unwrap()
+            .pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))
+            .unwrap();
+        let error = insert("b", 100_000).await.unwrap_err();
+        assert_eq!(error.kind, PortErrorKind::Transient);
+        assert!(error.says.ends_with("the disk is full; free some space, then try again"), "{error}");
+        let keys: Vec<String> = file
+            .read("look", |connection| {
+                connection.prepare("SELECT key FROM documents")?.query_map([], |row| row.get(0))?.collect()
+            })
+            .await
+            .unwrap();
+        assert_eq!(keys, ["a"]);
+    }
+
+    #[tokio::test]
+    async fn a_read_only_file_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        SqliteFile::at(&path).write("set up", |_| Ok(())).await.unwrap();
+        let read_only = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let error = told(read_only.execute("DELETE FROM documents", []).unwrap_err());
+        assert_eq!(error.kind, PortErrorKind::Denied);
+        assert_eq!(
+            error.says,
+            "`state.db`: the file is read-only for this user; give the right to write to the file and its folder, or name another path"
+        );
+    }
+
+    #[test]
+    fn every_code_has_the_kind_that_its_caller_acts_on() {
+        for (code, kind) in [
+            (ffi::SQLITE_BUSY, PortErrorKind::Transient),
+            (ffi::SQLITE_FULL, PortErrorKind::Transient),
+            (ffi::SQLITE_IOERR, PortErrorKind::Transient),
+            (ffi::SQLITE_NOMEM, PortErrorKind::Transient),
+            (ffi::SQLITE_READONLY, PortErrorKind::Denied),
+            (ffi::SQLITE_CANTOPEN, PortErrorKind::Denied),
+            (ffi::SQLITE_NOTADB, PortErrorKind::Invalid),
+            (ffi::SQLITE_CORRUPT, PortErrorKind::Invalid),
+            (ffi::SQLITE_CONSTRAINT, PortErrorKind::Invalid),
+        ] {
+            let error = told(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+            assert_eq!(error.kind, kind, "{error}");
+            assert_eq!(error.operation, "try it");
+            assert!(error.says.starts_with("`state.db`: "), "{error}");
+        }
+    }
+}
