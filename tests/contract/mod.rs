@@ -1,1 +1,5 @@
-//! contract
+//! Suites that hold every implementation of a port to the port's promises.
+
+mod queue;
+mod sqlite;
+mod store;
