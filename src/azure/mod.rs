@@ -1,1 +1,3 @@
 //! azure
+
+pub mod service_bus;
