@@ -1,1 +1,3 @@
 //! contract
+
+mod service_bus;
