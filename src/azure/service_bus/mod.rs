@@ -113,7 +113,7 @@ impl FollowUps for ServiceBusQueues {
         let client = self.client(asked, &message.queue)?;
         let scheduled_for = self.scheduled_for(delay)?;
         let text = text_of(&message.body);
-        let send = async || {
+        let try_once = async || {
             let options = send_options(&message, scheduled_for);
             client.send_message(&text, Some(options)).await.map_err(CallProblem::from_crate)
         };
@@ -122,10 +122,10 @@ impl FollowUps for ServiceBusQueues {
         {
             return Err(invalid(asked, format!("`message_id` has to have 1 to {MESSAGE_ID_CHARACTERS_MAX} characters")));
         }
-        let mut sent = send().await;
+        let mut sent = try_once().await;
         if sent.as_ref().is_err_and(CallProblem::deserves_a_second_try) {
             tracing::debug!(queue = message.queue, "the first try to send failed, trying once more");
-            sent = send().await;
+            sent = try_once().await;
         }
         sent.map_err(|problem| problem.told(asked, &message.queue, self.clock.now()))
     }

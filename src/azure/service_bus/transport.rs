@@ -173,7 +173,7 @@ fn broker_properties_as_documented(written: &str) -> Result<String, CallProblem>
     for unit in Value::Object(properties).to_string().encode_utf16() {
         match u8::try_from(unit) {
             Ok(byte @ b' '..=b'~') => ascii.push(char::from(byte)),
-            _ => ascii.push_str(&format!("\\u{unit:04x}")),
+            _ => ascii.extend(format!("\\u{unit:04x}").chars()),
         }
     }
     Ok(ascii)
