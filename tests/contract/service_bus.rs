@@ -303,11 +303,13 @@ async fn names_that_would_change_the_path_are_refused_before_anything_is_sent() 
     assert_eq!(scene.azure.messages("followups")[0].message_id, "größe \"🙂\"\n");
 }
 
-/// Requests of a server that answers what it is told to.
+type Request = (Method, Uri, HeaderMap, Bytes);
+
+/// A server that answers what it is told to, and keeps what it was sent.
 #[derive(Clone)]
 struct TinyServer {
     url: Url,
-    requests: Arc<Mutex<Vec<(Method, Uri, HeaderMap, Bytes)>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
     location: Arc<Mutex<Option<String>>>,
     retry_after: Arc<Mutex<Option<&'static str>>>,
 }
