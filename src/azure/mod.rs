@@ -5,3 +5,4 @@ pub mod identity;
 pub mod resource_path;
 pub mod answer;
 pub mod resource_manager;
+pub mod service_bus;

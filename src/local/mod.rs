@@ -4,5 +4,7 @@ pub mod memory_store;
 pub mod sqlite_store;
 pub mod embedded_queue;
 pub mod clock;
+pub mod intake;
+pub mod pump;
 
 mod sqlite_file;

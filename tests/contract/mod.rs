@@ -3,3 +3,4 @@
 mod queue;
 mod sqlite;
 mod store;
+mod service_bus;
