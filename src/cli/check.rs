@@ -6,7 +6,10 @@ use clap::Parser;
 use serde_json::json;
 
 use super::{Format, out, progress, wiring};
-use crate::{domain::observation::{Obstacle, ObstacleWeight}, process::receipt::printable};
+use crate::{
+    domain::observation::{Obstacle, ObstacleWeight},
+    process::receipt::printable,
+};
 
 #[derive(Debug, Parser)]
 pub struct Args {
@@ -42,7 +45,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                         progress("reading the store");
                         match wired.process.control().await {
                             Ok(control) => {
-                                let paused = control.filter(|control| control.paused).map(|control| format!("; paused by {}", control.by));
+                                let paused =
+                                    control.filter(|control| control.paused).map(|control| format!("; paused by {}", control.by));
                                 add("store", true, format!("readable{}", paused.unwrap_or_default()));
                             }
                             Err(error) => add("store", false, error.to_string()),
@@ -50,13 +54,17 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                         for service in policy.services.values() {
                             progress(&format!("reading the target of {}", service.name));
                             let platform = wired.ports.platforms.of(service.target.platform());
-                            let (observation, preflight) = futures::join!(platform.observe(&service.target), platform.preflight(&service.target));
+                            let (observation, preflight) =
+                                futures::join!(platform.observe(&service.target), platform.preflight(&service.target));
                             let name = format!("target of {}", service.name);
                             match observation {
                                 Err(error) => add(&name, false, error.to_string()),
                                 Ok(observation) => {
                                     add(&name, true, format!("runs {}", observation.running.label));
-                                    observation.obstacles.iter().for_each(|obstacle| add(&name, is_good(obstacle), obstacle.says.clone()));
+                                    observation
+                                        .obstacles
+                                        .iter()
+                                        .for_each(|obstacle| add(&name, is_good(obstacle), obstacle.says.clone()));
                                     if observation.ways_back.is_empty() {
                                         add(&name, false, "there is no slot that could hold an earlier version".to_owned());
                                     }
@@ -65,7 +73,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                             match preflight {
                                 Err(error) => add(&name, false, error.to_string()),
                                 Ok(preflight) => {
-                                    let all = preflight.obstacles.iter().chain(preflight.ways_back.iter().flat_map(|(_, obstacles)| obstacles));
+                                    let all = preflight
+                                        .obstacles
+                                        .iter()
+                                        .chain(preflight.ways_back.iter().flat_map(|(_, obstacles)| obstacles));
                                     all.for_each(|obstacle| add(&name, is_good(obstacle), obstacle.says.clone()));
                                 }
                             }

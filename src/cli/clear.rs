@@ -27,12 +27,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Ok(policy) => policy.services.get(&ServiceName(args.target.clone())).map(|service| service.target.key()),
         Err(_) => None,
     };
-    let Some(target) = target.or_else(|| ResourceId::parse(&args.target).ok().map(|id| TargetKey(id.canonical().to_owned()))) else {
+    let Some(target) = target.or_else(|| ResourceId::parse(&args.target).ok().map(|id| TargetKey(id.canonical().to_owned())))
+    else {
         bail!("`{}` is neither a service of the policy nor a resource id", crate::process::receipt::printable(&args.target));
     };
     match wired.process.clear(&target, &by).await? {
         Cleared::Nothing => out("nothing was blocked there"),
-        Cleared::Rollback(record) => out(&format!("free again; the rollback of record {record} is closed, and its version is never taken back again")),
+        Cleared::Rollback(record) => {
+            out(&format!("free again; the rollback of record {record} is closed, and its version is never taken back again"))
+        }
         Cleared::Freeze(why) => out(&format!("free again; it was frozen because: {why}")),
     }
     Ok(ExitCode::SUCCESS)

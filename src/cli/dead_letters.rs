@@ -54,7 +54,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     .to_string(),
                     Format::Text => crate::process::receipt::printable(&format!(
                         "{}  {}  {}  {} bytes  {}",
-                        letter.id, letter.at, function.name(), letter.body.len(), letter.reason
+                        letter.id,
+                        letter.at,
+                        function.name(),
+                        letter.body.len(),
+                        letter.reason
                     )),
                 });
             }

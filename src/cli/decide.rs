@@ -83,9 +83,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         };
         for recognised in inbound::recognise(&body) {
             let line = match recognised {
-                Err(malformed) => refused(&name, malformed.format.map(inbound::Format::as_str), &format!("refused, and would be parked: {malformed}")),
+                Err(malformed) => refused(
+                    &name,
+                    malformed.format.map(inbound::Format::as_str),
+                    &format!("refused, and would be parked: {malformed}"),
+                ),
                 Ok(understood) => {
-                    let mut line = json!({ "input": name, "format": understood.format.as_str(), "event": view::event(&understood.event) });
+                    let mut line =
+                        json!({ "input": name, "format": understood.format.as_str(), "event": view::event(&understood.event) });
                     let judged = match &policy {
                         Ok(policy) => judge(&process, policy, &offline, &clock, understood.event, args.live).await?,
                         Err(_) => without_decision("there is no policy to decide by"),
@@ -101,7 +106,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// What the event leads to: a decision for an alert, history for a deployment.
-async fn judge(process: &Process, policy: &Policy, offline: &Offline, clock: &ManualClock, event: Event, live: bool) -> anyhow::Result<Value> {
+async fn judge(
+    process: &Process,
+    policy: &Policy,
+    offline: &Offline,
+    clock: &ManualClock,
+    event: Event,
+    live: bool,
+) -> anyhow::Result<Value> {
     match event {
         Event::Other(_) => Ok(without_decision("nothing to decide about")),
         Event::Deployment(event) => {
@@ -158,7 +170,14 @@ fn print(format: Format, line: &Value) {
         Format::Text => {
             let text = |key: &str| line[key].as_str().unwrap_or("-").to_owned();
             let rules: Vec<&str> = line["rules"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            out(&printable(&format!("{}: {} -> {} {}[{}]", text("input"), text("format"), text("decision"), text("service"), rules.join(" "))));
+            out(&printable(&format!(
+                "{}: {} -> {} {}[{}]",
+                text("input"),
+                text("format"),
+                text("decision"),
+                text("service"),
+                rules.join(" ")
+            )));
             out(&printable(&format!("  {}", text("because"))));
         }
     }
@@ -243,7 +262,13 @@ impl Platform for Offline {
 
 #[async_trait::async_trait]
 impl Telemetry for Offline {
-    async fn series(&self, _metric: &EvidenceMetric, _resource: &ResourceId, _from: Timestamp, _to: Timestamp) -> Result<Series, PortError> {
+    async fn series(
+        &self,
+        _metric: &EvidenceMetric,
+        _resource: &ResourceId,
+        _from: Timestamp,
+        _to: Timestamp,
+    ) -> Result<Series, PortError> {
         Err(unread("read the measurements"))
     }
 }
@@ -265,4 +290,3 @@ impl Notifier for Offline {
 fn unread(operation: &'static str) -> PortError {
     PortError::new(operation, PortErrorKind::Transient, "`decide` works offline; `--live` would read it")
 }
-

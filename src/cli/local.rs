@@ -36,13 +36,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Err(trouble) = wired.policies.load().await {
         out(&format!("warning: {trouble}\nwhat arrives is parked until the policy is there; `backout check` says more"));
     }
-    let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| format!("could not listen on {}", args.listen))?;
+    let listener =
+        tokio::net::TcpListener::bind(args.listen).await.with_context(|| format!("could not listen on {}", args.listen))?;
     out(&format!("listening on http://{}; stop with Ctrl-C", listener.local_addr()?));
     let deliveries: Arc<dyn Deliveries> = Arc::new(Dispatcher::new(Arc::clone(&wired.process)));
     serve::pump_embedded(&wired, &deliveries);
-    axum::serve(listener, intake::router(queue)).with_graceful_shutdown(async {
-        let _ = server::stop_signal().await;
-    })
-    .await?;
+    axum::serve(listener, intake::router(queue))
+        .with_graceful_shutdown(async {
+            let _ = server::stop_signal().await;
+        })
+        .await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -23,7 +23,11 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 
 #[derive(Debug, Parser)]
-#[command(name = "backout", version, about = "Takes a bad Azure deployment back when an Azure Monitor alert says so: once, and with a reason")]
+#[command(
+    name = "backout",
+    version,
+    about = "Takes a bad Azure deployment back when an Azure Monitor alert says so: once, and with a reason"
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

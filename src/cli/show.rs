@@ -41,7 +41,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.format {
         Format::Json => {
             let mut object = view::record(&record);
-            view::merge(&mut object, json!({ "record": record, "receiptText": receipt.as_ref().map(crate::process::receipt::Receipt::text) }));
+            view::merge(
+                &mut object,
+                json!({ "record": record, "receiptText": receipt.as_ref().map(crate::process::receipt::Receipt::text) }),
+            );
             out(&object.to_string());
         }
         Format::Text => match &receipt {
@@ -55,7 +58,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         },
     }
     match chain {
-        Some(ChainCheck::Sound { receipts }) if args.format == Format::Text => out(&format!("the chain of {receipts} receipts is unbroken")),
+        Some(ChainCheck::Sound { receipts }) if args.format == Format::Text => {
+            out(&format!("the chain of {receipts} receipts is unbroken"))
+        }
         Some(ChainCheck::Broken { key }) => bail!("the chain of receipts is broken at `{key}`: somebody changed or removed one"),
         Some(ChainCheck::Sound { .. }) | None => {}
     }

@@ -89,7 +89,11 @@ pub fn record_text(record: &Record) -> String {
     let service = record.services.first().map_or("-", |service| service.0.as_str());
     let because = decision.map(|decision| decision.because.as_str()).unwrap_or_default();
     let rules = decision.map(rules).unwrap_or_default().join(" ");
-    printable(&format!("{}  {}  {service}  {kind}{rollback}  [{rules}]  {because}", record.id, record.decided_at.unwrap_or(record.received_at)))
+    printable(&format!(
+        "{}  {}  {service}  {kind}{rollback}  [{rules}]  {because}",
+        record.id,
+        record.decided_at.unwrap_or(record.received_at)
+    ))
 }
 
 /// Adds the members of `more` to `object`.

@@ -101,10 +101,15 @@ fn bus(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Bus> {
             let endpoint = settings.bus_endpoint.clone();
             let queues = match connection {
                 BusConnection::Namespace { host, client_id } => {
-                    let identity = credential(client_id.as_deref().or(settings.identity.client_id.as_deref()), settings.identity.platform_endpoint)?;
+                    let identity = credential(
+                        client_id.as_deref().or(settings.identity.client_id.as_deref()),
+                        settings.identity.platform_endpoint,
+                    )?;
                     ServiceBusQueues::with_identity(host, endpoint, identity, Arc::clone(clock))?
                 }
-                BusConnection::ConnectionString(text) => ServiceBusQueues::with_connection_string(text.clone(), endpoint, Arc::clone(clock))?,
+                BusConnection::ConnectionString(text) => {
+                    ServiceBusQueues::with_connection_string(text, endpoint, Arc::clone(clock))?
+                }
             };
             (Arc::new(queues), None)
         }
@@ -137,7 +142,8 @@ fn policies(settings: &Settings) -> anyhow::Result<Arc<dyn Policies>> {
             Some(Arc::new(StorageBearer(TokenSource::new(identity, "https://storage.azure.com/.default"))))
         }
     };
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(std::time::Duration::from_secs(10));
+    let client =
+        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(std::time::Duration::from_secs(10));
     // A client loads the system's certificates when it is made: only where a URL asks for one.
     let client = match &settings.policy {
         PolicyLocation::File(_) => client.tls_certs_only([]).build()?,
@@ -169,7 +175,10 @@ impl Policies for LocatedPolicy {
                 PortErrorKind::NotFound | PortErrorKind::Denied | PortErrorKind::Invalid => PolicyTrouble::Wrong(says),
             }
         })?;
-        let may_act = policy.services.values().find(|service| self.mode_ceiling.is_none_or(|ceiling| ceiling == Mode::Act) && service.mode == Mode::Act);
+        let may_act = policy
+            .services
+            .values()
+            .find(|service| self.mode_ceiling.is_none_or(|ceiling| ceiling == Mode::Act) && service.mode == Mode::Act);
         match may_act.filter(|_| self.forgets) {
             Some(service) => Err(PolicyTrouble::Wrong(format!(
                 "`BACKOUT_STORE` is `memory:`, which forgets what was done, but service `{}` may act; use `sqlite:PATH`",

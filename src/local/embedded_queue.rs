@@ -42,6 +42,12 @@ pub struct EmbeddedMessage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DeadLetterId(i64);
 
+impl std::fmt::Display for DeadLetterId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmbeddedDeadLetter {
     pub id: DeadLetterId,

@@ -22,7 +22,12 @@ pub const BODY_BYTES_MAX: usize = 256 * 1024;
 
 pub fn router(queue: Arc<EmbeddedQueue>) -> Router {
     Router::new()
-        .route("/", get(|| async { "backout local: POST alerts to /alerts, Event Grid events to /deployments, pipeline events to /markers\n" }))
+        .route(
+            "/",
+            get(|| async {
+                "backout local: POST alerts to /alerts, Event Grid events to /deployments, pipeline events to /markers\n"
+            }),
+        )
         .route("/{queue}", post(take))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(queue)
@@ -32,7 +37,7 @@ async fn take(State(queue): State<Arc<EmbeddedQueue>>, Path(name): Path<String>,
     let Some(function) = INTAKE.iter().find(|function| function.name() == name) else {
         return (StatusCode::NOT_FOUND, "there are /alerts, /deployments and /markers\n".to_owned());
     };
-    match queue.send_now(function.name(), body.to_vec()).await {
+    match queue.send_now(function.name(), &body).await {
         Ok(()) => (StatusCode::ACCEPTED, "stored\n".to_owned()),
         Err(error) => {
             warn!(%error, queue = function.name(), "the intake could not store a message");

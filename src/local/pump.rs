@@ -46,7 +46,9 @@ async fn hand_over(function: Function, message: EmbeddedMessage, queue: &Embedde
     let settled = match outcome {
         Outcome::Settled { .. } | Outcome::Parked { .. } | Outcome::PutBack { .. } => queue.complete(message.id).await,
         // Unlike the host, nobody here is in a hurry to count to ten.
-        Outcome::DeliverAgain { .. } => queue.abandon(message.id, Duration::from_secs(5 * u64::from(message.delivery_count))).await,
+        Outcome::DeliverAgain { .. } => {
+            queue.abandon(message.id, Duration::from_secs(5 * u64::from(message.delivery_count))).await
+        }
     };
     if let Err(error) = settled {
         warn!(%error, queue = function.name(), "a message could not be settled; it comes again");

@@ -32,7 +32,9 @@ pub struct Args {}
 
 pub async fn run(_args: Args) -> anyhow::Result<ExitCode> {
     let narrator = Narrator::new();
-    narrator.headline("backout demo: a bad slot swap, an alert, one rollback. Simulated Azure, virtual time, the real handler process.");
+    narrator.headline(
+        "backout demo: a bad slot swap, an alert, one rollback. Simulated Azure, virtual time, the real handler process.",
+    );
     let scene = Scene::open(TIME_SCALE, narrator).await?;
     let told = tokio::time::timeout(PATIENCE, story(&scene)).await;
     scene.close().await;
@@ -67,8 +69,10 @@ async fn story(scene: &Scene) -> anyhow::Result<bool> {
     scene.send("alerts", &alert)?;
     scene.send("alerts", &alert)?;
     let id = match inbound::recognise(&alert).into_iter().next() {
-        Some(Ok(inbound::Understood { event: crate::domain::event::Event::Alert(alert), .. })) => crate::domain::record::RecordId::of(&alert),
-        Some(Ok(_)) | Some(Err(_)) | None => bail!("the demo's own alert was not understood"),
+        Some(Ok(inbound::Understood { event: crate::domain::event::Event::Alert(alert), .. })) => {
+            crate::domain::record::RecordId::of(&alert)
+        }
+        Some(Ok(_) | Err(_)) | None => bail!("the demo's own alert was not understood"),
     };
 
     scene.wait_until("the rollback to be sent", || scene.swap_requests() == 1).await;
@@ -85,11 +89,19 @@ async fn story(scene: &Scene) -> anyhow::Result<bool> {
         && serves == GOOD
         && swaps == 1
         && scene.swap_requests() == 1;
-    narrator.tell(scene.clock.now(), "azure", &format!("site `checkout` serves {serves}; swap calls received: {}, taken effect: {swaps}", scene.swap_requests()));
+    narrator.tell(
+        scene.clock.now(),
+        "azure",
+        &format!("site `checkout` serves {serves}; swap calls received: {}, taken effect: {swaps}", scene.swap_requests()),
+    );
     let Some(receipt) = scene.receipt(&record).await? else { bail!("there is no receipt") };
     out("");
     out(&receipt.text());
-    narrator.headline(if recovered { "recovered, by exactly one swap" } else { "it did not end as it should; see the receipt above" });
+    narrator.headline(if recovered {
+        "recovered, by exactly one swap"
+    } else {
+        "it did not end as it should; see the receipt above"
+    });
     Ok(recovered)
 }
 

@@ -38,7 +38,8 @@ use crate::{
 pub const GOOD: &str = "build-41";
 pub const BAD: &str = "build-42";
 
-const SITE: &str = "/subscriptions/0f8fad5b-d9cb-469f-a165-70867728950e/resourceGroups/shop/providers/Microsoft.Web/sites/checkout";
+const SITE: &str =
+    "/subscriptions/0f8fad5b-d9cb-469f-a165-70867728950e/resourceGroups/shop/providers/Microsoft.Web/sites/checkout";
 
 /// Real time between two looks.
 const PAUSE: Duration = Duration::from_millis(40);
@@ -86,7 +87,11 @@ impl Scene {
     /// Swap calls that reached resource manager.
     pub fn swap_requests(&self) -> usize {
         let is_swap = |path: &str| path.contains("/slotsswap");
-        self.azure.journal().iter().filter(|entry| entry.role == Role::ResourceManager && entry.method == "POST" && is_swap(&entry.path_and_query)).count()
+        self.azure
+            .journal()
+            .iter()
+            .filter(|entry| entry.role == Role::ResourceManager && entry.method == "POST" && is_swap(&entry.path_and_query))
+            .count()
     }
 
     pub async fn wait_until(&self, _what: &str, is_it: impl Fn() -> bool) {
@@ -105,7 +110,8 @@ impl Scene {
                     self.narrator.tell(entry.at, "backout", &entry.what);
                 }
                 told = record.timeline.len();
-                let ended = record.rollback.is_some_and(RollbackState::is_terminal) || record.rollback.is_none() && record.next_step_at.is_none();
+                let ended = record.rollback.is_some_and(RollbackState::is_terminal)
+                    || record.rollback.is_none() && record.next_step_at.is_none();
                 if ended && record.decision.is_some() && record.told_generation == record.generation {
                     return Ok(record);
                 }
@@ -145,7 +151,11 @@ fn as_delivered(message: &SimulatedMessage) -> ServiceBusMessage {
         body: message.body.to_vec(),
         message_id: message.message_id.clone(),
         delivery_count: message.delivery_count,
-        properties: message.properties.iter().map(|(name, value)| (name.clone(), value.clone())).collect::<serde_json::Map<String, Value>>(),
+        properties: message
+            .properties
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect::<serde_json::Map<String, Value>>(),
         enqueued: message.enqueued_at,
     }
 }
@@ -175,7 +185,8 @@ fn folder() -> anyhow::Result<PathBuf> {
 
 /// The handler's settings: only these, whatever this process was started with.
 fn environment(azure: &AzureSimulation, folder: &Path, more: &[(&str, String)]) -> Vec<(String, String)> {
-    let mut environment: BTreeMap<String, String> = names::ALL.iter().map(|setting| (setting.name.to_owned(), String::new())).collect();
+    let mut environment: BTreeMap<String, String> =
+        names::ALL.iter().map(|setting| (setting.name.to_owned(), String::new())).collect();
     let mut set = |name: &str, value: String| environment.insert(name.to_owned(), value);
     set(names::BACKOUT_POLICY, folder.join("backout.yaml").display().to_string());
     set(names::BACKOUT_STORE, format!("sqlite:{}", folder.join("state.db").display()));
