@@ -34,7 +34,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match wired.process.clear(&target, &by).await? {
         Cleared::Nothing => out("nothing was blocked there"),
         Cleared::Rollback(record) => {
-            out(&format!("free again; the rollback of record {record} is closed, and its version is never taken back again"))
+            out(&format!("free again; the rollback of record {record} is closed, and its version is never taken back again"));
         }
         Cleared::Freeze(why) => out(&format!("free again; it was frozen because: {why}")),
     }

@@ -47,19 +47,20 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             );
             out(&object.to_string());
         }
-        Format::Text => match &receipt {
-            Some(receipt) => out(&receipt.text()),
-            None => {
+        Format::Text => {
+            if let Some(receipt) = &receipt {
+                out(&receipt.text());
+            } else {
                 out(&view::record_text(&record));
                 for entry in &record.timeline {
                     out(&crate::process::receipt::printable(&format!("  {}  {}", entry.at, entry.what)));
                 }
             }
-        },
+        }
     }
     match chain {
         Some(ChainCheck::Sound { receipts }) if args.format == Format::Text => {
-            out(&format!("the chain of {receipts} receipts is unbroken"))
+            out(&format!("the chain of {receipts} receipts is unbroken"));
         }
         Some(ChainCheck::Broken { key }) => bail!("the chain of receipts is broken at `{key}`: somebody changed or removed one"),
         Some(ChainCheck::Sound { .. }) | None => {}

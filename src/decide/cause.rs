@@ -274,14 +274,13 @@ fn changes<'a>(case: &'a Case, facts: &'a ServiceFacts) -> Vec<Candidate<'a>> {
         && let known = facts.state.rollouts.iter().find(|rollout| rollout.token == running.token)
         && let Some(serving_since) = running.serving_since.or(known.and_then(|rollout| rollout.serving_since))
     {
-        let rolled_out_at = known.and_then(|rollout| rollout.started_at).unwrap_or(serving_since).min(serving_since);
         candidates.push(weigh(
             case,
             facts,
             running.token.clone(),
             running.fingerprint.clone(),
             running.label.clone(),
-            rolled_out_at,
+            serving_since,
             true,
         ));
     }
@@ -289,8 +288,7 @@ fn changes<'a>(case: &'a Case, facts: &'a ServiceFacts) -> Vec<Candidate<'a>> {
         if running.is_some_and(|running| running.token == rollout.token) {
             continue;
         }
-        if let Some(serving_since) = rollout.serving_since {
-            let rolled_out_at = rollout.started_at.unwrap_or(serving_since).min(serving_since);
+        if let Some(rolled_out_at) = rollout.serving_since {
             // Far older ones would only fill the record.
             if case.fired_at().duration_since(rolled_out_at) <= facts.service.correlation_window {
                 candidates.push(weigh(

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::{
-    deployment::{DeploymentEvent, DeploymentStatus},
+    deployment::DeploymentEvent,
     observation::Observation,
     record::RecordId,
     target_state::{Firing, HoldRef, Marker, Rollout, TargetState},
@@ -27,7 +27,6 @@ pub fn absorb_observation(state: &mut TargetState, observation: &Observation) {
         serving_since: running.serving_since,
         first_seen_at: observation.observed_at,
         last_seen_at: observation.observed_at,
-        started_at: None,
         before: observation.ways_back.iter().map(|way| (way.name.clone(), way.fingerprint.clone())).collect(),
         label: running.label.clone(),
     });
@@ -61,29 +60,6 @@ pub fn absorb_event(state: &mut TargetState, event: &DeploymentEvent, received_a
     while state.markers.len() > TargetState::MARKERS_MAX {
         let oldest = state.markers.iter().position(|marker| marker.reversible.is_none()).unwrap_or(0);
         state.markers.remove(oldest);
-    }
-}
-
-/// Gives the running rollout its start, where an event told of it: "finished" is not "started" (C5).
-pub fn absorb_start(state: &mut TargetState) {
-    let starts: Vec<Timestamp> =
-        state.markers.iter().filter(|marker| marker.status == DeploymentStatus::Started).map(|marker| marker.at).collect();
-    let mut earlier: Option<Timestamp> = None;
-    for rollout in &mut state.rollouts {
-        if let Some(since) = rollout.serving_since {
-            if rollout.started_at.is_none() {
-                rollout.started_at = starts
-                    .iter()
-                    .copied()
-                    .filter(|start| {
-                        *start <= since
-                            && earlier.is_none_or(|earlier| *start > earlier)
-                            && since.duration_since(*start) <= super::way_back::MARKER_REACH
-                    })
-                    .min();
-            }
-            earlier = Some(since);
-        }
     }
 }
 

@@ -71,8 +71,6 @@ pub struct Rollout {
     /// When we first and last saw it serve, by our clock.
     pub first_seen_at: Timestamp,
     pub last_seen_at: Timestamp,
-    /// When the rollout began, where an event said so.
-    pub started_at: Option<Timestamp>,
     /// What each way back held when the rollout was first seen (S6): name and content.
     pub before: Vec<(String, Option<Fingerprint>)>,
     pub label: String,

@@ -19,7 +19,7 @@ const SIDE_BY_SIDE: usize = 2;
 const IDLE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Virtual time between two sweeps; the timer of `function-app/sweep`.
-const SWEEP_EVERY: Duration = Duration::from_secs(300);
+const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
 /// Runs until it is dropped.
 pub async fn run(queue: Arc<EmbeddedQueue>, deliveries: Arc<dyn Deliveries>, clock: Arc<dyn Clock>) {

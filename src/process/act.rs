@@ -152,7 +152,6 @@ impl Process {
         let mut state = facts.state.clone();
         if let Some(observation) = facts.observation.value() {
             history::absorb_observation(&mut state, observation);
-            history::absorb_start(&mut state);
         }
         if facts.distance == 0
             && let Some(firing) = firing_of(record)

@@ -82,7 +82,6 @@ impl Process {
                     history::absorb_event(state, event, now, trusted);
                     if let Ok(observation) = &observation {
                         history::absorb_observation(state, observation);
-                        history::absorb_start(state);
                     }
                     (*state != before).then_some(())
                 },

@@ -84,7 +84,6 @@ impl Process {
                                 let before = state.clone();
                                 if let Some(observation) = facts.observation.value() {
                                     history::absorb_observation(state, observation);
-                                    history::absorb_start(state);
                                 }
                                 if facts.distance == 0 {
                                     if let Some(firing) = firing_of(record) {

@@ -60,7 +60,6 @@ impl Process {
                     let observation = observation.as_ref().ok()?;
                     let before = state.clone();
                     history::absorb_observation(state, observation);
-                    history::absorb_start(state);
                     (*state != before).then_some(())
                 },
             )

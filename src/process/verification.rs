@@ -98,9 +98,6 @@ impl Process {
 
     async fn accused_since(&self, target: &TargetKey, busy: &Busy) -> Result<Option<Timestamp>, PortError> {
         let state = self.documents.read::<TargetState>(&keys::target(target)).await?;
-        Ok(state.and_then(|loaded| {
-            let rollout = loaded.value.rollouts.iter().find(|rollout| rollout.token == busy.accused)?;
-            rollout.started_at.or(rollout.serving_since)
-        }))
+        Ok(state.and_then(|loaded| loaded.value.rollouts.iter().find(|rollout| rollout.token == busy.accused)?.serving_since))
     }
 }

@@ -144,7 +144,6 @@ pub fn rollout(name: &str, number: u32, since: Timestamp) -> Rollout {
         serving_since: Some(since),
         first_seen_at: since + seconds(20),
         last_seen_at: since + seconds(20),
-        started_at: None,
         before: Vec::new(),
         label: format!("build {number}"),
     }

@@ -38,14 +38,6 @@ fn c1_what_came_after_the_alert_did_not_cause_it() {
 }
 
 #[test]
-fn c1_a_rollout_counts_from_its_start() {
-    // It served at 11:54, but the first of it was there at 11:50.
-    let late = case().rolled_out_at(at("11:54:00"));
-    check(&late, Hold, C8);
-    check_acts(&late.state(|state| state.rollouts[1].started_at = Some(at("11:50:00"))));
-}
-
-#[test]
 fn c2_an_alert_that_fired_before_the_rollout_asks_a_person() {
     let fired = |before: SignedDuration| {
         case()

@@ -1,7 +1,7 @@
 //! What is kept of a target: bounded, without duplicates, and nothing of half a change.
 
 use backout::{
-    decide::history::{absorb_event, absorb_observation, absorb_start, add_firing, set_hold},
+    decide::history::{absorb_event, absorb_observation, add_firing, set_hold},
     domain::{
         deployment::{DeploymentEvent, DeploymentStatus, DeploymentSubject},
         known::Known,
@@ -12,7 +12,7 @@ use backout::{
 };
 use jiff::Timestamp;
 
-use super::case::{at, build, case, firing, marker, minutes, rollout, seconds, service, token};
+use super::case::{at, build, case, firing, marker, minutes, seconds, service, token};
 
 fn empty() -> TargetState {
     TargetState::new(service("checkout").target.key())
@@ -156,48 +156,6 @@ fn a_flood_of_events_does_not_push_out_what_a_pipeline_declared() {
         absorb_event(&mut state, &word, at("11:59:00"), true);
     }
     assert_eq!(state.markers.len(), TargetState::MARKERS_MAX, "words are bounded too");
-}
-
-fn started_at(starts: &[&str], rollouts: &[&str]) -> Vec<Option<Timestamp>> {
-    let mut state = empty();
-    state.rollouts = rollouts.iter().map(|since| rollout(since, 1, at(since))).collect();
-    for start in starts {
-        absorb_event(&mut state, &event(Some(start), DeploymentStatus::Started, Some(at(start))), at(start), true);
-    }
-    absorb_start(&mut state);
-    state.rollouts.iter().map(|rollout| rollout.started_at).collect()
-}
-
-#[test]
-fn c5_a_start_belongs_to_the_next_rollout() {
-    let some = |time| Some(at(time));
-    assert_eq!(started_at(&["11:45:00"], &["11:00:00", "11:50:00"]), [None, some("11:45:00")]);
-    assert_eq!(started_at(&["10:58:00", "11:45:00"], &["11:00:00", "11:50:00"]), [some("10:58:00"), some("11:45:00")]);
-    // A start before the rollout before is that one's.
-    assert_eq!(started_at(&["11:44:00"], &["11:45:00", "11:50:00"]), [some("11:44:00"), None]);
-    assert_eq!(started_at(&["11:45:00"], &["11:45:00", "11:50:00"]), [some("11:45:00"), None]);
-    // After it began to serve it did not start.
-    assert_eq!(started_at(&["11:50:01"], &["11:50:00"]), [None]);
-    assert_eq!(started_at(&["11:50:00"], &["11:50:00"]), [some("11:50:00")]);
-    // Half an hour at most.
-    assert_eq!(started_at(&["11:20:00"], &["11:50:00"]), [some("11:20:00")]);
-    assert_eq!(started_at(&["11:19:59"], &["11:50:00"]), [None]);
-    // Of two starts the earlier: exposure may have begun with it.
-    assert_eq!(started_at(&["11:48:00", "11:40:00"], &["11:50:00"]), [some("11:40:00")]);
-}
-
-#[test]
-fn c5_only_a_start_is_a_start_and_it_stays() {
-    let mut state = empty();
-    state.rollouts = vec![rollout("swap-1", 1, at("11:50:00"))];
-    absorb_event(&mut state, &event(Some("e1"), DeploymentStatus::Succeeded, Some(at("11:45:00"))), at("11:45:00"), true);
-    absorb_start(&mut state);
-    assert_eq!(state.rollouts[0].started_at, None);
-    absorb_event(&mut state, &event(Some("e2"), DeploymentStatus::Started, Some(at("11:46:00"))), at("11:46:00"), true);
-    absorb_start(&mut state);
-    absorb_event(&mut state, &event(Some("e3"), DeploymentStatus::Started, Some(at("11:30:00"))), at("11:46:00"), true);
-    absorb_start(&mut state);
-    assert_eq!(state.rollouts[0].started_at, Some(at("11:46:00")));
 }
 
 #[test]

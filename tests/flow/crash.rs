@@ -19,14 +19,14 @@ async fn story(death: Option<Death>, answer: Answer) -> u64 {
     let mut crashed = false;
     tokio::select! {
         biased;
-        outcome = async {
+        outcome = Box::pin(async {
             mortal.alert_received(firing.clone(), &world.policy).await.unwrap();
             for _ in 0..40 {
                 world.measure();
                 world.deliver_due(&mortal).await;
                 world.advance(jiff::SignedDuration::from_secs(30));
             }
-        } => outcome,
+        }) => outcome,
         () = switch.died() => crashed = true,
     }
     drop(mortal);
@@ -60,11 +60,11 @@ async fn story(death: Option<Death>, answer: Answer) -> u64 {
 #[tokio::test]
 async fn a_death_at_any_call_leads_to_at_most_one_swap_and_an_end_that_is_true() {
     for answer in [Answer::Accepted, Answer::LostAfterEffect, Answer::Refused] {
-        let calls = story(None, answer).await;
+        let calls = Box::pin(story(None, answer)).await;
         assert!(calls > 25, "{calls} calls are a whole story");
         for at_call in 1..=calls {
             for after_effect in [false, true] {
-                story(Some(Death { at_call, after_effect }), answer).await;
+                Box::pin(story(Some(Death { at_call, after_effect }), answer)).await;
             }
         }
     }

@@ -244,7 +244,7 @@ async fn a_path_on_the_slots_own_host_may_name_the_build() {
     azure.on("GET /version", [Reply::text(503, "starting")]);
     let observation = platform(&azure).observe(&by_url("/version")).await.unwrap();
     assert_eq!(fingerprints(&observation), (Some("url:build-43"), None));
-    assert_eq!(observation.ways_back[0].label, "unknown build (`/version` answered 503) in slot staging");
+    assert_eq!(observation.ways_back[0].label, "unknown build (`/version` answered 503)");
     assert_eq!(site.recorded().len(), 1);
     assert_eq!(site.recorded()[0].header("authorization"), None);
 

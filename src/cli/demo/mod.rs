@@ -22,10 +22,10 @@ use narrator::Narrator;
 use scene::{BAD, GOOD, Scene};
 
 /// Virtual seconds per real second: the story of a quarter of an hour in as many seconds.
-const TIME_SCALE: &str = "75";
+const TIME_SCALE: &str = "60";
 
 /// Real time after which the demo gives up.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 #[derive(Debug, Parser)]
 pub struct Args {}
@@ -38,10 +38,7 @@ pub async fn run(_args: Args) -> anyhow::Result<ExitCode> {
     let scene = Scene::open(TIME_SCALE, narrator).await?;
     let told = tokio::time::timeout(PATIENCE, story(&scene)).await;
     scene.close().await;
-    match told.context("the story did not end in time")?? {
-        true => Ok(ExitCode::SUCCESS),
-        false => Ok(ExitCode::FAILURE),
-    }
+    if told.context("the story did not end in time")?? { Ok(ExitCode::SUCCESS) } else { Ok(ExitCode::FAILURE) }
 }
 
 /// Plays the story; true if the service recovered by exactly one swap.
@@ -57,12 +54,13 @@ async fn story(scene: &Scene) -> anyhow::Result<bool> {
     scene.azure.begin_swap(&scene.site, "staging", "production", SignedDuration::from_secs(60)).map_err(anyhow::Error::msg)?;
     scene.send("deployments", &messages::swap("SlotSwapStarted", &scene.site, began))?;
     narrator.tell(began, "team", &format!("swaps {BAD} from slot staging into production"));
-    scene.wait_until("the swap to end", || !scene.azure.is_busy(&scene.site)).await;
+    scene.wait_until(|| !scene.azure.is_busy(&scene.site)).await;
     let swapped = scene.clock.now();
     scene.send("deployments", &messages::swap("SlotSwapCompleted", &scene.site, swapped))?;
     narrator.tell(swapped, "team", &format!("{BAD} serves; every third request fails"));
 
-    scene.clock.sleep(Duration::from_secs(240)).await;
+    let swaps_before = scene.azure.swap_count(&scene.site);
+    scene.clock.sleep(Duration::from_mins(4)).await;
     let fired = scene.clock.now();
     let alert = messages::alert(&scene.site, fired);
     narrator.tell(fired, "alert", "Azure Monitor fires `checkout-http-5xx`, Sev1; it is delivered twice, as happens");
@@ -75,7 +73,7 @@ async fn story(scene: &Scene) -> anyhow::Result<bool> {
         Some(Ok(_) | Err(_)) | None => bail!("the demo's own alert was not understood"),
     };
 
-    scene.wait_until("the rollback to be sent", || scene.swap_requests() == 1).await;
+    scene.wait_until(|| scene.swap_requests() == 1).await;
     narrator.tell(scene.clock.now(), "host", "SIGKILL: the handler dies right after its call, before it could store the answer");
     scene.host.kill().await;
     scene.host.restart().await.context("the handler did not start again")?;
@@ -83,7 +81,7 @@ async fn story(scene: &Scene) -> anyhow::Result<bool> {
 
     let record = scene.follow(&id).await?;
     let serves = scene.azure.running_build(&scene.site);
-    let swaps = scene.azure.swap_count(&scene.site);
+    let swaps = scene.azure.swap_count(&scene.site) - swaps_before;
     let recovered = record.rollback == Some(RollbackState::Recovered)
         && record.decision.as_ref().is_some_and(|decision| decision.kind == DecisionKind::Act)
         && serves == GOOD

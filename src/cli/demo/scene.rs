@@ -94,7 +94,7 @@ impl Scene {
             .count()
     }
 
-    pub async fn wait_until(&self, _what: &str, is_it: impl Fn() -> bool) {
+    pub async fn wait_until(&self, is_it: impl Fn() -> bool) {
         while !is_it() {
             tokio::time::sleep(PAUSE).await;
         }
@@ -163,7 +163,7 @@ fn as_delivered(message: &SimulatedMessage) -> ServiceBusMessage {
 async fn simulated_azure(clock: Arc<ScaledClock>) -> anyhow::Result<(AzureSimulation, ResourceId)> {
     let azure = AzureSimulation::start(clock).await.context("simulated Azure could not listen on this machine")?;
     let site = ResourceId::parse(SITE)?;
-    azure.add_site(SimulatedSite::new(site.clone(), GOOD).with_swap_taking(Duration::from_secs(60)));
+    azure.add_site(SimulatedSite::new(site.clone(), GOOD).with_swap_taking(Duration::from_mins(1)));
     azure.set_error_share(GOOD, 0.002);
     azure.set_error_share(BAD, 0.33);
     for queue in ["alerts", "deployments", "markers", "followups"] {
@@ -177,7 +177,7 @@ fn folder() -> anyhow::Result<PathBuf> {
     let folder = std::env::temp_dir().join(format!("backout-demo-{}", uuid::Uuid::new_v4()));
     std::fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
     let policy = format!(
-        "version: 1\nservices:\n  checkout:\n    target: {{ platform: app-service, site: {SITE}, goodSlots: [staging] }}\n    reversible: always\n    mode: act\n"
+        "version: 1\nservices:\n  checkout:\n    target: {{ platform: app-service, site: {SITE}, goodSlots: [staging] }}\n    fingerprint: {{ setting: RELEASE_ID }}\n    reversible: always\n    mode: act\n"
     );
     std::fs::write(folder.join("backout.yaml"), policy)?;
     Ok(folder)

@@ -319,7 +319,7 @@ fn way_back(target: &AppServiceTarget, slot: &str, reading: &SlotReading, swap: 
     Some(WayBack {
         name: format!("slot {slot}"),
         fingerprint: content.fingerprint,
-        label: format!("{} in slot {slot}", content.label),
+        label: content.label,
         obstacles,
         detail: json!({ SLOT: slot }),
     })
