@@ -112,11 +112,17 @@ impl Record {
     }
 
     /// Adds to the timeline; beyond its bound the middle gives way, so that begin and end stay.
+    ///
+    /// What was said last is not said again: two wake-ups at once see the same.
     pub fn note(&mut self, at: Timestamp, what: impl Into<String>) {
+        let what = what.into();
+        if self.timeline.last().is_some_and(|last| last.what == what) {
+            return;
+        }
         if self.timeline.len() >= Self::TIMELINE_MAX {
             self.timeline.remove(Self::TIMELINE_MAX / 2);
         }
-        self.timeline.push(Entry { at, what: what.into() });
+        self.timeline.push(Entry { at, what });
     }
 }
 

@@ -32,6 +32,8 @@ impl Process {
         };
         self.finish_telling(&record, &[]).await?;
         if record.generation != follow_up.generation {
+            // It may be stale because this very message led to a call, and the process died before it could go on.
+            self.wake(&record).await?;
             return Ok(Outcome::Settled { says: format!("record {} has gone on; the wake-up is stale", record.id) });
         }
         match follow_up.step {

@@ -159,10 +159,7 @@ pub(super) fn decided(record: &mut Record, decision: Decision, now: Timestamp) {
     record.decided_at = Some(now);
     record.decision = Some(decision);
     let words = decision_in_words(record, now);
-    // A hold that only goes on is one line, not twenty.
-    if record.timeline.last().is_none_or(|last| last.what != words) {
-        record.note(now, words);
-    }
+    record.note(now, words);
 }
 
 fn next_step_at(decision: &Decision, now: Timestamp) -> Option<Timestamp> {

@@ -22,6 +22,9 @@ pub enum SetBy {
     Platform,
 }
 
+/// What the names of our own settings begin with.
+pub const PREFIX: &str = concat!("BACKOUT", "_");
+
 macro_rules! settings {
     ($($constant:ident = $name:literal, $set_by:ident, $secret:literal, default $default:literal, $docs:literal;)*) => {
         $(#[doc = $docs] pub const $constant: &str = $name;)*

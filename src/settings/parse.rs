@@ -160,7 +160,7 @@ impl Reader<'_> {
     /// A misspelt ceiling must not mean "no ceiling". Other names that begin like ours may be secrets which the policy names.
     fn misspelt_names(&mut self) {
         for name in self.source.names() {
-            let ours = name.get(..8).is_some_and(|prefix| prefix.eq_ignore_ascii_case("BACKOUT_"));
+            let ours = name.get(..8).is_some_and(|prefix| prefix.eq_ignore_ascii_case(names::PREFIX));
             if !ours || ALL.iter().any(|setting| setting.name == name) {
                 continue;
             }

@@ -13,10 +13,10 @@ use jiff::SignedDuration;
 
 use super::out;
 use crate::{
-    domain::{decision::DecisionKind, rollback::RollbackState},
+    domain::{decision::DecisionKind, record::Record, rollback::RollbackState},
     inbound,
     ports::Clock,
-    sim::clock::ScaledClock,
+    sim::{Fault, FaultEffect, Moment, Wait, clock::ScaledClock},
 };
 use narrator::Narrator;
 use scene::{BAD, GOOD, Scene};
@@ -73,13 +73,16 @@ async fn story(scene: &Scene) -> anyhow::Result<bool> {
         Some(Ok(_) | Err(_)) | None => bail!("the demo's own alert was not understood"),
     };
 
-    scene.wait_until(|| scene.swap_requests() == 1).await;
-    narrator.tell(scene.clock.now(), "host", "SIGKILL: the handler dies right after its call, before it could store the answer");
+    // The answer of the call comes late, so that the kill comes first.
+    let late = FaultEffect::Delay { moment: Moment::AfterEffect, wait: Wait::Real(Duration::from_millis(700)) };
+    scene.azure.inject(Fault::on("POST", "/slotsswap", late).times(1));
+    let mut told = 0;
+    scene.follow(&id, &mut told, |_| scene.azure.is_busy(&scene.site)).await?;
     scene.host.kill().await;
+    narrator.tell(scene.clock.now(), "host", "SIGKILL: the swap was sent, and the handler dies before it has the answer");
     scene.host.restart().await.context("the handler did not start again")?;
     narrator.tell(scene.clock.now(), "host", "the handler is started again, and its messages are delivered again");
-
-    let record = scene.follow(&id).await?;
+    let record = scene.follow(&id, &mut told, has_ended).await?;
     let serves = scene.azure.running_build(&scene.site);
     let swaps = scene.azure.swap_count(&scene.site) - swaps_before;
     let recovered = record.rollback == Some(RollbackState::Recovered)
@@ -101,6 +104,12 @@ async fn story(scene: &Scene) -> anyhow::Result<bool> {
         "it did not end as it should; see the receipt above"
     });
     Ok(recovered)
+}
+
+/// Ended, and told.
+fn has_ended(record: &Record) -> bool {
+    let ended = record.rollback.map_or(record.next_step_at.is_none(), RollbackState::is_terminal);
+    ended && record.decision.is_some() && record.told_generation == record.generation
 }
 
 /// `backout local --simulated`: simulated Azure here, `backout local` as a process of its own beside it.

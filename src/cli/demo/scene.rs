@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::Context;
+use jiff::SignedDuration;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
@@ -19,7 +20,6 @@ use crate::{
     domain::{
         record::{Record, RecordId},
         resource_id::ResourceId,
-        rollback::RollbackState,
     },
     local::sqlite_store::SqliteStore,
     ports::Clock,
@@ -68,7 +68,7 @@ impl Scene {
             ..HostOptions::default()
         };
         let host = Arc::new(HostEmulator::start(options).await.context("the handler did not start")?);
-        let deliveries = tokio::spawn(deliver(azure.clone(), Arc::clone(&host)));
+        let deliveries = tokio::spawn(deliver(azure.clone(), Arc::clone(&host), clock.clone()));
         let documents = Documents::new(Arc::new(SqliteStore::new(folder.join("state.db"))));
         Ok(Self { narrator, clock, azure, host, site, documents, folder, deliveries })
     }
@@ -100,21 +100,21 @@ impl Scene {
         }
     }
 
-    /// Tells what the record says, as it comes, until the rollback has ended and is told.
-    pub async fn follow(&self, id: &RecordId) -> anyhow::Result<Record> {
-        let mut told = 0;
+    /// Tells what is new in the record since `told` entries; the record, once it is there.
+    pub async fn tell_news(&self, id: &RecordId, told: &mut usize) -> anyhow::Result<Option<Record>> {
+        let Some(loaded) = self.documents.read::<Record>(&keys::record(id)).await? else { return Ok(None) };
+        for entry in loaded.value.timeline.iter().skip(*told) {
+            self.narrator.tell(entry.at, "backout", &entry.what);
+        }
+        *told = loaded.value.timeline.len();
+        Ok(Some(loaded.value))
+    }
+
+    /// Tells what the record says, as it comes, until `is_it`.
+    pub async fn follow(&self, id: &RecordId, told: &mut usize, is_it: impl Fn(&Record) -> bool) -> anyhow::Result<Record> {
         loop {
-            if let Some(loaded) = self.documents.read::<Record>(&keys::record(id)).await? {
-                let record = loaded.value;
-                for entry in record.timeline.iter().skip(told) {
-                    self.narrator.tell(entry.at, "backout", &entry.what);
-                }
-                told = record.timeline.len();
-                let ended = record.rollback.is_some_and(RollbackState::is_terminal)
-                    || record.rollback.is_none() && record.next_step_at.is_none();
-                if ended && record.decision.is_some() && record.told_generation == record.generation {
-                    return Ok(record);
-                }
+            if let Some(record) = self.tell_news(id, told).await?.filter(&is_it) {
+                return Ok(record);
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -129,8 +129,16 @@ impl Scene {
 }
 
 /// Hands messages from the simulated queues to the handler, as the host does: done when it says so, else again.
-async fn deliver(azure: AzureSimulation, host: Arc<HostEmulator>) {
+///
+/// The timer of the sweep fires every five minutes of virtual time.
+async fn deliver(azure: AzureSimulation, host: Arc<HostEmulator>, clock: Arc<ScaledClock>) {
+    let mut next_sweep = clock.now() + SignedDuration::from_mins(5);
     loop {
+        if clock.now() >= next_sweep {
+            next_sweep = clock.now() + SignedDuration::from_mins(5);
+            let host = Arc::clone(&host);
+            tokio::spawn(async move { host.invoke_timer("sweep").await });
+        }
         for queue in ["deployments", "alerts", "followups"] {
             while let Some(message) = azure.take(queue) {
                 let (azure, host) = (azure.clone(), Arc::clone(&host));
