@@ -33,58 +33,60 @@ struct Finding {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut findings = Vec::new();
     let mut add = |what: &str, good: bool, says: String| findings.push(Finding { what: what.to_owned(), good, says });
-    match wiring::settings_with_policy(args.policy.as_deref()).and_then(wiring::wire) {
+    match wiring::settings() {
         Err(error) => add("settings", false, format!("{error:#}")),
-        Ok(wired) => {
-            add("settings", true, "understood".to_owned());
-            match wired.policies.load().await {
-                Err(trouble) => add("policy", false, trouble.to_string()),
-                Ok(policy) => {
-                    add("policy", true, format!("{} services at {}", policy.services.len(), wired.settings.policy));
-                    if !args.offline {
-                        progress("reading the store");
-                        match wired.process.control().await {
-                            Ok(control) => {
-                                let paused =
-                                    control.filter(|control| control.paused).map(|control| format!("; paused by {}", control.by));
-                                add("store", true, format!("readable{}", paused.unwrap_or_default()));
-                            }
-                            Err(error) => add("store", false, error.to_string()),
+        Ok(_) => add("settings", true, "understood".to_owned()),
+    }
+    // What is wrong with the settings of the queue hides nothing of the policy.
+    match wiring::settings_with_policy(args.policy.as_deref()).and_then(wiring::wire) {
+        Err(error) => add("set-up", false, format!("{error:#}")),
+        Ok(wired) => match wired.policies.load().await {
+            Err(trouble) => add("policy", false, trouble.to_string()),
+            Ok(policy) => {
+                add("policy", true, format!("{} services at {}", policy.services.len(), wired.settings.policy));
+                if !args.offline {
+                    progress("reading the store");
+                    match wired.process.control().await {
+                        Ok(control) => {
+                            let paused =
+                                control.filter(|control| control.paused).map(|control| format!("; paused by {}", control.by));
+                            add("store", true, format!("readable{}", paused.unwrap_or_default()));
                         }
-                        for service in policy.services.values() {
-                            progress(&format!("reading the target of {}", service.name));
-                            let platform = wired.ports.platforms.of(service.target.platform());
-                            let (observation, preflight) =
-                                futures::join!(platform.observe(&service.target), platform.preflight(&service.target));
-                            let name = format!("target of {}", service.name);
-                            match observation {
-                                Err(error) => add(&name, false, error.to_string()),
-                                Ok(observation) => {
-                                    add(&name, true, format!("runs {}", observation.running.label));
-                                    observation
-                                        .obstacles
-                                        .iter()
-                                        .for_each(|obstacle| add(&name, is_good(obstacle), obstacle.says.clone()));
-                                    if observation.ways_back.is_empty() {
-                                        add(&name, false, "there is no slot that could hold an earlier version".to_owned());
-                                    }
+                        Err(error) => add("store", false, error.to_string()),
+                    }
+                    for service in policy.services.values() {
+                        progress(&format!("reading the target of {}", service.name));
+                        let platform = wired.ports.platforms.of(service.target.platform());
+                        let (observation, preflight) =
+                            futures::join!(platform.observe(&service.target), platform.preflight(&service.target));
+                        let name = format!("target of {}", service.name);
+                        match observation {
+                            Err(error) => add(&name, false, error.to_string()),
+                            Ok(observation) => {
+                                add(&name, true, format!("runs {}", observation.running.label));
+                                observation
+                                    .obstacles
+                                    .iter()
+                                    .for_each(|obstacle| add(&name, is_good(obstacle), obstacle.says.clone()));
+                                if observation.ways_back.is_empty() {
+                                    add(&name, false, "there is no slot that could hold an earlier version".to_owned());
                                 }
                             }
-                            match preflight {
-                                Err(error) => add(&name, false, error.to_string()),
-                                Ok(preflight) => {
-                                    let all = preflight
-                                        .obstacles
-                                        .iter()
-                                        .chain(preflight.ways_back.iter().flat_map(|(_, obstacles)| obstacles));
-                                    all.for_each(|obstacle| add(&name, is_good(obstacle), obstacle.says.clone()));
-                                }
+                        }
+                        match preflight {
+                            Err(error) => add(&name, false, error.to_string()),
+                            Ok(preflight) => {
+                                let all = preflight
+                                    .obstacles
+                                    .iter()
+                                    .chain(preflight.ways_back.iter().flat_map(|(_, obstacles)| obstacles));
+                                all.for_each(|obstacle| add(&name, is_good(obstacle), obstacle.says.clone()));
                             }
                         }
                     }
                 }
             }
-        }
+        },
     }
     let good = findings.iter().all(|finding| finding.good);
     for finding in &findings {

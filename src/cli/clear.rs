@@ -22,7 +22,7 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let by = person(args.by)?;
-    let wired = wiring::wire(wiring::settings()?)?;
+    let wired = wiring::wire(wiring::settings_without_bus()?)?;
     let target = match wired.policies.load().await {
         Ok(policy) => policy.services.get(&ServiceName(args.target.clone())).map(|service| service.target.key()),
         Err(_) => None,

@@ -27,7 +27,7 @@ enum Command {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Command::List { format, limit } = args.command;
-    let wired = wiring::wire(wiring::settings()?)?;
+    let wired = wiring::wire(wiring::settings_without_bus()?)?;
     let parked = wired.process.parked(limit).await?;
     for message in &parked {
         out(&match format {

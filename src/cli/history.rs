@@ -16,7 +16,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let wired = wiring::wire(wiring::settings()?)?;
+    let wired = wiring::wire(wiring::settings_without_bus()?)?;
     let records = wired.process.records(args.limit).await?;
     for record in &records {
         match args.format {

@@ -28,7 +28,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         return super::demo::local_with_simulation(args.listen).await;
     }
     observability::init(LogFormat::Person).map_err(|error| anyhow::anyhow!("logging could not be set up: {error}"))?;
-    let mut settings = wiring::settings()?;
+    let mut settings = wiring::settings_without_bus()?;
     // One machine means the embedded queue; a queue that was configured would be another program's.
     settings.bus = BusSetting::Local;
     let wired = wiring::wire(settings)?;

@@ -23,7 +23,7 @@ pub async fn resume(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn set(args: Args, paused: bool) -> anyhow::Result<ExitCode> {
     let by = person(args.by)?;
-    let wired = wiring::wire(wiring::settings()?)?;
+    let wired = wiring::wire(wiring::settings_without_bus()?)?;
     let before = wired.process.set_paused(paused, &by).await?;
     out(match (paused, before.is_some_and(|control| control.paused)) {
         (true, false) => "paused: no mutating call is sent any more; operations under way are followed to their end",

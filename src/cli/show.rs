@@ -24,7 +24,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let wired = wiring::wire(wiring::settings()?)?;
+    let wired = wiring::wire(wiring::settings_without_bus()?)?;
     if args.id.len() != 26 || !args.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
         bail!("`{}` is no record id; `backout history` lists them", crate::process::receipt::printable(&args.id));
     }

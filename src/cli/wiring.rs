@@ -18,7 +18,7 @@ use crate::{
     policy::{BearerSource, PolicySource},
     ports::{Clock, FollowUps, PortError, PortErrorKind, StateStore},
     process::{Policies, PolicyTrouble, Ports, Process},
-    settings::{BusConnection, BusSetting, Environment, PolicyLocation, Settings, StoreSetting, endpoint, secret},
+    settings::{BusConnection, BusSetting, Environment, PolicyLocation, Settings, Source, StoreSetting, endpoint, names, secret},
     sim::clock::ScaledClock,
     telemetry::AzureMetrics,
 };
@@ -38,9 +38,37 @@ pub fn settings() -> anyhow::Result<Settings> {
     Ok(Settings::from_source(&Environment)?)
 }
 
-/// The settings with another policy file than `BACKOUT_POLICY`.
+/// The settings of a command that sends nothing: where no queue is named, none is missed.
+pub fn settings_without_bus() -> anyhow::Result<Settings> {
+    Ok(Settings::from_source(&WithoutBus(Environment))?)
+}
+
+/// The environment, but `local:` for the queue where the environment names none.
+struct WithoutBus(Environment);
+
+impl Source for WithoutBus {
+    fn get(&self, name: &str) -> Option<String> {
+        let value = self.0.get(name);
+        let names_a_queue =
+            || ["ServiceBus", "ServiceBus__fullyQualifiedNamespace"].iter().any(|name| self.0.get_in_any_case(name).is_some());
+        match value {
+            None if name == names::BACKOUT_BUS && !names_a_queue() => Some("local:".to_owned()),
+            Some(_) | None => value,
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.names()
+    }
+
+    fn binary_folder(&self) -> Option<std::path::PathBuf> {
+        self.0.binary_folder()
+    }
+}
+
+/// The settings of a command that sends nothing, with another policy file than `BACKOUT_POLICY`.
 pub fn settings_with_policy(policy: Option<&std::path::Path>) -> anyhow::Result<Settings> {
-    let mut settings = settings()?;
+    let mut settings = settings_without_bus()?;
     if let Some(path) = policy {
         settings.policy = PolicyLocation::File(path.to_owned());
     }
