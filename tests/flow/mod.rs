@@ -1,5 +1,6 @@
 //! Whole stories through the process.
 
+mod commands;
 mod crash;
 mod saga;
 mod trips;
