@@ -2,10 +2,13 @@
 
 use backout::{
     domain::{
+        alert::{Alert, Condition},
         approval::Verdict,
         decision::DecisionKind,
+        deployment::{DeploymentEvent, DeploymentStatus, DeploymentSubject},
         rollback::RollbackState,
-        service::{Mode, Resubmit},
+        rule::RuleId,
+        service::{Mode, Resubmit, Reversible},
     },
     process::receipt::{ChainCheck, verify_chain},
 };
@@ -13,7 +16,7 @@ use jiff::SignedDuration;
 
 use crate::support::{
     fake_platform::Answer,
-    policy::{alert, policy, service},
+    policy::{alert, policy, service, site},
     world::{BAD, GOOD, World},
 };
 
@@ -90,10 +93,7 @@ async fn an_alert_after_the_rollback_never_takes_it_back() {
     world.deliver_due(&process).await;
     assert_eq!((world.platform.running().as_str(), world.platform.calls()), (GOOD, 1));
     let decision = world.record(&late).await.decision.unwrap();
-    assert!(
-        decision.candidates.iter().any(|candidate| candidate.cleared_by == Some(backout::domain::rule::RuleId::A2)),
-        "{decision:?}"
-    );
+    assert!(decision.candidates.iter().any(|candidate| candidate.cleared_by == Some(RuleId::A2)), "{decision:?}");
     assert_ne!(decision.kind, DecisionKind::Act);
 }
 
@@ -255,4 +255,59 @@ async fn somebody_swapping_at_the_same_time_is_told_and_never_counter_acted() {
     process.alert_received(second.clone(), &world.policy).await.unwrap();
     assert_eq!(world.platform.calls(), 1, "the target stays blocked");
     process.clear(&world.target("checkout").key(), "ana").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_resolved_alert_ends_the_wait_and_comes_before_its_firing_too() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    world.telemetry.from(world.now() - SignedDuration::from_mins(9), Some(0.001));
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    assert_eq!(world.record(&firing).await.decision.unwrap().kind, DecisionKind::Hold, "nothing is out of range");
+    let resolved = Alert { condition: Condition::Resolved, resolved_at: Some(world.now()), ..firing.clone() };
+    process.alert_received(resolved.clone(), &world.policy).await.unwrap();
+    let decision = world.record(&firing).await.decision.unwrap();
+    assert_eq!((decision.kind, decision.reasons[0].rule), (DecisionKind::Ignore, RuleId::A13));
+    world.run(&process, 1).await;
+    assert_eq!((world.platform.calls(), world.record(&firing).await.duplicates), (0, 0));
+
+    let early = Alert { id: Some("b7".to_owned()), ..resolved };
+    process.alert_received(early.clone(), &world.policy).await.unwrap();
+    process
+        .alert_received(Alert { condition: Condition::Fired, resolved_at: None, ..early.clone() }, &world.policy)
+        .await
+        .unwrap();
+    let record = world.record(&early).await;
+    assert_eq!((record.decision.unwrap().kind, record.duplicates, world.platform.calls()), (DecisionKind::Ignore, 1, 0));
+}
+
+#[tokio::test]
+async fn a_deployment_event_after_its_alert_has_the_alert_judged_again() {
+    let mut checkout = service("checkout");
+    checkout.reversible = Reversible::Declared;
+    let world = World::with(policy(vec![checkout]));
+    let firing = world.break_it().await;
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    let decision = world.record(&firing).await.decision.unwrap();
+    assert_eq!((decision.kind, decision.reasons[0].rule), (DecisionKind::Propose, RuleId::S2), "nobody declared it reversible");
+    let marker = |id: &str| DeploymentEvent {
+        id: Some(id.to_owned()),
+        source: "cdevents".to_owned(),
+        resources: vec![site("checkout").to_string()],
+        operation: Some("dev.cdevents.service.deployed".to_owned()),
+        status: DeploymentStatus::Succeeded,
+        at: Some(world.now() - SignedDuration::from_mins(8)),
+        subject: DeploymentSubject::default(),
+        version: Some(BAD.to_owned()),
+        reversible: Some(true),
+        slots: None,
+    };
+    // A queue whose senders may not declare anything changes nothing; the trusted one does.
+    process.deployment_received(marker("m1"), &world.policy, false).await.unwrap();
+    assert_eq!(world.platform.calls(), 0);
+    process.deployment_received(marker("m2"), &world.policy, true).await.unwrap();
+    world.run(&process, 1).await;
+    assert_eq!((world.platform.effects(), world.record(&firing).await.rollback), (1, Some(RollbackState::Recovered)));
 }
