@@ -1,5 +1,6 @@
 //! Whole stories through the process.
 
 mod crash;
+mod real;
 mod saga;
 mod trips;
