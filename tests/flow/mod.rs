@@ -2,5 +2,6 @@
 
 mod commands;
 mod crash;
+mod real;
 mod saga;
 mod trips;

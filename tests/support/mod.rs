@@ -5,4 +5,5 @@ pub mod fake_queue;
 pub mod fake_telemetry;
 pub mod lethal;
 pub mod policy;
+pub mod scene;
 pub mod world;
