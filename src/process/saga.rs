@@ -31,6 +31,9 @@ use crate::{
 /// How long a rollback may neither take effect nor provably fail before a person is asked.
 const UNDECIDED_MAX: SignedDuration = SignedDuration::from_mins(60);
 
+/// Between two looks while the quiet time runs.
+const QUIET_LOOK: SignedDuration = SignedDuration::from_mins(1);
+
 /// Unsent attempts of one step before the rollback is given up.
 const UNSENT_TRIES_MAX: u32 = 6;
 
@@ -200,9 +203,12 @@ impl Process {
         let now = self.ports.clock.now();
         let quiet_until = claim.value.written_at + busy.service.quiet_time;
         if now < quiet_until {
-            let what =
-                format!("nothing has happened on the target yet; looking again at {quiet_until}, when the quiet time is over");
-            return self.go_on(&record.id, target, Phase::Submitting, None, quiet_until, what).await;
+            // It may still take effect: looked at on the way, concluded only at the end.
+            let next = quiet_until.min(now + QUIET_LOOK);
+            let what = format!(
+                "nothing has happened on the target yet; nothing is concluded before {quiet_until}, when the quiet time is over"
+            );
+            return self.go_on(&record.id, target, Phase::Submitting, None, next, what).await;
         }
         let (resubmissions, ours) = match &claim.value.kind {
             ClaimKind::Rollback { record: owner, resubmissions, closed: false, .. } => (*resubmissions, *owner == record.id),
@@ -298,11 +304,14 @@ impl Process {
         self.tombstone(record, target, &token, &fingerprint, now).await?;
         let moved = self
             .update_busy(target, &record.id, |busy| {
-                busy.phase = Phase::Verifying;
-                busy.tries = 0;
-                busy.applied_at = Some(now);
-                busy.result = Some(token.clone());
-                busy.next_step_at = now + VERIFY_PAUSE;
+                // Two wake-ups at once see the same; the second must not begin the watch again.
+                if busy.phase != Phase::Verifying || busy.result.as_ref() != Some(&token) {
+                    busy.phase = Phase::Verifying;
+                    busy.tries = 0;
+                    busy.applied_at = Some(now);
+                    busy.result = Some(token.clone());
+                    busy.next_step_at = now + VERIFY_PAUSE;
+                }
             })
             .await?;
         let Some(state) = moved else {
