@@ -87,7 +87,7 @@ pub fn wire(settings: Settings) -> anyhow::Result<Wired> {
         follow_ups,
         platforms: Arc::new(AzurePlatforms::new(Arc::clone(&arm), Arc::clone(&clock))),
         telemetry: Arc::new(AzureMetrics::new(arm)),
-        notifier: Arc::new(Channels::new(Box::new(|name| secret(&Environment, name)))?),
+        notifier: Arc::new(Channels::new(Box::new(|name| secret(&Environment, name)))),
         clock,
     };
     let process = Arc::new(Process::new(ports.clone(), Arc::clone(&policies), settings.mode_ceiling, settings.own_site.clone()));

@@ -7,6 +7,8 @@ mod slack;
 mod teams;
 mod webhook;
 
+use std::sync::OnceLock;
+
 use reqwest::redirect;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -23,13 +25,21 @@ pub type SecretByName = Box<dyn Fn(&str) -> Option<SecretString> + Send + Sync>;
 
 /// All channels. The URL of a channel is looked up by the rule's `urlFrom` each time, so a new policy needs no restart.
 pub struct Channels {
-    client: reqwest::Client,
+    /// Made at the first post: it loads the system's certificates, which cost memory that most processes never need.
+    client: OnceLock<reqwest::Client>,
     secrets: SecretByName,
 }
 
 impl Channels {
+    pub fn new(secrets: SecretByName) -> Self {
+        Self { client: OnceLock::new(), secrets }
+    }
+
     /// Fails only if the process has no usable TLS.
-    pub fn new(secrets: SecretByName) -> Result<Self, PortError> {
+    fn client(&self) -> Result<&reqwest::Client, PortError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
         let client = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -37,11 +47,11 @@ impl Channels {
             .user_agent("backout")
             .build()
             .map_err(|_| PortError::new(OPERATION, PortErrorKind::Invalid, "the HTTP client cannot be made: no usable TLS"))?;
-        Ok(Self { client, secrets })
+        Ok(self.client.get_or_init(|| client))
     }
 
     async fn post(&self, rule: &NotifyRule, body: Value) -> Result<(), PortError> {
-        post::once(&self.client, self.url(rule)?, &body).await
+        post::once(self.client()?, self.url(rule)?, &body).await
     }
 
     /// Every sentence here names the setting, never its value.

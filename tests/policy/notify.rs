@@ -74,7 +74,7 @@ async fn start(status: u16) -> (Shared, Channels) {
 }
 
 fn channels(url: String) -> Channels {
-    Channels::new(Box::new(move |name| (name == "HOOK_URL").then(|| SecretString::from(url.clone())))).unwrap()
+    Channels::new(Box::new(move |name| (name == "HOOK_URL").then(|| SecretString::from(url.clone()))))
 }
 
 async fn body_of(channel: Channel, notice: &Notice) -> Value {
