@@ -40,18 +40,8 @@ impl Process {
         busy: &Busy,
         why: &str,
     ) -> Result<Outcome, Trouble> {
-        if let Some(claim) = read_claim(&self.documents, target, busy).await?
-            && !self.close_claim(target, busy, &claim).await?
-        {
-            return self.look_later(target, busy).await;
-        }
-        self.end(
-            record,
-            target,
-            busy,
-            End { state: RollbackState::Failed, says: format!("nothing was changed: {why}"), rule: None },
-        )
-        .await
+        let end = End { state: RollbackState::Failed, says: format!("nothing was changed: {why}"), rule: None };
+        self.close_and_end(record, target, busy, end).await
     }
 
     /// Nothing was sent and nothing will be: the claim is closed first, so that a stalled sender fails to renew.
@@ -63,18 +53,18 @@ impl Process {
         rule: RuleId,
         why: &str,
     ) -> Result<Outcome, Trouble> {
+        let end = End { state: RollbackState::Failed, says: format!("nothing was sent: {why}"), rule: Some(rule) };
+        self.close_and_end(record, target, busy, end).await
+    }
+
+    /// Closes the claim, then ends; a claim that moved on meanwhile means that somebody else may have sent, so it is looked at instead.
+    async fn close_and_end(&self, record: &RecordId, target: &TargetKey, busy: &Busy, end: End) -> Result<Outcome, Trouble> {
         if let Some(claim) = read_claim(&self.documents, target, busy).await?
             && !self.close_claim(target, busy, &claim).await?
         {
             return self.look_later(target, busy).await;
         }
-        self.end(
-            record,
-            target,
-            busy,
-            End { state: RollbackState::Failed, says: format!("nothing was sent: {why}"), rule: Some(rule) },
-        )
-        .await
+        self.end(record, target, busy, end).await
     }
 
     /// `false` when the claim moved on meanwhile. A claim that is closed already stays so.
