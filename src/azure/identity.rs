@@ -33,6 +33,39 @@ pub fn credential(client_id: Option<&str>, in_azure: bool) -> Result<Arc<dyn Tok
     Ok(Arc::new(WhenFirstUsed { client_id: client_id.map(str::to_owned), in_azure, made: OnceCell::new() }))
 }
 
+/// The two identities of this process: one reads, one acts. They may be the same.
+pub struct Identities {
+    reader: Arc<dyn TokenCredential>,
+    actor: Arc<dyn TokenCredential>,
+}
+
+impl Identities {
+    /// Without `actor_client_id` one identity does all.
+    pub fn new(reader_client_id: Option<&str>, actor_client_id: Option<&str>, in_azure: bool) -> Result<Self, PortError> {
+        let reader = credential(reader_client_id, in_azure)?;
+        let actor = match actor_client_id {
+            Some(id) => credential(Some(id), in_azure)?,
+            None => Arc::clone(&reader),
+        };
+        Ok(Self::of(reader, actor))
+    }
+
+    /// Of credentials that are there already.
+    pub fn of(reader: Arc<dyn TokenCredential>, actor: Arc<dyn TokenCredential>) -> Self {
+        Self { reader, actor }
+    }
+
+    /// Tokens for reads at `scope`, such as `https://management.azure.com/.default`.
+    pub fn reader(&self, scope: &str) -> TokenSource {
+        TokenSource::new(Arc::clone(&self.reader), scope)
+    }
+
+    /// Tokens for mutating calls at `scope`.
+    pub fn actor(&self, scope: &str) -> TokenSource {
+        TokenSource::new(Arc::clone(&self.actor), scope)
+    }
+}
+
 /// A credential together with what its tokens are for.
 #[derive(Clone)]
 pub struct TokenSource {

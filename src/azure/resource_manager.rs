@@ -131,10 +131,10 @@ impl ResourceManager {
         self.following(operation, first, &self.reader).await
     }
 
-    /// Sends one mutating POST with the identity that acts, exactly once, and says what its answer proves.
+    /// Sends one mutating call (POST, PUT, PATCH) with the identity that acts, exactly once, and says what its answer proves.
     ///
     /// A connection of its own: one that was kept open may be dead, and a reset on it would look like a sent call.
-    pub async fn submit(&self, path_and_query: &str, body: &Value) -> Submission {
+    pub async fn submit(&self, method: Method, path_and_query: &str, body: Option<&Value>) -> Submission {
         const OPERATION: &str = "submit";
         let url = match self.url(OPERATION, path_and_query) {
             Ok(url) => url,
@@ -148,7 +148,7 @@ impl ResourceManager {
             Ok(client) => client,
             Err(error) => return Submission::NotSent { says: no_client(OPERATION, &error).says, retry_after_seconds: None },
         };
-        match self.once(client, Method::POST, url, &token, Some(body)).await {
+        match self.once(client, method, url, &token, body).await {
             Ok(answer) => self.meaning(&answer),
             Err(error) if error.is_connect() || error.is_builder() => {
                 Submission::NotSent { says: reason(&error), retry_after_seconds: None }
@@ -163,8 +163,9 @@ impl ResourceManager {
         let problem = Problem::parse(&answer.body);
         let says = problem.says(answer.status);
         match answer.status.as_u16() {
-            200 | 201 | 204 => Submission::Done,
-            202 => Submission::Accepted {
+            // A PUT or PATCH may answer 200 or 201 and go on all the same.
+            200 | 201 | 204 if !answer.headers.contains_key("azure-asyncoperation") => Submission::Done,
+            200..=202 | 204 => Submission::Accepted {
                 operation: self.operation(&answer.headers),
                 poll_after_seconds: poll_after_seconds(&answer.headers),
             },

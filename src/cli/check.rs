@@ -56,9 +56,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     }
                     for service in policy.services.values() {
                         progress(&format!("reading the target of {}", service.name));
-                        let platform = wired.ports.platforms.of(service.target.platform());
-                        let (observation, preflight) =
-                            futures::join!(platform.observe(&service.target), platform.preflight(&service.target));
+                        let platform = wired.ports.platforms.of(&service.target);
+                        let (observation, preflight) = futures::join!(platform.observe(), platform.preflight());
                         let name = format!("target of {}", service.name);
                         match observation {
                             Err(error) => add(&name, false, error.to_string()),

@@ -25,9 +25,9 @@ use crate::{
         policy::{NotifyRule, Policy},
         record::Record,
         resource_id::ResourceId,
-        rollback::{OperationState, Step, Submission},
+        rollback::{Fence, OperationState, Step, Submission},
         series::{EvidenceMetric, Series},
-        target::{PlatformKind, Target, TargetKey, VersionToken},
+        target::{Target, TargetKey, VersionToken},
     },
     inbound,
     local::memory_store::MemoryStore,
@@ -204,18 +204,19 @@ impl Offline {
 struct OfflinePlatforms(Arc<Offline>);
 
 impl Platforms for OfflinePlatforms {
-    fn of(&self, kind: PlatformKind) -> Arc<dyn Platform> {
-        match kind {
-            PlatformKind::AppService => self.0.clone(),
-        }
+    fn of(&self, target: &Target) -> Arc<dyn Platform> {
+        Arc::new(OfflineTarget(Arc::clone(&self.0), target.key()))
     }
 }
 
+/// A target as the events told of it.
+struct OfflineTarget(Arc<Offline>, TargetKey);
+
 #[async_trait::async_trait]
-impl Platform for Offline {
-    async fn observe(&self, target: &Target) -> Result<Observation, PortError> {
-        let rollouts = self.rollouts.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((event, at)) = rollouts.get(&target.key()).and_then(|event| Some((event, event.at?))) else {
+impl Platform for OfflineTarget {
+    async fn observe(&self) -> Result<Observation, PortError> {
+        let rollouts = self.0.rollouts.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((event, at)) = rollouts.get(&self.1).and_then(|event| Some((event, event.at?))) else {
             return Err(unread("read the target"));
         };
         let from = event.slots.as_ref().map_or("an earlier deployment", |slots| slots.source.as_str());
@@ -239,24 +240,24 @@ impl Platform for Offline {
         })
     }
 
-    async fn preflight(&self, _target: &Target) -> Result<Preflight, PortError> {
+    async fn preflight(&self) -> Result<Preflight, PortError> {
         Ok(Preflight { obstacles: Vec::new(), ways_back: Vec::new() })
     }
 
-    fn steps(&self, _target: &Target, _way_back: &WayBack) -> Vec<Step> {
+    fn steps(&self, _way_back: &WayBack, _fence: &Fence) -> Vec<Step> {
         Vec::new()
     }
 
-    async fn submit(&self, _target: &Target, _step: &Step) -> Submission {
+    async fn submit(&self, _step: &Step) -> Submission {
         Submission::Refused { says: "`decide` has no effects".to_owned() }
     }
 
-    async fn poll(&self, _target: &Target, _operation: &Value) -> Result<OperationState, PortError> {
+    async fn poll(&self, _operation: &Value) -> Result<OperationState, PortError> {
         Err(unread("poll an operation"))
     }
 
-    async fn verify(&self, target: &Target, _way_back: &WayBack) -> Result<Observation, PortError> {
-        self.observe(target).await
+    async fn verify(&self, _way_back: &WayBack) -> Result<Observation, PortError> {
+        self.observe().await
     }
 }
 

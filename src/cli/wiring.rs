@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use crate::{
     azure::{
-        identity::{TokenSource, credential},
+        identity::{Identities, TokenSource, credential},
         resource_manager::ResourceManager,
         service_bus::ServiceBusQueues,
     },
@@ -81,11 +81,12 @@ pub fn wire(settings: Settings) -> anyhow::Result<Wired> {
     let store = store(&settings)?;
     let (follow_ups, queue) = bus(&settings, &clock)?;
     let policies = policies(&settings)?;
-    let arm = Arc::new(resource_manager(&settings)?);
+    let identities = Arc::new(identities(&settings)?);
+    let arm = Arc::new(resource_manager(&settings, &identities)?);
     let ports = Ports {
         store,
         follow_ups,
-        platforms: Arc::new(AzurePlatforms::new(Arc::clone(&arm), Arc::clone(&clock))),
+        platforms: Arc::new(AzurePlatforms::new(Arc::clone(&arm), identities, Arc::new(Environment), Arc::clone(&clock))),
         telemetry: Arc::new(AzureMetrics::new(arm)),
         notifier: Arc::new(Channels::new(Box::new(|name| secret(&Environment, name)))),
         clock,
@@ -144,15 +145,14 @@ fn bus(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Bus> {
     })
 }
 
-fn resource_manager(settings: &Settings) -> anyhow::Result<ResourceManager> {
-    let in_azure = settings.identity.platform_endpoint;
+fn identities(settings: &Settings) -> anyhow::Result<Identities> {
+    let (reader, actor) = (settings.identity.client_id.as_deref(), settings.actor_client_id.as_deref());
+    Ok(Identities::new(reader, actor, settings.identity.platform_endpoint)?)
+}
+
+fn resource_manager(settings: &Settings, identities: &Identities) -> anyhow::Result<ResourceManager> {
     let scope = settings.cloud.resource_manager_scope();
-    let reader = TokenSource::new(credential(settings.identity.client_id.as_deref(), in_azure)?, scope);
-    let actor = match &settings.actor_client_id {
-        Some(id) => TokenSource::new(credential(Some(id), in_azure)?, scope),
-        None => reader.clone(),
-    };
-    Ok(ResourceManager::new(arm_endpoint(settings)?, reader, actor))
+    Ok(ResourceManager::new(arm_endpoint(settings)?, identities.reader(scope), identities.actor(scope)))
 }
 
 fn arm_endpoint(settings: &Settings) -> anyhow::Result<url::Url> {

@@ -37,7 +37,7 @@ pub fn judge(case: &Case, winner: &Candidate<'_>) -> Vec<Reason> {
     let name = &facts.service.name;
     let mut reasons = Vec::new();
     let mut say = |rule, effect, says: String| reasons.push(Reason { rule, effect, says });
-    if is_off_limits(facts.service.target.resource(), case.own_site.as_ref()) {
+    if facts.service.target.resource().is_some_and(|resource| is_off_limits(resource, case.own_site.as_ref())) {
         say(
             RuleId::E9,
             Effect::Page,

@@ -8,7 +8,7 @@ use super::{
     observation::WayBack,
     record::RecordId,
     service::Service,
-    target::{Fingerprint, TargetKey, VersionToken},
+    target::{Fingerprint, TargetKey, VersionToken, short_hash},
 };
 
 /// One mutating call of a rollback. A rollback has one or more, at most one of them a toggle.
@@ -29,6 +29,21 @@ pub enum StepKind {
     Convergent,
     /// Sending it again undoes it.
     Toggle,
+}
+
+/// Names one rollback towards a platform which takes a name from the caller. The same for every attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fence {
+    /// One bad version of one target: 26 characters of `a-z` and `2-7`.
+    pub claim: String,
+    /// What a person looks up with `backout show`.
+    pub record: RecordId,
+}
+
+impl Fence {
+    pub fn new(target: &TargetKey, accused: &VersionToken, record: &RecordId) -> Self {
+        Self { claim: short_hash(&[target.claimed(), &accused.0]), record: record.clone() }
+    }
 }
 
 /// What became of a submission, as far as the answer told.

@@ -7,11 +7,12 @@ use jiff::SignedDuration;
 use super::{
     duration::DurationText,
     file::{
-        AlertFile, BudgetFile, ChannelWord, DefaultsFile, DeploymentFile, EvidenceFile, FingerprintFile, ModeWord, NoDataWord,
-        NotifyFile, OutcomeWord, PolicyFile, ResubmitWord, ReversibleWord, ServiceFile, StormFile, TargetFile, WorseWhenWord,
+        AlertFile, BudgetFile, ChannelWord, DefaultsFile, DeploymentFile, EvidenceFile, ModeWord, NoDataWord, NotifyFile,
+        OutcomeWord, PolicyFile, ResubmitWord, ReversibleWord, ServiceFile, StormFile, WorseWhenWord,
     },
     read::Findings,
     relations::service_path,
+    target,
     tree::{Path, Step},
 };
 use crate::domain::{
@@ -20,23 +21,11 @@ use crate::domain::{
     resource_id::ResourceId,
     series::{EvidenceMetric, NoData, WorseWhen},
     service::{AlertMatcher, Budget, DeploymentMatcher, Mode, Resubmit, Reversible, Service, ServiceName},
-    target::{AppServiceTarget, FingerprintSource, Target},
+    target::{PlatformKind, Target},
 };
 
 /// functionTimeout (5 min) and the longest HTTP time-out: while a sender may still be alive, silence proves nothing.
 const QUIET_TIME_MIN: SignedDuration = SignedDuration::from_mins(6);
-
-/// Resource providers that observe or carry messages: acting on them would blind us, or cut off our own way in (E9).
-const MONITORING_PLANE: [&str; 8] = [
-    "microsoft.insights/",
-    "microsoft.operationalinsights/",
-    "microsoft.operationsmanagement/",
-    "microsoft.alertsmanagement/",
-    "microsoft.monitor/",
-    "microsoft.dashboard/",
-    "microsoft.servicebus/",
-    "microsoft.eventgrid/",
-];
 
 /// `defaults:` with everything filled in.
 pub(super) struct Defaults {
@@ -123,11 +112,11 @@ pub(super) fn service(
         },
         defaults,
     );
-    let fingerprint = fingerprint(findings, &below(&path, "fingerprint"), file.fingerprint);
     let alerts = each(&below(&path, "alerts"), file.alerts, |at, entry| alert(findings, at, entry));
     let deployments = each(&below(&path, "deployments"), file.deployments, |at, entry| deployment(findings, at, entry));
-    let evidence = evidence(findings, &below(&path, "evidence"), file.evidence);
-    let target = target(findings, &below(&path, "target"), file.target, fingerprint, own_site)?;
+    let target = target::read(findings, name, file.target, file.fingerprint, own_site);
+    let evidence = evidence(findings, &path, file.evidence, target.as_ref().map(Target::platform));
+    let target = target?;
     Some(Service {
         name: ServiceName(name.to_owned()),
         target,
@@ -288,119 +277,11 @@ fn duration(findings: &mut Findings<'_>, path: &[Step], text: Option<DurationTex
     })
 }
 
-fn target(
-    findings: &mut Findings<'_>,
-    path: &[Step],
-    file: TargetFile,
-    fingerprint: FingerprintSource,
-    own_site: Option<&ResourceId>,
-) -> Option<Target> {
-    // The only platform so far, so there is nothing to choose by `file.platform`.
-    let serving_slot = file.serving_slot.unwrap_or_else(|| "production".to_owned());
-    if !is_slot_name(&serving_slot) {
-        findings.add(&below(path, "servingSlot"), "is not the name of a slot", "write its name, such as `production`");
-    }
-    let good_slots = file.good_slots.unwrap_or_else(|| vec!["staging".to_owned()]);
-    let at = below(path, "goodSlots");
-    if good_slots.is_empty() {
-        findings.add(&at, "is empty, so there is no way back", "name the slots where the good build may be, such as `[staging]`");
-    }
-    for (index, slot) in good_slots.iter().enumerate() {
-        let mut at = at.clone();
-        at.push(Step::Index(index));
-        if !is_slot_name(slot) {
-            findings.add(&at, "is not the name of a slot", "write its name alone, such as `staging`");
-        } else if slot.eq_ignore_ascii_case(&serving_slot) {
-            findings.add(&at, "is the slot that serves", "name another slot; a slot cannot be swapped with itself");
-        } else if good_slots[..index].iter().any(|known| known.eq_ignore_ascii_case(slot)) {
-            findings.add(&at, format!("names `{slot}` a second time"), "remove it");
-        }
-    }
-    let site = site(findings, &below(path, "site"), &file.site, own_site)?;
-    Some(Target::AppService(AppServiceTarget { site, serving_slot, good_slots, fingerprint }))
-}
-
-fn site(findings: &mut Findings<'_>, path: &[Step], text: &str, own_site: Option<&ResourceId>) -> Option<ResourceId> {
-    const SHAPE: &str = "write `/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.Web/sites/{name}`, as `az webapp show --query id` prints it";
-    let id = resource_id(findings, path, text, SHAPE)?;
-    let kind = id.resource_type().unwrap_or_default();
-    if MONITORING_PLANE.iter().any(|provider| kind.starts_with(provider)) {
-        findings.add(
-            path,
-            "belongs to monitoring or messaging, on which backout never acts (E9)",
-            "remove this service; name such a resource under `alerts:` or `evidence:` only",
-        );
-        return None;
-    }
-    match kind.as_str() {
-        "microsoft.web/sites" if id.resource_group().is_none() => {
-            findings.add(path, "names no resource group", SHAPE);
-            None
-        }
-        "microsoft.web/sites" => {
-            if own_site == Some(&id) {
-                findings.add(
-                    path,
-                    "is the site that backout itself runs in (E9)",
-                    "remove this service; take changes of backout back by hand",
-                );
-            }
-            Some(id)
-        }
-        "microsoft.web/sites/slots" => {
-            findings.add(
-                path,
-                "is a slot, not a site",
-                "cut it before `/slots/`, and name the slot under `goodSlots` or `servingSlot`",
-            );
-            None
-        }
-        _ => {
-            findings.add(path, "is not the id of an App Service site (`Microsoft.Web/sites`)", SHAPE);
-            None
-        }
-    }
-}
-
 /// Names the reason only: the text may be anything, a secret included.
-fn resource_id(findings: &mut Findings<'_>, path: &[Step], text: &str, hint: &str) -> Option<ResourceId> {
+pub(super) fn resource_id(findings: &mut Findings<'_>, path: &[Step], text: &str, hint: &str) -> Option<ResourceId> {
     ResourceId::parse(text)
         .inspect_err(|problem| findings.add(path, format!("is not an Azure resource id: {}", problem.reason), hint))
         .ok()
-}
-
-fn fingerprint(findings: &mut Findings<'_>, path: &[Step], file: Option<FingerprintFile>) -> FingerprintSource {
-    let Some(file) = file else { return FingerprintSource::Default };
-    match (file.setting, file.url) {
-        (Some(setting), None) => {
-            if !is_setting_name(&setting) {
-                findings.add(&below(path, "setting"), "is not the name of an app setting", "write a name such as `RELEASE_ID`");
-            }
-            FingerprintSource::Setting(setting)
-        }
-        (None, Some(url)) => {
-            // It is appended to each slot's own host name; anything else could lead the request elsewhere.
-            let plain = url.starts_with('/')
-                && !url.starts_with("//")
-                && url.chars().all(|c| c.is_ascii_graphic() && !"\\#@".contains(c));
-            if !plain {
-                findings.add(
-                    &below(path, "url"),
-                    "is not a path",
-                    "write a path that begins with one `/`, such as `/version`; it is asked on each slot's own host name",
-                );
-            }
-            FingerprintSource::Url(url)
-        }
-        (Some(_), Some(_)) => {
-            findings.add(path, "says both `setting` and `url`", "keep one of them");
-            FingerprintSource::Default
-        }
-        (None, None) => {
-            findings.add(path, "says nothing", "write `setting: NAME` or `url: /PATH`, or remove it for the default");
-            FingerprintSource::Default
-        }
-    }
 }
 
 fn alert(findings: &mut Findings<'_>, path: &[Step], file: AlertFile) -> Option<AlertMatcher> {
@@ -457,15 +338,23 @@ fn deployment(findings: &mut Findings<'_>, path: &[Step], file: DeploymentFile) 
     })
 }
 
-fn evidence(findings: &mut Findings<'_>, path: &[Step], files: Option<Vec<EvidenceFile>>) -> Vec<EvidenceMetric> {
+fn evidence(
+    findings: &mut Findings<'_>,
+    service: &[Step],
+    files: Option<Vec<EvidenceFile>>,
+    platform: Option<PlatformKind>,
+) -> Vec<EvidenceMetric> {
+    let path = &below(service, "evidence");
     let Some(files) = files else {
-        return vec![EvidenceMetric {
-            metric: "Http5xx".to_owned(),
-            of: Some("Requests".to_owned()),
-            worse_when: WorseWhen::Higher,
-            no_data: NoData::Unknown,
-            resource: None,
-        }];
+        let Some(platform) = platform else { return Vec::new() };
+        return target::evidence(platform).unwrap_or_else(|| {
+            findings.add(
+                service,
+                format!("names no `evidence`, and `{platform}` has no measurement of its own that shows a fault"),
+                "write `evidence:` with `resource:`, the id of what measures the service (such as its Application Insights), `metric: requests/failed` and `of: requests/count`",
+            );
+            Vec::new()
+        });
     };
     if files.is_empty() {
         findings.add(path, "is empty, so no fault could be shown", "remove it for the default, or name a metric");
@@ -513,22 +402,17 @@ fn root(key: &str) -> Path {
     vec![Step::Key(key.to_owned())]
 }
 
-fn below(path: &[Step], key: &str) -> Path {
+pub(super) fn below(path: &[Step], key: &str) -> Path {
     let mut path = path.to_vec();
     path.push(Step::Key(key.to_owned()));
     path
 }
 
 /// Letters, digits and what the portal allows in names of app settings on Linux and Windows.
-fn is_setting_name(name: &str) -> bool {
+pub(super) fn is_setting_name(name: &str) -> bool {
     (1..=128).contains(&name.len())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-:".contains(c))
         && !name.contains("://")
-}
-
-/// Source: naming rules of `Microsoft.Web/sites/slots`: 2 to 59 letters, digits and hyphens.
-fn is_slot_name(name: &str) -> bool {
-    (1..=59).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
 fn sev2() -> Severity {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::duration::DurationText;
+use super::{duration::DurationText, target::TargetFile};
 
 /// What backout watches, what it may take back, and how far it may go.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -68,7 +69,8 @@ pub struct DefaultsFile {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceFile {
     /// The platform resource which can be taken back.
-    pub target: TargetFile,
+    #[schemars(with = "TargetFile")]
+    pub target: Value,
     /// Any of these makes an alert speak about the service. An alert on the target's own resource always does. Default: none.
     pub alerts: Option<Vec<AlertFile>>,
     /// Any of these makes an event without a resource id speak about the service. Default: none.
@@ -106,22 +108,6 @@ pub struct ServiceFile {
     pub evidence: Option<Vec<EvidenceFile>>,
     /// What tells one build from another. Default: the container image, else the id of the active deployment.
     pub fingerprint: Option<FingerprintFile>,
-}
-
-/// The platform resource which can be taken back.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TargetFile {
-    /// The platform. This version has `app-service`.
-    pub platform: PlatformWord,
-    /// Resource id of the site: `/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.Web/sites/{name}`, not that of a slot.
-    pub site: String,
-    /// The slot that serves users. Default: `production`.
-    #[schemars(extend("default" = "production"))]
-    pub serving_slot: Option<String>,
-    /// Slots where the good build may be, in order of preference. Default: `[staging]`.
-    #[schemars(length(min = 1), extend("default" = ["staging"]))]
-    pub good_slots: Option<Vec<String>>,
 }
 
 /// Matches alerts: all keys that are given must match, and at least one is given.
@@ -230,18 +216,11 @@ pub struct NotifyFile {
 macro_rules! words {
     ($(#[$docs:meta])* $name:ident { $($(#[$variant_docs:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$docs])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
         pub enum $name { $($(#[$variant_docs])* #[serde(rename = $word)] $variant,)* }
     };
 }
-
-words! {
-    /// A platform that can be taken back.
-    PlatformWord {
-        /// An App Service site whose slots are swapped.
-        AppService = "app-service",
-    }
-}
+pub(super) use words;
 
 words! {
     /// How far automation may go.

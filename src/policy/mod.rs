@@ -10,6 +10,7 @@ mod relations;
 mod schema;
 mod shape;
 mod suggest;
+mod target;
 mod tree;
 
 pub use location::{BearerSource, PolicySource, PolicyUnavailable};

@@ -15,7 +15,7 @@ use crate::domain::{
 /// Two services on one target would take the same rollout back for two reasons.
 pub(super) fn distinct_targets(findings: &mut Findings<'_>, services: &BTreeMap<ServiceName, Service>) {
     let mut by_place: Vec<(Path, &Service)> =
-        services.values().map(|service| (service_path(&service.name.0, &["target", "site"]), service)).collect();
+        services.values().map(|service| (service_path(&service.name.0, &["target"]), service)).collect();
     // The later one in the file is the one too many.
     by_place.sort_by_key(|(path, _)| findings.tree.place(path).line);
     let mut seen: BTreeMap<TargetKey, (u64, &Service)> = BTreeMap::new();
@@ -25,7 +25,7 @@ pub(super) fn distinct_targets(findings: &mut Findings<'_>, services: &BTreeMap<
             Some((first_line, first)) => findings.add(
                 &path,
                 format!("is the target of service `{}` too (line {first_line})", first.name),
-                "give each target to one service; merge the two, or correct the site",
+                "give each target to one service; merge the two, or correct one target",
             ),
             None => {
                 seen.insert(service.target.key(), (line, service));

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
@@ -15,9 +16,6 @@ use super::{
 /// More misfits than this tell nothing new.
 const MISFITS_MAX: usize = 200;
 
-/// Platforms that the format knows and this version does not have.
-const LATER_PLATFORMS: [&str; 5] = ["kubernetes", "arm-deployment", "logic-app", "container-app", "pipeline"];
-
 /// Keys of an evidence entry that the format knows and this version does not have.
 const LATER_EVIDENCE: [&str; 3] = ["kql", "promql", "dimension"];
 
@@ -25,15 +23,30 @@ const LATER_EVIDENCE: [&str; 3] = ["kql", "promql", "dimension"];
 pub(super) fn fit(findings: &mut Findings<'_>) -> Option<PolicyFile> {
     let mut value = findings.tree.value.clone();
     let mut cut: HashSet<Path> = HashSet::new();
-    later_platforms(findings, &mut value, &mut cut);
     let mut empty = Vec::new();
     collect_empty(&value, &mut Vec::new(), &mut empty);
     for path in empty.into_iter().take(MISFITS_MAX) {
         findings.misfit(&path, "is empty", "write a value, or remove it");
         cut.extend(cut_out(&mut value, &path));
     }
+    fit_value(findings, value, &[], cut)
+}
+
+/// A part of the file which is read apart, since what stands in it says what shape it has.
+pub(super) fn fit_part<T: DeserializeOwned>(findings: &mut Findings<'_>, value: Value, part: &[Step]) -> Option<T> {
+    fit_value(findings, value, part, HashSet::new())
+}
+
+/// `cut` and the paths of serde begin at `part`, those that are told at the root.
+fn fit_value<T: DeserializeOwned>(
+    findings: &mut Findings<'_>,
+    mut value: Value,
+    part: &[Step],
+    mut cut: HashSet<Path>,
+) -> Option<T> {
+    let whole = |path: &[Step]| [part, path].concat();
     for _ in 0..MISFITS_MAX {
-        let error = match serde_path_to_error::deserialize::<_, PolicyFile>(&value) {
+        let error = match serde_path_to_error::deserialize::<_, T>(&value) {
             Ok(file) => return Some(file),
             Err(error) => error,
         };
@@ -51,17 +64,17 @@ pub(super) fn fit(findings: &mut Findings<'_>) -> Option<PolicyFile> {
                 missing.push(Step::Key(key.clone()));
                 // What was cut out for its own fault is not missing.
                 if !cut.contains(&missing) {
-                    findings.misfit(&path, format!("lacks `{key}`"), missing_hint(key));
+                    findings.misfit(&whole(&missing), format!("lacks `{key}`"), missing_hint(key));
                 }
                 path
             }
             Misfit::UnknownKey { .. } | Misfit::UnknownWord { .. } | Misfit::WrongKind { .. } | Misfit::Other => path,
         };
-        misfit.tell(findings, &at);
+        misfit.tell(findings, &whole(&at));
         let gone = cut_out(&mut value, &at)?;
         cut.insert(gone);
     }
-    findings.misfit(&[], "the file has more problems than are listed here", "correct these first");
+    findings.misfit(part, "the file has more problems than are listed here", "correct these first");
     None
 }
 
@@ -131,25 +144,6 @@ impl Misfit {
     }
 }
 
-/// Told first and cut out, since the keys of such a target would only look wrong.
-fn later_platforms(findings: &mut Findings<'_>, value: &mut Value, cut: &mut HashSet<Path>) {
-    let Some(services) = value.get_mut("services").and_then(Value::as_object_mut) else { return };
-    for (name, service) in services.iter_mut() {
-        let Some(service) = service.as_object_mut() else { continue };
-        let Some(platform) = service.get("target").and_then(|t| t.get("platform")).and_then(Value::as_str) else { continue };
-        let Some(later) = LATER_PLATFORMS.iter().find(|later| **later == platform) else { continue };
-        let mut path = vec![Step::Key("services".to_owned()), Step::Key(name.clone()), Step::Key("target".to_owned())];
-        cut.insert(path.clone());
-        path.push(Step::Key("platform".to_owned()));
-        findings.misfit(
-            &path,
-            format!("says `{later}`, a platform that is not available in this version"),
-            "available: `app-service`; remove this service until then",
-        );
-        service.remove("target");
-    }
-}
-
 /// Keys and items without a value: more likely an unfinished edit than a wish for the default.
 fn collect_empty(value: &Value, path: &mut Path, empty: &mut Vec<Path>) {
     let children: Vec<(Step, &Value)> = match value {
@@ -205,7 +199,7 @@ fn listed(words: &[String]) -> String {
 }
 
 /// A wrong word as it may be echoed: short and plain, so that a misplaced secret is not.
-fn shown(word: &str) -> String {
+pub(super) fn shown(word: &str) -> String {
     let plain = word.chars().count() <= 32 && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_. ".contains(c));
     if plain { format!("`{word}`") } else { "a word".to_owned() }
 }
@@ -254,8 +248,7 @@ fn kind_hint(at: &[Step], expected: &str) -> String {
 fn missing_hint(key: &str) -> String {
     match key {
         "target" => "write `target: { platform: app-service, site: RESOURCE_ID }`".to_owned(),
-        "site" => "write `site:` and the resource id of the site".to_owned(),
-        "platform" => "write `platform: app-service`".to_owned(),
+        "site" | "workflow" | "app" | "scope" | "vault" => format!("write `{key}:` and its resource id"),
         "channel" => "write `channel: log`, `teams`, `slack` or `webhook`".to_owned(),
         _ => format!("write `{key}:` and its value"),
     }

@@ -7,39 +7,42 @@ use serde_json::Value;
 use super::PortError;
 use crate::domain::{
     observation::{Observation, Preflight, WayBack},
-    rollback::{OperationState, Step, Submission},
-    target::{PlatformKind, Target},
+    rollback::{Fence, OperationState, Step, Submission},
+    target::Target,
 };
 
+/// One target, as its platform shows it and takes it back.
 #[async_trait::async_trait]
 pub trait Platform: Send + Sync {
     /// What runs, since when, what came before, and what is under way. Reads only, side by side: one round trip deep.
     ///
     /// Not there: [`super::PortErrorKind::NotFound`]. A part that cannot be read becomes an obstacle or an unknown
     /// fingerprint, never a guess.
-    async fn observe(&self, target: &Target) -> Result<Observation, PortError>;
+    async fn observe(&self) -> Result<Observation, PortError>;
 
     /// Whether the ways back are open: rights, locks, differences. Reads only, side by side with `observe`.
-    async fn preflight(&self, target: &Target) -> Result<Preflight, PortError>;
+    async fn preflight(&self) -> Result<Preflight, PortError>;
 
     /// The ordered mutating calls that lead to `way_back`; at least one, at most one toggle. Pure.
-    fn steps(&self, target: &Target, way_back: &WayBack) -> Vec<Step>;
+    ///
+    /// A call that the caller may name carries `fence`, so that a look at the platform can find it again.
+    fn steps(&self, way_back: &WayBack, fence: &Fence) -> Vec<Step>;
 
     /// Sends one step, once: no retry of any kind, no redirect followed. Called twice: sent twice; the caller's claim prevents it.
-    async fn submit(&self, target: &Target, step: &Step) -> Submission;
+    async fn submit(&self, step: &Step) -> Submission;
 
     /// Asks how an accepted operation stands. Reads only; called twice: the same answer.
     ///
     /// A transient failure is an error; an operation that can't be read at all is [`OperationState::Unknown`].
-    async fn poll(&self, target: &Target, operation: &Value) -> Result<OperationState, PortError>;
+    async fn poll(&self, operation: &Value) -> Result<OperationState, PortError>;
 
     /// Whether the platform itself calls the version of `way_back` completely in service. Reads only.
     ///
     /// The observation is fresh; [`Observation::under_way`] is set while the platform still works on it.
-    async fn verify(&self, target: &Target, way_back: &WayBack) -> Result<Observation, PortError>;
+    async fn verify(&self, way_back: &WayBack) -> Result<Observation, PortError>;
 }
 
-/// Picks the adapter of a platform. Adapters are made when first used.
+/// Picks the adapter of a target. Makes it without any request; what a platform needs beyond that, it gets when first used.
 pub trait Platforms: Send + Sync {
-    fn of(&self, kind: PlatformKind) -> Arc<dyn Platform>;
+    fn of(&self, target: &Target) -> Arc<dyn Platform>;
 }

@@ -28,7 +28,7 @@ use crate::{
         known::Known,
         observation::Observation,
         record::{Record, RecordId},
-        rollback::{Busy, Claim, ClaimKind, Phase, RollbackState, Step, Submission},
+        rollback::{Busy, Claim, ClaimKind, Fence, Phase, RollbackState, Step, Submission},
         rule::RuleId,
         target::TargetKey,
         target_state::{TakenBack, TargetState},
@@ -121,7 +121,8 @@ impl Process {
         let accused = decision.accused.as_ref()?;
         let good = accused.way_back.clone()?;
         let facts = gathered.case.services.iter().find(|facts| facts.service.name == accused.service)?;
-        let steps: Vec<Step> = self.ports.platforms.of(facts.service.target.platform()).steps(&facts.service.target, &good);
+        let fence = Fence::new(&facts.service.target.key(), &accused.token, &record.id);
+        let steps: Vec<Step> = self.ports.platforms.of(&facts.service.target).steps(&good, &fence);
         let now = self.ports.clock.now();
         (!steps.is_empty()).then(|| {
             let busy = Busy {
@@ -202,7 +203,7 @@ impl Process {
         approved: bool,
         read_before: ReadBefore<BudgetDocument>,
     ) -> Result<bool, PortError> {
-        let key = keys::budget(facts.service.target.resource().subscription());
+        let key = keys::budget(&facts.service.target.budget_scope());
         let now = self.ports.clock.now();
         let budget = facts.service.budget;
         let mut over = false;
@@ -337,8 +338,8 @@ impl Process {
     async fn submit(&self, record: &RecordId, target: &TargetKey, busy: &Busy, claim: &Claim) -> Result<Outcome, Trouble> {
         let Some(step) = busy.steps.get(busy.step) else { return self.look_later(target, busy).await };
         info!(record = %record, target = %target, token = %busy.accused, step = step.says, "sending the rollback's call");
-        let platform = self.ports.platforms.of(busy.service.target.platform());
-        let submission = platform.submit(&busy.service.target, step).await;
+        let platform = self.ports.platforms.of(&busy.service.target);
+        let submission = platform.submit(step).await;
         self.answered(record, target, busy, claim, submission).await
     }
 
@@ -530,8 +531,8 @@ impl Process {
     }
 
     async fn observe_again(&self, busy: &Busy) -> Known<Observation> {
-        let platform = self.ports.platforms.of(busy.service.target.platform());
-        known(platform.observe(&busy.service.target).await)
+        let platform = self.ports.platforms.of(&busy.service.target);
+        known(platform.observe().await)
     }
 
     /// Stores the Act with its inputs, so that the call can be explained from stored data; `false` when the record went on meanwhile.

@@ -64,11 +64,11 @@ impl Process {
     ) -> Result<Result<(), PortError>, PortError> {
         let target = &service.target;
         let now = self.ports.clock.now();
-        let platform = self.ports.platforms.of(target.platform());
+        let platform = self.ports.platforms.of(target);
         // A rollout that has only begun is not looked at for its way back yet.
-        let (observation, preflight) = futures::join!(platform.observe(target), async {
+        let (observation, preflight) = futures::join!(platform.observe(), async {
             match event.status {
-                DeploymentStatus::Succeeded => Some(platform.preflight(target).await),
+                DeploymentStatus::Succeeded => Some(platform.preflight().await),
                 DeploymentStatus::Started | DeploymentStatus::Failed | DeploymentStatus::Other => None,
             }
         });

@@ -204,7 +204,7 @@ pub mod keys {
 
     /// A claim and a tombstone of one token share the key: whoever comes second finds the first.
     pub fn claim(target: &TargetKey, token: &VersionToken) -> Key {
-        Key::new(format!("claims/{}", short_hash(&[&target.0, &token.0])))
+        Key::new(format!("claims/{}", short_hash(&[target.claimed(), &token.0])))
     }
 
     pub fn record(record: &RecordId) -> Key {
@@ -215,8 +215,8 @@ pub mod keys {
         Key::new("control")
     }
 
-    pub fn budget(subscription: &str) -> Key {
-        Key::new(format!("budget/{}", short_hash(&[&subscription.to_ascii_lowercase()])))
+    pub fn budget(scope: &str) -> Key {
+        Key::new(format!("budget/{}", short_hash(&[scope])))
     }
 
     pub fn storm(bucket: i64, resource: &str) -> Key {

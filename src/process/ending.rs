@@ -189,7 +189,7 @@ impl Process {
         let claim = keys::claim(target, &busy.accused);
         self.documents
             .update(
-                &keys::budget(busy.service.target.resource().subscription()),
+                &keys::budget(&busy.service.target.budget_scope()),
                 || None,
                 |document: &mut BudgetDocument| {
                     let before = document.reservations.len();

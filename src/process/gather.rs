@@ -21,7 +21,7 @@ use crate::{
         known::Known,
         policy::Policy,
         record::Record,
-        series::Series,
+        series::{EvidenceMetric, Series},
         service::{Budget, Service, ServiceName},
         target::TargetKey,
         target_state::TargetState,
@@ -154,13 +154,13 @@ impl Process {
         let target = &service.target;
         let key = target.key();
         let document_key = keys::target(&key);
-        let platform = self.ports.platforms.of(target.platform());
+        let platform = self.ports.platforms.of(target);
         let from = record.alert.fired_at.unwrap_or(record.received_at).min(now) - service.correlation_window - BASELINE;
-        let budget_key = keys::budget(target.resource().subscription());
+        let budget_key = keys::budget(&target.budget_scope());
         let (document, observation, preflight, signals, budget) = futures::join!(
             self.documents.read::<TargetState>(&document_key),
-            platform.observe(target),
-            platform.preflight(target),
+            platform.observe(),
+            platform.preflight(),
             self.read_signals(service, from, now),
             self.documents.read::<BudgetDocument>(&budget_key),
         );
@@ -185,11 +185,17 @@ impl Process {
 
     /// Every signal of a service between two times.
     pub(super) async fn read_signals(&self, service: &Service, from: Timestamp, to: Timestamp) -> Vec<Known<Series>> {
-        let resource = service.target.resource();
-        join_all(
-            service.evidence.iter().map(|metric| async { known(self.ports.telemetry.series(metric, resource, from, to).await) }),
-        )
-        .await
+        let read = |metric: &EvidenceMetric| {
+            let resource = metric.resource.as_ref().or(service.target.resource()).cloned();
+            let metric = metric.clone();
+            async move {
+                match resource {
+                    Some(resource) => known(self.ports.telemetry.series(&metric, &resource, from, to).await),
+                    None => Known::Unknown(format!("`{}` names no `resource`, and the target is none of Azure's", metric.name())),
+                }
+            }
+        };
+        join_all(service.evidence.iter().map(read)).await
     }
 
     /// Who paused, if anybody did.

@@ -177,8 +177,8 @@ impl Process {
         busy: &Busy,
         refused: Option<String>,
     ) -> Result<Outcome, Trouble> {
-        let platform = self.ports.platforms.of(busy.service.target.platform());
-        let observation = match platform.observe(&busy.service.target).await {
+        let platform = self.ports.platforms.of(&busy.service.target);
+        let observation = match platform.observe().await {
             Ok(observation) => observation,
             Err(error) => return self.try_later(record, target, busy, &format!("the target could not be read: {error}")).await,
         };
@@ -246,8 +246,8 @@ impl Process {
 
     async fn poll(&self, record: &Record, target: &TargetKey, busy: &Busy) -> Result<Outcome, Trouble> {
         let Some(operation) = &busy.operation else { return self.look_at_target(record, target, busy, None).await };
-        let platform = self.ports.platforms.of(busy.service.target.platform());
-        match platform.poll(&busy.service.target, operation).await {
+        let platform = self.ports.platforms.of(&busy.service.target);
+        match platform.poll(operation).await {
             Ok(OperationState::Running { poll_after_seconds }) => {
                 let pause = SignedDuration::from_secs(i64::from(poll_after_seconds.clamp(5, 300)));
                 self.wait_for_an_end(record, target, busy, pause, "the operation is running").await

@@ -47,8 +47,8 @@ impl Process {
     async fn sweep_target(&self, service: &Service) -> Result<usize, Trouble> {
         let key = service.target.key();
         let document = keys::target(&key);
-        let platform = self.ports.platforms.of(service.target.platform());
-        let observation = platform.observe(&service.target).await;
+        let platform = self.ports.platforms.of(&service.target);
+        let observation = platform.observe().await;
         if let Err(error) = &observation {
             warn!(service = %service.name, %error, "the sweep could not read a target");
         }

@@ -26,11 +26,10 @@ impl Process {
         let applied_at = busy.applied_at.unwrap_or(now);
         let accused_since = self.accused_since(target, busy).await?.unwrap_or(busy.since);
         let meant = self.signal_services(record, busy).await;
-        let platform = self.ports.platforms.of(busy.service.target.platform());
+        let platform = self.ports.platforms.of(&busy.service.target);
         let from = accused_since - BASELINE - SignedDuration::from_mins(5);
         let signals: Vec<_> = meant.iter().map(|service| self.read_signals(service, from, now).boxed()).collect();
-        let (observation, signals) =
-            futures::join!(platform.verify(&busy.service.target, &busy.good), futures::future::join_all(signals));
+        let (observation, signals) = futures::join!(platform.verify(&busy.good), futures::future::join_all(signals));
         let deadline = applied_at + busy.service.verify_within;
         let late = now >= deadline;
         let observation = match observation {

@@ -7,10 +7,11 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{
-    app_service,
+    app_service, arm_deployment,
     call::{Call, Reply, Role},
+    container_app,
     faults::FaultEffect,
-    metrics,
+    kubernetes, logic_app, metrics,
     world::{LockLevel, PRODUCTION, World},
 };
 use crate::domain::resource_id::ResourceId;
@@ -71,72 +72,103 @@ pub(super) fn answer(
 
 fn route(world: &mut World, request: &ArmRequest<'_>) -> Result<Reply, Reply> {
     let call = request.call;
-    let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
-    let lower: Vec<String> = segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
+    let lower: Vec<String> = call.segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
     let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
-
     // An extension resource belongs to whatever stands before it.
-    let extension = lower.windows(2).rposition(|pair| pair[0] == "providers" && pair[1] != "microsoft.web");
+    let extension = (0..lower.len()).rev().find(|at| is_extension(&lower[*at..]));
     let (scope, rest) = lower.split_at(extension.unwrap_or(lower.len()));
-    let provider = rest.get(1).or_else(|| scope.get(5)).copied().unwrap_or_default();
+    let provider = rest.get(1).or_else(|| provider_of(scope)).copied().unwrap_or_default();
     require_api_version(call, provider)?;
+    if extension.is_some() {
+        return extension_of(world, request, scope.len(), rest);
+    }
+    match provider {
+        "microsoft.web" => site(world, request, scope),
+        "microsoft.containerservice" => kubernetes::answer(world, request),
+        "microsoft.resources" => arm_deployment::answer(world, request),
+        "microsoft.logic" => logic_app::answer(world, request),
+        "microsoft.app" => container_app::answer(world, request),
+        _ => Err(nothing_here(call)),
+    }
+}
 
-    match scope {
-        ["subscriptions", _, "resourcegroups", _] => match (&call.method, rest) {
-            (&Method::GET, ["providers", "microsoft.authorization", "permissions"]) => {
-                let group = format!("/{}", segments[..4].join("/"));
-                if !world.sites.keys().any(|site| site.starts_with(&format!("{}/", group.to_ascii_lowercase()))) {
-                    return Err(Reply::error(
-                        StatusCode::NOT_FOUND,
-                        "ResourceGroupNotFound",
-                        &format!("Resource group '{}' could not be found.", segments[3]),
-                    ));
-                }
-                Ok(Reply::json(StatusCode::OK, &world.permissions.listing(request.identity, &group)))
-            }
-            _ => Err(nothing_here(call)),
-        },
-        ["subscriptions", _, "resourcegroups", _, "providers", "microsoft.web", "sites", _, below @ ..] => {
-            let site = ResourceId::parse(&format!("/{}", segments[..8].join("/")))
-                .map_err(|problem| Reply::error(StatusCode::BAD_REQUEST, "InvalidResourceId", &problem.to_string()))?;
-            let (slot, below) = match below {
-                ["slots", slot, below @ ..] => (*slot, below),
-                below => (PRODUCTION, below),
-            };
-            let place = Place { site: site.canonical().to_owned(), slot: slot.to_owned() };
-            let scope_text = if slot == PRODUCTION { site.to_string() } else { format!("{site}/slots/{slot}") };
-            let require = |action: &str| world.permissions.require(request.identity, &scope_text, action);
-            match rest {
-                [] => {
-                    require(&app_service::action(&call.method, &place, below).ok_or_else(|| nothing_here(call))?)?;
-                    existing(world, &place, &site)?;
-                    unlocked(world, &place, call, &scope_text)?;
-                    app_service::answer(world, request, &place, below)
-                }
-                ["providers", "microsoft.authorization", "permissions"] if call.method == Method::GET && below.is_empty() => {
-                    existing(world, &place, &site)?;
-                    Ok(Reply::json(StatusCode::OK, &world.permissions.listing(request.identity, &scope_text)))
-                }
-                ["providers", "microsoft.authorization", "locks"] if call.method == Method::GET && below.is_empty() => {
-                    require("Microsoft.Authorization/locks/read")?;
-                    existing(world, &place, &site)?;
-                    Ok(locks(world, &place, &site))
-                }
-                ["providers", "microsoft.insights", "metrics"] if call.method == Method::GET && below.is_empty() => {
-                    require("Microsoft.Insights/Metrics/Read")?;
-                    existing(world, &place, &site)?;
-                    metrics::answer(world, request, &place)
-                }
-                ["providers", "microsoft.insights", "metricdefinitions"] if call.method == Method::GET && below.is_empty() => {
-                    require("Microsoft.Insights/MetricDefinitions/Read")?;
-                    existing(world, &place, &site)?;
-                    Ok(metrics::definitions(world, &place))
-                }
-                _ => Err(nothing_here(call)),
-            }
+fn is_extension(segments: &[&str]) -> bool {
+    matches!(
+        segments,
+        ["providers", "microsoft.authorization", ..] | ["providers", "microsoft.insights", "metrics" | "metricdefinitions", ..]
+    )
+}
+
+fn provider_of<'a>(scope: &'a [&'a str]) -> Option<&'a &'a str> {
+    let at = scope.iter().position(|segment| *segment == "providers")?;
+    scope.get(at + 1)
+}
+
+/// Rights, locks and metrics of whatever exists at the scope: the first `segments` of the path.
+fn extension_of(world: &mut World, request: &ArmRequest<'_>, segments: usize, rest: &[&str]) -> Result<Reply, Reply> {
+    let call = request.call;
+    if call.method != Method::GET {
+        return Err(nothing_here(call));
+    }
+    let scope = parsed(&call.segments[..segments])?;
+    let require = |world: &World, action: &str| world.permissions.require(request.identity, scope.as_written(), action);
+    let exists = |world: &World| if world.exists(&scope) { Ok(()) } else { Err(not_found(&scope)) };
+    match rest {
+        ["providers", "microsoft.authorization", "permissions"] => {
+            exists(world)?;
+            Ok(Reply::json(StatusCode::OK, &world.permissions.listing(request.identity, scope.as_written())))
+        }
+        ["providers", "microsoft.authorization", "locks"] => {
+            require(world, "Microsoft.Authorization/locks/read")?;
+            exists(world)?;
+            Ok(locks(world, &scope))
+        }
+        ["providers", "microsoft.insights", "metrics"] => {
+            require(world, "Microsoft.Insights/Metrics/Read")?;
+            exists(world)?;
+            let measured = world.measured(&scope).ok_or_else(|| nothing_here(call))?;
+            metrics::answer(world, request, &measured)
+        }
+        ["providers", "microsoft.insights", "metricdefinitions"] => {
+            require(world, "Microsoft.Insights/MetricDefinitions/Read")?;
+            exists(world)?;
+            let measured = world.measured(&scope).ok_or_else(|| nothing_here(call))?;
+            Ok(metrics::definitions(&measured))
         }
         _ => Err(nothing_here(call)),
     }
+}
+
+fn site(world: &mut World, request: &ArmRequest<'_>, scope: &[&str]) -> Result<Reply, Reply> {
+    let call = request.call;
+    let ["subscriptions", _, "resourcegroups", _, "providers", "microsoft.web", "sites", _, below @ ..] = scope else {
+        return Err(nothing_here(call));
+    };
+    let site = parsed(&call.segments[..8])?;
+    let (slot, below) = match below {
+        ["slots", slot, below @ ..] => (*slot, below),
+        below => (PRODUCTION, below),
+    };
+    let place = Place { site: site.canonical().to_owned(), slot: slot.to_owned() };
+    let resource = if slot == PRODUCTION { site } else { parsed(&call.segments[..10])? };
+    let action = app_service::action(&call.method, &place, below).ok_or_else(|| nothing_here(call))?;
+    admit(world, request, &resource, &action)?;
+    app_service::answer(world, request, &place, below)
+}
+
+/// What holds for every resource: the right first, then that it is there, then that no lock is on it.
+pub(super) fn admit(world: &World, request: &ArmRequest<'_>, resource: &ResourceId, action: &str) -> Result<(), Reply> {
+    world.permissions.require(request.identity, resource.as_written(), action)?;
+    if !world.exists(resource) {
+        return Err(not_found(resource));
+    }
+    unlocked(world, request.call, resource)
+}
+
+/// The resource id that some segments of a path make.
+pub(super) fn parsed(segments: &[String]) -> Result<ResourceId, Reply> {
+    ResourceId::parse(&format!("/{}", segments.join("/")))
+        .map_err(|problem| Reply::error(StatusCode::BAD_REQUEST, "InvalidResourceId", &problem.to_string()))
 }
 
 fn require_api_version(call: &Call, provider: &str) -> Result<(), Reply> {
@@ -151,6 +183,10 @@ fn require_api_version(call: &Call, provider: &str) -> Result<(), Reply> {
         "microsoft.web" => WEB_VERSIONS,
         "microsoft.insights" => INSIGHTS_VERSIONS,
         "microsoft.authorization" => AUTHORIZATION_VERSIONS,
+        "microsoft.containerservice" => kubernetes::API_VERSIONS,
+        "microsoft.resources" => arm_deployment::API_VERSIONS,
+        "microsoft.logic" => logic_app::API_VERSIONS,
+        "microsoft.app" => container_app::API_VERSIONS,
         _ => return Ok(()),
     };
     if known.contains(&version) {
@@ -166,37 +202,36 @@ fn require_api_version(call: &Call, provider: &str) -> Result<(), Reply> {
     ))
 }
 
-fn existing(world: &World, place: &Place, site: &ResourceId) -> Result<(), Reply> {
-    if world.sites.get(&place.site).is_some_and(|found| found.slots.contains_key(&place.slot)) {
-        return Ok(());
-    }
-    let kind = if place.slot == PRODUCTION {
-        format!("Microsoft.Web/sites/{}", site.name())
-    } else {
-        format!("Microsoft.Web/sites/{}/slots/{}", site.name(), place.slot)
+pub(super) fn not_found(resource: &ResourceId) -> Reply {
+    let group = resource.resource_group().unwrap_or_default();
+    let Some((_, kind)) = resource.as_written().rsplit_once("/providers/") else {
+        return Reply::error(
+            StatusCode::NOT_FOUND,
+            "ResourceGroupNotFound",
+            &format!("Resource group '{group}' could not be found."),
+        );
     };
-    Err(Reply::error(
+    Reply::error(
         StatusCode::NOT_FOUND,
         "ResourceNotFound",
         &format!(
-            "The Resource '{kind}' under resource group '{}' was not found. For more details please go to \
-             https://aka.ms/ARMResourceNotFoundFix",
-            site.resource_group().unwrap_or_default()
+            "The Resource '{kind}' under resource group '{group}' was not found. For more details please go to \
+             https://aka.ms/ARMResourceNotFoundFix"
         ),
-    ))
+    )
 }
 
-/// A lock of the site holds for its slots.
-fn locks(world: &World, place: &Place, site: &ResourceId) -> Reply {
-    let level = world.sites.get(&place.site).and_then(|site| site.lock).map(|lock| match lock {
-        LockLevel::CanNotDelete => "CanNotDelete",
-        LockLevel::ReadOnly => "ReadOnly",
-    });
-    let value: Vec<_> = level
-        .into_iter()
-        .map(|level| {
+/// A lock of a resource holds for what is below it.
+fn locks(world: &World, scope: &ResourceId) -> Reply {
+    let value: Vec<_> = world
+        .locks_over(scope)
+        .map(|(at, lock)| {
+            let level = match lock {
+                LockLevel::CanNotDelete => "CanNotDelete",
+                LockLevel::ReadOnly => "ReadOnly",
+            };
             json!({
-                "id": format!("{site}/providers/Microsoft.Authorization/locks/simulated"),
+                "id": format!("{at}/providers/Microsoft.Authorization/locks/simulated"),
                 "name": "simulated",
                 "type": "Microsoft.Authorization/locks",
                 "properties": { "level": level, "notes": null },
@@ -206,8 +241,8 @@ fn locks(world: &World, place: &Place, site: &ResourceId) -> Reply {
     Reply::json(StatusCode::OK, &json!({ "value": value }))
 }
 
-fn unlocked(world: &World, place: &Place, call: &Call, scope: &str) -> Result<(), Reply> {
-    let read_only = world.sites.get(&place.site).is_some_and(|site| site.lock == Some(LockLevel::ReadOnly));
+fn unlocked(world: &World, call: &Call, resource: &ResourceId) -> Result<(), Reply> {
+    let read_only = world.locks_over(resource).any(|(_, lock)| lock == LockLevel::ReadOnly);
     if call.method == Method::GET || !read_only {
         return Ok(());
     }
@@ -215,8 +250,8 @@ fn unlocked(world: &World, place: &Place, call: &Call, scope: &str) -> Result<()
         StatusCode::CONFLICT,
         "ScopeLocked",
         &format!(
-            "The scope '{scope}' cannot perform write operation because following scope(s) are locked: '{scope}'. Please remove \
-             the lock and try again."
+            "The scope '{resource}' cannot perform write operation because following scope(s) are locked: '{resource}'. Please \
+             remove the lock and try again."
         ),
     ))
 }

@@ -5,9 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::{
-    arm::{ArmRequest, Place},
+    arm::ArmRequest,
     call::Reply,
-    world::{PRODUCTION, Site, Slot, World},
+    world::{Timeline, World},
 };
 
 /// What one minute adds to a metric.
@@ -18,19 +18,91 @@ struct Sample {
     each: f64,
 }
 
-struct Metric {
-    name: &'static str,
-    says: &'static str,
-    unit: &'static str,
-    primary: &'static str,
-    class: &'static str,
+/// One metric of a kind of resource.
+#[derive(Debug)]
+pub(super) struct Metric {
+    pub name: &'static str,
+    pub says: &'static str,
+    pub unit: &'static str,
+    pub primary: &'static str,
+    pub class: &'static str,
+    pub measures: Measures,
 }
 
-const METRICS: &[Metric] = &[
-    Metric { name: "Requests", says: "Requests", unit: "Count", primary: "Total", class: "Transactions" },
-    Metric { name: "Http2xx", says: "Http 2xx", unit: "Count", primary: "Total", class: "Transactions" },
-    Metric { name: "Http5xx", says: "Http Server Errors", unit: "Count", primary: "Total", class: "Errors" },
-    Metric { name: "HttpResponseTime", says: "Response Time", unit: "Seconds", primary: "Average", class: "Latency" },
+/// What of the traffic a metric tells.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Measures {
+    Requests,
+    Successes,
+    Failures,
+    ResponseSeconds,
+}
+
+/// A resource that is measured: who serves its traffic, and how much there is.
+pub(super) struct Measured<'a> {
+    /// As answers show it.
+    pub id: String,
+    pub namespace: &'static str,
+    pub metrics: &'static [Metric],
+    pub requests_per_minute: Box<dyn Fn(Timestamp) -> f64 + 'a>,
+    pub served: &'a Timeline<String>,
+    /// While true, minutes have no value.
+    pub silenced: &'a Timeline<bool>,
+}
+
+/// Of sites and slots.
+pub(super) const SITE_METRICS: &[Metric] = &[
+    Metric {
+        name: "Requests",
+        says: "Requests",
+        unit: "Count",
+        primary: "Total",
+        class: "Transactions",
+        measures: Measures::Requests,
+    },
+    Metric {
+        name: "Http2xx",
+        says: "Http 2xx",
+        unit: "Count",
+        primary: "Total",
+        class: "Transactions",
+        measures: Measures::Successes,
+    },
+    Metric {
+        name: "Http5xx",
+        says: "Http Server Errors",
+        unit: "Count",
+        primary: "Total",
+        class: "Errors",
+        measures: Measures::Failures,
+    },
+    Metric {
+        name: "HttpResponseTime",
+        says: "Response Time",
+        unit: "Seconds",
+        primary: "Average",
+        class: "Latency",
+        measures: Measures::ResponseSeconds,
+    },
+];
+/// Of Application Insights components.
+pub(super) const COMPONENT_METRICS: &[Metric] = &[
+    Metric {
+        name: "requests/count",
+        says: "Server requests",
+        unit: "Count",
+        primary: "Count",
+        class: "Transactions",
+        measures: Measures::Requests,
+    },
+    Metric {
+        name: "requests/failed",
+        says: "Failed requests",
+        unit: "Count",
+        primary: "Count",
+        class: "Errors",
+        measures: Measures::Failures,
+    },
 ];
 const AGGREGATIONS: &[&str] = &["average", "minimum", "maximum", "total", "count"];
 const GRAINS: &[(&str, i64)] = &[("PT1M", 1), ("PT5M", 5), ("PT15M", 15), ("PT30M", 30), ("PT1H", 60)];
@@ -39,11 +111,9 @@ const METRICS_MAX: usize = 20;
 const MINUTES_MAX: i64 = 30 * 24 * 60;
 
 /// Answers `GET {resource}/providers/Microsoft.Insights/metrics`.
-pub(super) fn answer(world: &World, request: &ArmRequest<'_>, place: &Place) -> Result<Reply, Reply> {
+pub(super) fn answer(world: &World, request: &ArmRequest<'_>, measured: &Measured<'_>) -> Result<Reply, Reply> {
     let call = request.call;
-    let site = &world.sites[&place.site];
-    let slot = &site.slots[&place.slot];
-    let namespace = namespace(slot);
+    let namespace = measured.namespace;
 
     if let Some(asked) = call.parameter("metricnamespace").filter(|asked| !asked.eq_ignore_ascii_case(namespace)) {
         return Err(bad_request(&format!("Metric namespace `{asked}` does not exist for this resource; it is `{namespace}`")));
@@ -61,7 +131,7 @@ pub(super) fn answer(world: &World, request: &ArmRequest<'_>, place: &Place) -> 
         return Err(bad_request(&format!("Invalid time grain `{interval}`; supported ones are: {}", known.join(","))));
     };
     let (start, end) = timespan(call.parameter("timespan"), *grain)?;
-    let metrics = names(call.parameter("metricnames"))?;
+    let metrics = names(call.parameter("metricnames"), measured)?;
     let aggregations = aggregations(call.parameter("aggregation"))?;
 
     let value: Vec<Value> = metrics
@@ -72,12 +142,12 @@ pub(super) fn answer(world: &World, request: &ArmRequest<'_>, place: &Place) -> 
             let mut data = Vec::new();
             let mut bin = start;
             while bin < end && bin < request.now {
-                let samples = samples(world, site, slot, metric.name, bin, *grain, request.now);
+                let samples = samples(world, measured, metric.measures, bin, *grain, request.now);
                 data.push(point(bin, &samples, &wanted));
                 bin = minutes_later(bin, *grain);
             }
             json!({
-                "id": format!("{}/providers/Microsoft.Insights/metrics/{}", site.slot_id(slot), metric.name),
+                "id": format!("{}/providers/Microsoft.Insights/metrics/{}", measured.id, metric.name),
                 "type": "Microsoft.Insights/metrics",
                 "name": { "value": metric.name, "localizedValue": metric.says },
                 "displayDescription": metric.says,
@@ -101,18 +171,17 @@ pub(super) fn answer(world: &World, request: &ArmRequest<'_>, place: &Place) -> 
 }
 
 /// Answers `GET {resource}/providers/Microsoft.Insights/metricDefinitions`.
-pub(super) fn definitions(world: &World, place: &Place) -> Reply {
-    let site = &world.sites[&place.site];
-    let slot = &site.slots[&place.slot];
-    let value: Vec<Value> = METRICS
+pub(super) fn definitions(measured: &Measured<'_>) -> Reply {
+    let value: Vec<Value> = measured
+        .metrics
         .iter()
         .map(|metric| {
             let grains: Vec<Value> = GRAINS.iter().map(|(grain, _)| json!({ "timeGrain": grain, "retention": "P93D" })).collect();
             json!({
-                "id": format!("{}/providers/microsoft.insights/metricdefinitions/{}", site.slot_id(slot), metric.name),
-                "resourceId": site.slot_id(slot),
-                "namespace": namespace(slot),
-                "category": namespace(slot),
+                "id": format!("{}/providers/microsoft.insights/metricdefinitions/{}", measured.id, metric.name),
+                "resourceId": measured.id,
+                "namespace": measured.namespace,
+                "category": measured.namespace,
                 "name": { "value": metric.name, "localizedValue": metric.says },
                 "displayDescription": metric.says,
                 "isDimensionRequired": false,
@@ -126,10 +195,6 @@ pub(super) fn definitions(world: &World, place: &Place) -> Reply {
         })
         .collect();
     Reply::json(StatusCode::OK, &json!({ "value": value }))
-}
-
-fn namespace(slot: &Slot) -> &'static str {
-    if slot.name == PRODUCTION { "Microsoft.Web/sites" } else { "Microsoft.Web/sites/slots" }
 }
 
 /// `START/END`, both explicit. The start is cut down to the grain, as bins begin there.
@@ -150,7 +215,7 @@ fn timespan(written: Option<&str>, grain: i64) -> Result<(Timestamp, Timestamp),
     Ok((start, end))
 }
 
-fn names(written: Option<&str>) -> Result<Vec<&'static Metric>, Reply> {
+fn names(written: Option<&str>, measured: &Measured<'_>) -> Result<Vec<&'static Metric>, Reply> {
     let written: Vec<&str> = written.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     if written.is_empty() {
         return Err(bad_request("At least one metric name is required in `metricnames`"));
@@ -158,13 +223,14 @@ fn names(written: Option<&str>) -> Result<Vec<&'static Metric>, Reply> {
     if written.len() > METRICS_MAX {
         return Err(bad_request("Requested metrics count exceeds the maximum of 20"));
     }
-    let valid: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
+    let valid: Vec<&str> = measured.metrics.iter().map(|metric| metric.name).collect();
     written
         .into_iter()
         .map(|name| {
-            METRICS.iter().find(|metric| metric.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
+            measured.metrics.iter().find(|metric| metric.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
                 bad_request(&format!(
-                    "Failed to find metric configuration for provider: Microsoft.Web, resource Type: sites, metric: {name}, Valid metrics: {}",
+                    "Failed to find metric configuration for namespace: {}, metric: {name}, Valid metrics: {}",
+                    measured.namespace,
                     valid.join(",")
                 ))
             })
@@ -189,37 +255,51 @@ fn aggregations(written: Option<&str>) -> Result<Vec<String>, Reply> {
 }
 
 /// The minutes of one bin that have arrived; none of them means null.
-fn samples(world: &World, site: &Site, slot: &Slot, metric: &str, bin: Timestamp, grain: i64, now: Timestamp) -> Vec<Sample> {
+fn samples(
+    world: &World,
+    measured: &Measured<'_>,
+    kind: Measures,
+    bin: Timestamp,
+    grain: i64,
+    now: Timestamp,
+) -> Vec<Sample> {
     (0..grain)
         .map(|minute| minutes_later(bin, minute))
         .filter(|minute| {
             let arrived = minutes_later(*minute, 1).checked_add(world.metrics_lag).is_ok_and(|shown| shown <= now);
-            arrived && !site.silenced.at(*minute)
+            arrived && !measured.silenced.at(*minute)
         })
-        .filter_map(|minute| sample(world, site, slot, metric, minute))
+        .filter_map(|minute| sample(world, measured, kind, minute))
         .collect()
 }
 
-fn sample(world: &World, site: &Site, slot: &Slot, metric: &str, minute: Timestamp) -> Option<Sample> {
+fn sample(world: &World, measured: &Measured<'_>, kind: Measures, minute: Timestamp) -> Option<Sample> {
     // A little unrest, the same in every run: -3 % to +3 % over seven minutes.
     let unrest = 1.0 + (minute.as_second().div_euclid(60).rem_euclid(7) - 3) as f64 * 0.01;
-    let requests = (site.requests_per_minute.at(minute) * site.traffic_share(slot, minute) * unrest).round();
-    let served = slot.served.pieces(minute, minutes_later(minute, 1));
+    let requests = ((measured.requests_per_minute)(minute) * unrest).round();
+    let served = measured.served.pieces(minute, minutes_later(minute, 1));
     let mixed = |of: &dyn Fn(&str) -> f64| served.iter().map(|(share, build)| share * of(build)).sum::<f64>();
     let errors =
         (requests * mixed(&|build| world.builds.get(build).map_or(0.0, |behaviour| *behaviour.error_share.at(minute)))).round();
-    let counted = |sum: f64| Some(Sample { sum, count: 1.0, each: sum });
-    match metric {
-        "Requests" => counted(requests),
-        "Http5xx" => counted(errors),
-        "Http2xx" => counted(requests - errors),
+    // `sum` of every sample is what both `total` and Application Insights' `count` add up.
+    let counted = |sum: f64| Some(Sample { sum, count: if measured.counts_by_count() { sum } else { 1.0 }, each: sum });
+    match kind {
+        Measures::Requests => counted(requests),
+        Measures::Failures => counted(errors),
+        Measures::Successes => counted(requests - errors),
         // Latency knows no zero: without requests there is nothing to tell.
-        "HttpResponseTime" if requests == 0.0 => None,
-        "HttpResponseTime" => {
+        Measures::ResponseSeconds if requests == 0.0 => None,
+        Measures::ResponseSeconds => {
             let seconds = mixed(&|build| world.builds.get(build).map_or(0.2, |behaviour| *behaviour.response_seconds.at(minute)));
             Some(Sample { sum: seconds * requests, count: requests, each: seconds })
         }
-        _ => None,
+    }
+}
+
+impl Measured<'_> {
+    /// Application Insights counts a request as one value; platform metrics of a minute are one value that is a sum.
+    fn counts_by_count(&self) -> bool {
+        self.metrics.iter().any(|metric| metric.primary == "Count")
     }
 }
 

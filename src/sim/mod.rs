@@ -7,15 +7,20 @@
 
 mod app_service;
 mod arm;
+mod arm_deployment;
 mod call;
 pub mod clock;
+mod container_app;
 mod faults;
 pub mod host;
 mod identity;
 mod journal;
+mod kubernetes;
+mod logic_app;
 mod metrics;
 mod operations;
 mod permissions;
+mod pipeline;
 mod server;
 mod service_bus;
 mod service_bus_rest;
@@ -253,9 +258,13 @@ impl AzureSimulation {
         self.shared().settled_world().known_slot(site, slot).content.settings.remove(name);
     }
 
-    /// Puts a management lock on the site, or takes it away.
-    pub fn set_lock(&self, site: &ResourceId, lock: Option<LockLevel>) {
-        self.shared().settled_world().known_site(site).lock = lock;
+    /// Puts a management lock on a resource, a resource group or a subscription, or takes it away.
+    pub fn set_lock(&self, id: &ResourceId, lock: Option<LockLevel>) {
+        let locks = &mut self.shared().settled_world().locks;
+        match lock {
+            Some(lock) => locks.insert(id.canonical().to_owned(), (id.clone(), lock)),
+            None => locks.remove(id.canonical()),
+        };
     }
 
     /// What `slotsdiffs` reports for every pair of slots, beyond app settings that differ.
@@ -297,6 +306,27 @@ impl AzureSimulation {
     /// A minute shows this long after it ended; two minutes at first.
     pub fn set_metrics_lag(&self, lag: SignedDuration) {
         self.shared().settled_world().metrics_lag = lag;
+    }
+}
+
+/// Software that is no site, and what measures it.
+impl AzureSimulation {
+    /// Software which `build` serves, and has served for all the past; what runs it tells later changes.
+    pub fn add_workload(&self, name: &str, build: &str, requests_per_minute: f64) {
+        let workload = world::Workload::new(build, requests_per_minute);
+        self.shared().settled_world().workloads.insert(name.to_owned(), workload);
+    }
+
+    /// An Application Insights component with `requests/count` and `requests/failed` of a workload.
+    pub fn add_component(&self, id: &ResourceId, workload: &str) {
+        let component = world::Component { id: id.clone(), workload: workload.to_owned() };
+        self.shared().settled_world().components.insert(id.canonical().to_owned(), component);
+    }
+
+    /// What serves the users of a workload now. Panics when there is none.
+    pub fn serving_build(&self, workload: &str) -> String {
+        let now = self.now();
+        self.shared().settled_world().known_workload(workload).served.at(now).clone()
     }
 }
 

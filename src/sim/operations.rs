@@ -8,7 +8,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
+    arm_deployment,
     call::Reply,
+    container_app, kubernetes, logic_app, pipeline,
     world::{Site, SwapStatus, World},
 };
 
@@ -52,6 +54,11 @@ impl World {
                 end_swap(site, operation);
             }
         }
+        kubernetes::settle(self, now);
+        arm_deployment::settle(self, now);
+        logic_app::settle(self, now);
+        container_app::settle(self, now);
+        pipeline::settle(self, now);
         self.bus.settle(now);
     }
 

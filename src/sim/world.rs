@@ -6,7 +6,16 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{identity::Identities, operations::Operation, permissions::Permissions, service_bus::Bus};
+use super::{
+    arm_deployment, container_app,
+    identity::Identities,
+    kubernetes, logic_app,
+    metrics::{self, Measured},
+    operations::Operation,
+    permissions::Permissions,
+    pipeline,
+    service_bus::Bus,
+};
 use crate::domain::resource_id::ResourceId;
 
 /// A site to put into the world. Every slot runs `build` at first, and has done so for `served_for`.
@@ -73,6 +82,43 @@ pub(super) struct World {
     pub bus: Bus,
     /// A bin shows once it ended this long ago.
     pub metrics_lag: SignedDuration,
+    /// By canonical id of what they lie on.
+    pub locks: BTreeMap<String, (ResourceId, LockLevel)>,
+    /// Software that is no site, by the name which the scenario gave it.
+    pub workloads: BTreeMap<String, Workload>,
+    /// Application Insights components by canonical id.
+    pub components: BTreeMap<String, Component>,
+    pub kubernetes: kubernetes::State,
+    pub arm_deployments: arm_deployment::State,
+    pub logic_apps: logic_app::State,
+    pub container_apps: container_app::State,
+    pub pipelines: pipeline::State,
+}
+
+/// Software that serves users, wherever it runs.
+#[derive(Debug)]
+pub(super) struct Workload {
+    /// Which build served, since when.
+    pub served: Timeline<String>,
+    pub requests_per_minute: Timeline<f64>,
+    pub silenced: Timeline<bool>,
+}
+
+/// An Application Insights component that measures one workload.
+#[derive(Debug)]
+pub(super) struct Component {
+    pub id: ResourceId,
+    pub workload: String,
+}
+
+impl Workload {
+    pub fn new(build: &str, requests_per_minute: f64) -> Self {
+        Self {
+            served: Timeline::starting_with(build.to_owned()),
+            requests_per_minute: Timeline::starting_with(requests_per_minute),
+            silenced: Timeline::starting_with(false),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -91,7 +137,6 @@ pub(super) struct Site {
     pub silenced: Timeline<bool>,
     /// What `slotsdiffs` reports beyond differing settings.
     pub differences: Vec<SlotDifference>,
-    pub lock: Option<LockLevel>,
 }
 
 #[derive(Debug)]
@@ -222,7 +267,85 @@ impl World {
             identities: Identities::new(),
             bus: Bus::new(),
             metrics_lag: SignedDuration::from_mins(2),
+            locks: BTreeMap::new(),
+            workloads: BTreeMap::new(),
+            components: BTreeMap::new(),
+            kubernetes: kubernetes::State::default(),
+            arm_deployments: arm_deployment::State::default(),
+            logic_apps: logic_app::State::default(),
+            container_apps: container_app::State::default(),
+            pipelines: pipeline::State::default(),
         }
+    }
+
+    /// Whether the resource, or a resource group or subscription with something in it, is there.
+    pub fn exists(&self, id: &ResourceId) -> bool {
+        self.ids().any(|known| id.resource_type().map_or_else(|| known.is_within(id), |_| known == *id))
+    }
+
+    /// Every resource of this world.
+    fn ids(&self) -> impl Iterator<Item = ResourceId> + '_ {
+        let slots = self
+            .sites
+            .values()
+            .flat_map(|site| site.slots.values().filter_map(|slot| ResourceId::parse(&site.slot_id(slot)).ok()));
+        slots
+            .chain(self.components.values().map(|component| component.id.clone()))
+            .chain(self.kubernetes.ids())
+            .chain(self.arm_deployments.ids())
+            .chain(self.logic_apps.ids())
+            .chain(self.container_apps.ids())
+    }
+
+    /// Locks on the resource and on what it lies in.
+    pub fn locks_over(&self, id: &ResourceId) -> impl Iterator<Item = (&ResourceId, LockLevel)> {
+        self.locks.values().filter(|(at, _)| id.is_within(at)).map(|(at, lock)| (at, *lock))
+    }
+
+    /// The measurements of a resource; `None` where nothing is measured.
+    pub fn measured(&self, id: &ResourceId) -> Option<Measured<'_>> {
+        if let Some(component) = self.components.get(id.canonical()) {
+            let workload = self.workloads.get(&component.workload)?;
+            return Some(Measured {
+                id: component.id.to_string(),
+                namespace: "microsoft.insights/components",
+                metrics: metrics::COMPONENT_METRICS,
+                requests_per_minute: Box::new(|minute| *workload.requests_per_minute.at(minute)),
+                served: &workload.served,
+                silenced: &workload.silenced,
+            });
+        }
+        if let Some(measured) = self.logic_apps.measured(self, id).or_else(|| self.container_apps.measured(self, id)) {
+            return Some(measured);
+        }
+        let site = self.sites.get(id.site()?.canonical())?;
+        let slot = site.slots.values().find(|slot| site.slot_id(slot).eq_ignore_ascii_case(id.as_written()))?;
+        Some(Measured {
+            id: site.slot_id(slot),
+            namespace: if slot.name == PRODUCTION { "Microsoft.Web/sites" } else { "Microsoft.Web/sites/slots" },
+            metrics: metrics::SITE_METRICS,
+            requests_per_minute: Box::new(|minute| *site.requests_per_minute.at(minute) * site.traffic_share(slot, minute)),
+            served: &slot.served,
+            silenced: &site.silenced,
+        })
+    }
+
+    /// From `now` on, `build` serves the users of a workload.
+    ///
+    /// # Panics
+    /// When there is none: a mistake in the scenario.
+    pub fn serve(&mut self, workload: &str, build: &str, now: Timestamp) {
+        self.known_workload(workload).served.set(now, build.to_owned());
+    }
+
+    /// The workload, for set-up code.
+    ///
+    /// # Panics
+    /// When there is none: a mistake in the scenario.
+    pub fn known_workload(&mut self, name: &str) -> &mut Workload {
+        self.workloads
+            .get_mut(name)
+            .unwrap_or_else(|| panic!("the simulation has no workload `{name}`; add it with `add_workload` first"))
     }
 
     pub fn add_site(&mut self, site: SimulatedSite, now: Timestamp) {
@@ -268,7 +391,6 @@ impl World {
             requests_per_minute: Timeline::starting_with(site.requests_per_minute),
             silenced: Timeline::starting_with(false),
             differences: Vec::new(),
-            lock: None,
         };
         self.sites.insert(canonical, site);
     }

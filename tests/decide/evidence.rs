@@ -336,7 +336,7 @@ fn e9_monitoring_and_this_handler_are_never_touched() {
     let insights =
         "/subscriptions/5f3c1a52-9a0b-4c7e-8f3d-2d8a40c6b001/resourceGroups/shop/providers/Microsoft.Insights/components/c";
     let on_monitoring = case().policy(|service| {
-        let Target::AppService(target) = &mut service.target;
+        let Target::AppService(target) = &mut service.target else { panic!("not a site") };
         target.site = id(insights);
     });
     check(&on_monitoring, Page, E9);

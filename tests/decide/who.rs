@@ -79,7 +79,7 @@ fn an_alert_on_the_target_means_its_service() {
 #[test]
 fn a_service_in_a_slot_is_meant_by_that_slot_only() {
     let mut canary = service("checkout");
-    let Target::AppService(target) = &mut canary.target;
+    let Target::AppService(target) = &mut canary.target else { panic!("not a site") };
     target.serving_slot = "Blue".to_owned();
     let policy = policy(vec![canary]);
     check_meant(&about(&(site("checkout") + "/slots/blue")), &policy, &["checkout"]);

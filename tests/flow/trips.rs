@@ -6,9 +6,9 @@ use backout::{
     domain::{
         observation::{Observation, Preflight, WayBack},
         resource_id::ResourceId,
-        rollback::{OperationState, Step, Submission},
+        rollback::{Fence, OperationState, Step, Submission},
         series::{EvidenceMetric, Series},
-        target::{PlatformKind, Target},
+        target::Target,
     },
     ports::{Inserted, Key, Platform, Platforms, PortError, Replaced, StateStore, Stored, Telemetry, Version},
     process::{Ports, Process},
@@ -64,31 +64,31 @@ impl Telemetry for Far<dyn Telemetry> {
 }
 
 impl Platforms for Far<dyn Platforms> {
-    fn of(&self, kind: PlatformKind) -> Arc<dyn Platform> {
-        Arc::new(Far(self.0.of(kind), Arc::clone(&self.1)))
+    fn of(&self, target: &Target) -> Arc<dyn Platform> {
+        Arc::new(Far(self.0.of(target), Arc::clone(&self.1)))
     }
 }
 
 #[async_trait::async_trait]
 impl Platform for Far<dyn Platform> {
-    async fn observe(&self, target: &Target) -> Result<Observation, PortError> {
-        self.trip(self.0.observe(target)).await
+    async fn observe(&self) -> Result<Observation, PortError> {
+        self.trip(self.0.observe()).await
     }
-    async fn preflight(&self, target: &Target) -> Result<Preflight, PortError> {
-        self.trip(self.0.preflight(target)).await
+    async fn preflight(&self) -> Result<Preflight, PortError> {
+        self.trip(self.0.preflight()).await
     }
-    fn steps(&self, target: &Target, way_back: &WayBack) -> Vec<Step> {
-        self.0.steps(target, way_back)
+    fn steps(&self, way_back: &WayBack, fence: &Fence) -> Vec<Step> {
+        self.0.steps(way_back, fence)
     }
-    async fn submit(&self, target: &Target, step: &Step) -> Submission {
+    async fn submit(&self, step: &Step) -> Submission {
         *self.1.lock().await = Some(Instant::now());
-        self.0.submit(target, step).await
+        self.0.submit(step).await
     }
-    async fn poll(&self, target: &Target, operation: &Value) -> Result<OperationState, PortError> {
-        self.0.poll(target, operation).await
+    async fn poll(&self, operation: &Value) -> Result<OperationState, PortError> {
+        self.0.poll(operation).await
     }
-    async fn verify(&self, target: &Target, way_back: &WayBack) -> Result<Observation, PortError> {
-        self.0.verify(target, way_back).await
+    async fn verify(&self, way_back: &WayBack) -> Result<Observation, PortError> {
+        self.0.verify(way_back).await
     }
 }
 

@@ -1,22 +1,20 @@
 //! What an observation of slots says, and the one call that swaps them.
 
-use std::sync::Arc;
-
 use backout::{
     domain::{
         observation::{Observation, Obstacle, ObstacleWeight, WayBack},
+        record::RecordId,
         resource_id::ResourceId,
-        rollback::{OperationState, StepKind, Submission},
+        rollback::{Fence, OperationState, StepKind, Submission},
         rule::RuleId,
-        target::{AppServiceTarget, FingerprintSource, PlatformKind, Target},
+        target::{AppServiceTarget, FingerprintSource, Target},
     },
-    platforms::AzurePlatforms,
-    ports::{Platform, Platforms, PortErrorKind},
+    ports::PortErrorKind,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::server::{FakeAzure, FixedClock, Reply, SITE};
+use super::server::{FakeAzure, Reply, SITE};
 
 pub fn target(good_slots: &[&str], fingerprint: FingerprintSource) -> Target {
     Target::AppService(AppServiceTarget {
@@ -27,9 +25,8 @@ pub fn target(good_slots: &[&str], fingerprint: FingerprintSource) -> Target {
     })
 }
 
-pub fn platform(azure: &FakeAzure) -> Arc<dyn Platform> {
-    let now = FixedClock("2026-11-25T10:30:00Z".parse().unwrap());
-    AzurePlatforms::new(Arc::new(azure.arm()), Arc::new(now)).of(PlatformKind::AppService)
+fn fence() -> Fence {
+    Fence { claim: "abcdefghijklmnopqrstuvwxyz".to_owned(), record: RecordId("r".to_owned()) }
 }
 
 /// What one slot of the fake answers; changed row by row.
@@ -105,7 +102,7 @@ async fn observe(production: &Slot, staging: &Slot, target: &Target) -> Observat
     let azure = FakeAzure::start().await;
     production.serve(&azure, SITE);
     staging.serve(&azure, &format!("{SITE}/slots/staging"));
-    platform(&azure).observe(target).await.unwrap()
+    azure.adapter(target).observe().await.unwrap()
 }
 
 async fn default_observation(production: &Slot, staging: &Slot) -> Observation {
@@ -126,7 +123,7 @@ async fn a_swapped_site_is_named_by_its_swap() {
     let azure = FakeAzure::start().await;
     production().serve(&azure, SITE);
     staging().serve(&azure, &format!("{SITE}/slots/staging"));
-    let observation = platform(&azure).observe(&target(&["last-good", "staging"], FingerprintSource::Default)).await.unwrap();
+    let observation = azure.adapter(&target(&["last-good", "staging"], FingerprintSource::Default)).observe().await.unwrap();
     assert_eq!(observation.running.token.0, "swap|2026-11-25T10:02:31.2500000Z");
     assert_eq!(observation.running.serving_since, Some(moment("2026-11-25T10:02:31.25Z")));
     assert_eq!(observation.running.label, "deployment new1 (swapped in from staging at 10:02:31Z)");
@@ -225,7 +222,7 @@ async fn a_setting_may_name_the_build() {
     production().serve(&azure, SITE);
     let sticky = json!({"properties": {"appSettingNames": ["release_id"]}});
     azure.on(&format!("GET {SITE}/config/slotConfigNames"), [Reply::json(200, &sticky)]);
-    let observation = platform(&azure).observe(&by_setting("RELEASE_ID")).await.unwrap();
+    let observation = azure.adapter(&by_setting("RELEASE_ID")).observe().await.unwrap();
     assert_eq!(observation.running.fingerprint, None);
     assert!(observation.running.label.contains("is sticky"), "{}", observation.running.label);
     let list = azure.recorded().into_iter().find(|r| r.line().ends_with("sites/checkout/config/appsettings/list")).unwrap();
@@ -242,16 +239,16 @@ async fn a_path_on_the_slots_own_host_may_name_the_build() {
     staging().with("/properties/defaultHostName", host(&azure)).serve(&azure, &format!("{SITE}/slots/staging"));
     site.on("GET /version", [Reply::text(200, " build-43\n")]);
     azure.on("GET /version", [Reply::text(503, "starting")]);
-    let observation = platform(&azure).observe(&by_url("/version")).await.unwrap();
+    let observation = azure.adapter(&by_url("/version")).observe().await.unwrap();
     assert_eq!(fingerprints(&observation), (Some("url:build-43"), None));
     assert_eq!(observation.ways_back[0].label, "unknown build (`/version` answered 503)");
     assert_eq!(site.recorded().len(), 1);
     assert_eq!(site.recorded()[0].header("authorization"), None);
 
     site.on("GET /version", [Reply::text(200, &"x".repeat(300))]);
-    assert_eq!(platform(&azure).observe(&by_url("/version")).await.unwrap().running.fingerprint, None);
+    assert_eq!(azure.adapter(&by_url("/version")).observe().await.unwrap().running.fingerprint, None);
     site.on("GET /version", [Reply::empty(302).with("location", "/other")]);
-    assert_eq!(platform(&azure).observe(&by_url("/version")).await.unwrap().running.fingerprint, None);
+    assert_eq!(azure.adapter(&by_url("/version")).observe().await.unwrap().running.fingerprint, None);
     assert!(site.recorded().iter().all(|r| r.path == "/version"));
 }
 
@@ -345,7 +342,7 @@ async fn what_cannot_be_read_is_never_guessed() {
         production().serve(&azure, SITE);
         staging().serve(&azure, &staging_path);
         azure.on(&format!("GET {SITE}{part}"), [Reply::empty(status)]);
-        let observation = platform(&azure).observe(&target).await.unwrap();
+        let observation = azure.adapter(&target).observe().await.unwrap();
         assert_eq!(observation.obstacles.len(), site, "{part}");
         assert_eq!(observation.ways_back[0].obstacles.len(), way, "{part}");
         assert!(
@@ -364,7 +361,7 @@ async fn what_cannot_be_read_is_never_guessed() {
     ] {
         let azure = FakeAzure::start().await;
         azure.on(&format!("GET {SITE}"), [reply]);
-        assert_eq!(platform(&azure).observe(&target).await.unwrap_err().kind, kind);
+        assert_eq!(azure.adapter(&target).observe().await.unwrap_err().kind, kind);
     }
 }
 
@@ -385,12 +382,12 @@ async fn a_rollback_is_one_swap_from_the_good_slot() {
     let location = format!("{}{}/slots/staging/operationresults/1", azure.url, &SITE[1..]);
     azure.on(&swap, [Reply::empty(202).with("location", &location)]);
     azure.on(&format!("GET {SITE}/slots/staging/operationresults/1"), [Reply::empty(202), Reply::empty(200)]);
-    let (platform, target) = (platform(&azure), target(&["staging"], FingerprintSource::Default));
-    let steps = platform.steps(&target, &way("staging"));
+    let platform = azure.adapter(&target(&["staging"], FingerprintSource::Default));
+    let steps = platform.steps(&way("staging"), &fence());
     assert_eq!(steps.len(), 1);
     assert_eq!(steps[0].kind, StepKind::Toggle);
     assert_eq!(steps[0].says, "swap slot staging with production of `checkout`");
-    let Submission::Accepted { operation, .. } = platform.submit(&target, &steps[0]).await else { panic!("not accepted") };
+    let Submission::Accepted { operation, .. } = platform.submit(&steps[0]).await else { panic!("not accepted") };
     let recorded = azure.recorded();
     assert_eq!(recorded.len(), 1);
     assert_eq!(recorded[0].line(), swap);
@@ -398,20 +395,19 @@ async fn a_rollback_is_one_swap_from_the_good_slot() {
     let body: Value = serde_json::from_str(&recorded[0].body).unwrap();
     assert_eq!(body, json!({"targetSlot": "production", "preserveVnet": true}));
     assert_eq!(recorded[0].header("authorization"), Some("Bearer actor-token"));
-    assert!(matches!(platform.poll(&target, &operation).await.unwrap(), OperationState::Running { .. }));
-    assert_eq!(platform.poll(&target, &operation).await.unwrap(), OperationState::Succeeded);
+    assert!(matches!(platform.poll(&operation).await.unwrap(), OperationState::Running { .. }));
+    assert_eq!(platform.poll(&operation).await.unwrap(), OperationState::Succeeded);
 }
 
 #[tokio::test]
 async fn another_serving_slot_is_the_target_of_the_swap() {
     let azure = FakeAzure::start().await;
     azure.on(&format!("POST {SITE}/slots/staging%202/slotsswap"), [Reply::empty(200)]);
-    let Target::AppService(mut target) = target(&["staging 2"], FingerprintSource::Default);
+    let Target::AppService(mut target) = target(&["staging 2"], FingerprintSource::Default) else { panic!("not a site") };
     target.serving_slot = "live".to_owned();
-    let target = Target::AppService(target);
-    let platform = platform(&azure);
-    let step = platform.steps(&target, &way("staging 2")).remove(0);
-    assert_eq!(platform.submit(&target, &step).await, Submission::Done);
+    let platform = azure.adapter(&Target::AppService(target));
+    let step = platform.steps(&way("staging 2"), &fence()).remove(0);
+    assert_eq!(platform.submit(&step).await, Submission::Done);
     let body: Value = serde_json::from_str(&azure.recorded()[0].body).unwrap();
     assert_eq!(body["targetSlot"], "live");
 }
@@ -419,11 +415,10 @@ async fn another_serving_slot_is_the_target_of_the_swap() {
 #[tokio::test]
 async fn a_swap_from_anywhere_else_is_not_sent() {
     let azure = FakeAzure::start().await;
-    let platform = platform(&azure);
-    let target = target(&["staging", "production", ".."], FingerprintSource::Default);
+    let platform = azure.adapter(&target(&["staging", "production", ".."], FingerprintSource::Default));
     for slot in ["other", "", "production", "..", "staging/../.."] {
-        let step = platform.steps(&target, &way(slot)).remove(0);
-        let submission = platform.submit(&target, &step).await;
+        let step = platform.steps(&way(slot), &fence()).remove(0);
+        let submission = platform.submit(&step).await;
         assert!(matches!(submission, Submission::Refused { .. }), "{slot}: {submission:?}");
     }
     assert!(azure.recorded().is_empty());
@@ -434,12 +429,12 @@ async fn verifying_reads_afresh() {
     let azure = FakeAzure::start().await;
     production().serve(&azure, SITE);
     staging().serve(&azure, &format!("{SITE}/slots/staging"));
-    let (platform, target) = (platform(&azure), target(&["staging"], FingerprintSource::Default));
-    let before = platform.observe(&target).await.unwrap();
+    let platform = azure.adapter(&target(&["staging"], FingerprintSource::Default));
+    let before = platform.observe().await.unwrap();
     let status =
         json!({"timestampUtc": "2026-11-25T10:29:00Z", "sourceSlotName": "staging", "destinationSlotName": "production"});
     Slot::new(&status, "old1", "2026-11-24T09:50:00Z").serve(&azure, SITE);
-    let after = platform.verify(&target, &before.ways_back[0]).await.unwrap();
+    let after = platform.verify(&before.ways_back[0]).await.unwrap();
     assert_eq!(after.running.token.0, "swap|2026-11-25T10:29:00.0000000Z");
     assert_eq!(after.running.fingerprint, before.ways_back[0].fingerprint);
 }

@@ -1,7 +1,5 @@
 //! Rights and differences, asked before they are needed.
 
-use std::sync::Arc;
-
 use backout::{
     azure::resource_manager::ResourceManager,
     domain::{
@@ -9,14 +7,13 @@ use backout::{
         rule::RuleId,
         target::FingerprintSource,
     },
-    platforms::AzurePlatforms,
-    ports::{Platforms, PortError},
+    ports::PortError,
 };
 use serde_json::{Value, json};
 
 use super::{
-    app_service::{platform, target},
-    server::{FakeAzure, FixedClock, Reply, SITE, identity},
+    app_service::target,
+    server::{FakeAzure, Reply, SITE, adapter_over, identity},
 };
 
 const ALL: &str = r#"{"value": [{"actions": ["*"], "notActions": []}]}"#;
@@ -35,7 +32,7 @@ fn difference(level: &str) -> Value {
 }
 
 async fn check(azure: &FakeAzure, slots: &[&str]) -> Result<Preflight, PortError> {
-    platform(azure).preflight(&target(slots, FingerprintSource::Default)).await
+    azure.adapter(&target(slots, FingerprintSource::Default)).preflight().await
 }
 
 fn summary(obstacles: &[Obstacle]) -> Vec<(RuleId, ObstacleWeight)> {
@@ -71,9 +68,7 @@ async fn one_identity_is_asked_once() {
     azure.on(&permissions(), [Reply::text(200, ALL)]);
     let both = identity("reader-token");
     let arm = ResourceManager::new(azure.url.clone(), both.clone(), both);
-    let clock = FixedClock("2026-11-25T10:30:00Z".parse().unwrap());
-    let target = target(&[], FingerprintSource::Default);
-    let preflight = AzurePlatforms::new(Arc::new(arm), Arc::new(clock)).of(target.platform()).preflight(&target).await.unwrap();
+    let preflight = adapter_over(arm, &target(&[], FingerprintSource::Default)).preflight().await.unwrap();
     assert_eq!(preflight.obstacles, []);
     assert_eq!(azure.recorded().len(), 1);
 }

@@ -13,6 +13,7 @@ use backout::{
     domain::rollback::{OperationState, Submission},
     ports::PortErrorKind,
 };
+use reqwest::Method;
 use serde_json::json;
 use tokio::{io::AsyncReadExt, net::TcpListener};
 use url::Url;
@@ -28,7 +29,8 @@ async fn a_submission_is_one_post_by_the_identity_that_acts() {
     azure.on(SWAP, [Reply::empty(200)]);
     let arm = azure.arm();
     let id = Uuid::from_u128(7);
-    let submission = correlated(id, arm.submit("/swap?api-version=1", &json!({"targetSlot": "production"}))).await;
+    let submission =
+        correlated(id, arm.submit(Method::POST, "/swap?api-version=1", Some(&json!({"targetSlot": "production"})))).await;
     assert_eq!(submission, Submission::Done);
     let recorded = azure.recorded();
     assert_eq!(recorded.len(), 1);
@@ -78,7 +80,7 @@ async fn each_answer_to_a_submission_means_what_it_proves() {
     for (index, (reply, expected)) in rows.into_iter().enumerate() {
         let arm = azure.arm_for(&reply);
         azure.on(SWAP, [reply]);
-        let said = in_words(arm.submit("/swap", &json!({})).await);
+        let said = in_words(arm.submit(Method::POST, "/swap", Some(&json!({}))).await);
         assert!(said.starts_with(expected), "expected `{expected}`, got `{said}`");
         assert_eq!(azure.recorded().len(), index + 1, "`{expected}` must be sent once");
     }
@@ -101,7 +103,7 @@ async fn an_accepted_submission_keeps_the_url_to_ask() {
     let azure = FakeAzure::start().await;
     let submit = async |reply| {
         azure.on(SWAP, [reply]);
-        match azure.arm().submit("/swap", &json!({})).await {
+        match azure.arm().submit(Method::POST, "/swap", Some(&json!({}))).await {
             Submission::Accepted { operation, poll_after_seconds } => (operation, poll_after_seconds),
             other => panic!("{other:?}"),
         }
@@ -124,14 +126,14 @@ async fn what_never_left_this_machine_is_not_sent() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}", closed.local_addr().unwrap())).unwrap();
     drop(closed);
-    let said = in_words(arm_at(url.clone()).submit("/swap", &json!({})).await);
+    let said = in_words(arm_at(url.clone()).submit(Method::POST, "/swap", Some(&json!({}))).await);
     assert!(said.starts_with("not sent: no connection to the resource manager"), "{said}");
 
     let azure = FakeAzure::start().await;
     let arm = ResourceManager::new(azure.url.clone(), identity("reader-token"), no_identity());
-    let said = in_words(arm.submit("/swap", &json!({})).await);
+    let said = in_words(arm.submit(Method::POST, "/swap", Some(&json!({}))).await);
     assert!(said.starts_with("not sent: no token for"), "{said}");
-    let said = in_words(azure.arm().submit("/slots/../slotsswap", &json!({})).await);
+    let said = in_words(azure.arm().submit(Method::POST, "/slots/../slotsswap", Some(&json!({}))).await);
     assert!(said.starts_with("refused: a name in the path is no resource name"), "{said}");
     assert!(azure.recorded().is_empty());
 }
@@ -150,7 +152,7 @@ async fn a_connection_that_breaks_after_the_call_leaves_it_unknown() {
             let _ = stream.read(&mut bytes).await;
         }
     });
-    let said = in_words(arm_at(url.clone()).submit("/swap", &json!({})).await);
+    let said = in_words(arm_at(url.clone()).submit(Method::POST, "/swap", Some(&json!({}))).await);
     assert!(said.starts_with("unknown: the connection to the resource manager broke"), "{said}");
     assert_eq!(connections.load(Ordering::SeqCst), 1);
 }
@@ -162,8 +164,8 @@ async fn a_submission_takes_a_connection_of_its_own() {
     let arm = azure.arm();
     assert_eq!(arm.read("read", "/thing").await.unwrap(), json!({"a": 1}));
     assert_eq!(arm.read("read", "/thing").await.unwrap(), json!({"a": 1}));
-    assert_eq!(arm.submit("/swap", &json!({})).await, Submission::Done);
-    assert_eq!(arm.submit("/swap", &json!({})).await, Submission::Done);
+    assert_eq!(arm.submit(Method::POST, "/swap", Some(&json!({}))).await, Submission::Done);
+    assert_eq!(arm.submit(Method::POST, "/swap", Some(&json!({}))).await, Submission::Done);
     let recorded = azure.recorded();
     let connections: Vec<_> = recorded.iter().map(|r| r.connection).collect();
     assert_eq!(connections[0], connections[1], "reads share one");
@@ -224,7 +226,7 @@ async fn long_answers_are_cut() {
     let error = arm.read("read", "/thing").await.unwrap_err();
     assert!(error.kind == PortErrorKind::Denied && error.says.starts_with("403 Forbidden"), "{}", error.says);
     azure.on(SWAP, [Reply::text(200, &"x".repeat(100))]);
-    assert_eq!(arm.submit("/swap", &json!({})).await, Submission::Done);
+    assert_eq!(arm.submit(Method::POST, "/swap", Some(&json!({}))).await, Submission::Done);
 }
 
 #[tokio::test]
@@ -304,7 +306,9 @@ async fn a_foreign_operation_url_is_never_contacted() {
     elsewhere.on("GET /operation", [Reply::empty(200)]);
     azure.on(SWAP, [Reply::empty(202).with("location", elsewhere.url.join("/operation").unwrap())]);
     let arm = azure.arm();
-    let Submission::Accepted { operation, .. } = arm.submit("/swap", &json!({})).await else { panic!("not accepted") };
+    let Submission::Accepted { operation, .. } = arm.submit(Method::POST, "/swap", Some(&json!({}))).await else {
+        panic!("not accepted")
+    };
     let https = json!({"location": azure.url.as_str().replace("http://", "https://")});
     for operation in [operation, https, json!({"location": "no url"})] {
         let OperationState::Unknown { says } = arm.poll(&operation).await.unwrap() else { panic!("{operation}") };

@@ -19,10 +19,13 @@ use azure_core::{
 };
 use backout::{
     azure::{
-        identity::TokenSource,
+        identity::{Identities, TokenSource},
         resource_manager::{Limits, ResourceManager},
     },
-    ports::Clock,
+    domain::target::Target,
+    platforms::AzurePlatforms,
+    ports::{Clock, Platform, Platforms},
+    settings::MapSource,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -123,6 +126,11 @@ impl FakeAzure {
         arm_at(self.url.clone())
     }
 
+    /// The adapter of a target, with [`Self::arm`]'s two identities, at half past ten.
+    pub fn adapter(&self, target: &Target) -> Arc<dyn Platform> {
+        adapter_over(self.arm(), target)
+    }
+
     /// A client that gives up soon, for replies that never come. Patient otherwise: a busy machine must not fail a test.
     pub fn arm_for(&self, reply: &Reply) -> ResourceManager {
         if !reply.never {
@@ -174,21 +182,31 @@ fn limits() -> Limits {
 }
 
 pub fn identity(token: &'static str) -> TokenSource {
-    TokenSource::new(Arc::new(FixedToken(Some(token))), SCOPE)
+    TokenSource::new(Arc::new(FixedToken { token: Some(token), only: Some(SCOPE) }), SCOPE)
 }
 
 pub fn no_identity() -> TokenSource {
-    TokenSource::new(Arc::new(FixedToken(None)), SCOPE)
+    TokenSource::new(Arc::new(FixedToken { token: None, only: Some(SCOPE) }), SCOPE)
+}
+
+/// The same token whatever it is for.
+fn credential(token: &'static str) -> Arc<dyn TokenCredential> {
+    Arc::new(FixedToken { token: Some(token), only: None })
 }
 
 #[derive(Debug)]
-struct FixedToken(Option<&'static str>);
+struct FixedToken {
+    token: Option<&'static str>,
+    only: Option<&'static str>,
+}
 
 #[async_trait::async_trait]
 impl TokenCredential for FixedToken {
     async fn get_token(&self, scopes: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
-        assert_eq!(scopes, [SCOPE]);
-        match self.0 {
+        if let Some(scope) = self.only {
+            assert_eq!(scopes, [scope]);
+        }
+        match self.token {
             Some(token) => Ok(AccessToken::new(token, OffsetDateTime::from_unix_timestamp(4_000_000_000).unwrap())),
             None => Err(azure_core::Error::with_message(azure_core::error::ErrorKind::Credential, "no identity is assigned")),
         }
@@ -208,4 +226,11 @@ impl Clock for FixedClock {
     }
 
     async fn sleep(&self, _: Duration) {}
+}
+
+/// The adapter of a target over `arm`; what is read elsewhere carries the same two tokens.
+pub fn adapter_over(arm: ResourceManager, target: &Target) -> Arc<dyn Platform> {
+    let identities = Identities::of(credential("reader-token"), credential("actor-token"));
+    let now = FixedClock("2026-11-25T10:30:00Z".parse().unwrap());
+    AzurePlatforms::new(Arc::new(arm), Arc::new(identities), Arc::new(MapSource::new([("", "")])), Arc::new(now)).of(target)
 }

@@ -183,7 +183,7 @@ fn a_full_policy() {
     );
     assert_eq!(policy.sha256, data_encoding::HEXLOWER.encode(&Sha256::digest(FULL.as_bytes())));
     // The id is used in calls as it was written.
-    assert!(policy.services[&name("checkout")].target.resource().as_written().ends_with("/Checkout"));
+    assert!(policy.services[&name("checkout")].target.resource().unwrap().as_written().ends_with("/Checkout"));
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn anchors_may_save_some_typing() {
     );
     let policy = policy::read(text.as_bytes(), None).unwrap();
     for service in policy.services.values() {
-        let Target::AppService(target) = &service.target;
+        let Target::AppService(target) = &service.target else { panic!("not a site") };
         assert_eq!(target.good_slots, ["blue", "green"]);
     }
 }

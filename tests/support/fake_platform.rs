@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use backout::{
     domain::{
         observation::{Observation, Preflight, RunningVersion, WayBack},
-        rollback::{OperationState, Step, StepKind, Submission},
-        target::{Fingerprint, PlatformKind, Target, VersionToken},
+        rollback::{Fence, OperationState, Step, StepKind, Submission},
+        target::{Fingerprint, Target, VersionToken},
     },
     ports::{Clock, Platform, Platforms, PortError, PortErrorKind},
 };
@@ -117,7 +117,7 @@ fn settle(site: &mut Site, now: Timestamp) {
 
 #[async_trait::async_trait]
 impl Platform for FakePlatform {
-    async fn observe(&self, _target: &Target) -> Result<Observation, PortError> {
+    async fn observe(&self) -> Result<Observation, PortError> {
         let now = self.clock.now();
         let mut site = self.site.lock().unwrap();
         settle(&mut site, now);
@@ -145,11 +145,11 @@ impl Platform for FakePlatform {
         })
     }
 
-    async fn preflight(&self, _target: &Target) -> Result<Preflight, PortError> {
+    async fn preflight(&self) -> Result<Preflight, PortError> {
         Ok(Preflight { obstacles: Vec::new(), ways_back: Vec::new() })
     }
 
-    fn steps(&self, _target: &Target, way_back: &WayBack) -> Vec<Step> {
+    fn steps(&self, way_back: &WayBack, _fence: &Fence) -> Vec<Step> {
         vec![Step {
             says: format!("swap {} with production", way_back.name),
             kind: StepKind::Toggle,
@@ -157,7 +157,7 @@ impl Platform for FakePlatform {
         }]
     }
 
-    async fn submit(&self, _target: &Target, _step: &Step) -> Submission {
+    async fn submit(&self, _step: &Step) -> Submission {
         let now = self.clock.now();
         let mut site = self.site.lock().unwrap();
         settle(&mut site, now);
@@ -186,7 +186,7 @@ impl Platform for FakePlatform {
         }
     }
 
-    async fn poll(&self, _target: &Target, _operation: &Value) -> Result<OperationState, PortError> {
+    async fn poll(&self, _operation: &Value) -> Result<OperationState, PortError> {
         let now = self.clock.now();
         let mut site = self.site.lock().unwrap();
         settle(&mut site, now);
@@ -197,8 +197,8 @@ impl Platform for FakePlatform {
         })
     }
 
-    async fn verify(&self, target: &Target, _way_back: &WayBack) -> Result<Observation, PortError> {
-        self.observe(target).await
+    async fn verify(&self, _way_back: &WayBack) -> Result<Observation, PortError> {
+        self.observe().await
     }
 }
 
@@ -206,9 +206,7 @@ impl Platform for FakePlatform {
 pub struct OnePlatform(pub Arc<dyn Platform>);
 
 impl Platforms for OnePlatform {
-    fn of(&self, kind: PlatformKind) -> Arc<dyn Platform> {
-        match kind {
-            PlatformKind::AppService => Arc::clone(&self.0),
-        }
+    fn of(&self, _target: &Target) -> Arc<dyn Platform> {
+        Arc::clone(&self.0)
     }
 }

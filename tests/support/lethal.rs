@@ -11,9 +11,9 @@ use backout::{
         observation::{Observation, Preflight, WayBack},
         policy::NotifyRule,
         resource_id::ResourceId,
-        rollback::{OperationState, Step, Submission},
+        rollback::{Fence, OperationState, Step, Submission},
         series::{EvidenceMetric, Series},
-        target::{PlatformKind, Target},
+        target::Target,
     },
     ports::{
         FollowUps, Inserted, Key, Notice, Notifier, Platform, Platforms, PortError, QueueMessage, Replaced, StateStore, Stored,
@@ -138,29 +138,29 @@ impl Notifier for Guarded<dyn Notifier> {
 }
 
 impl Platforms for Guarded<dyn Platforms> {
-    fn of(&self, kind: PlatformKind) -> Arc<dyn Platform> {
-        Arc::new(Guarded(self.0.of(kind), self.1.clone()))
+    fn of(&self, target: &Target) -> Arc<dyn Platform> {
+        Arc::new(Guarded(self.0.of(target), self.1.clone()))
     }
 }
 
 #[async_trait::async_trait]
 impl Platform for Guarded<dyn Platform> {
-    async fn observe(&self, target: &Target) -> Result<Observation, PortError> {
-        self.1.through(self.0.observe(target)).await
+    async fn observe(&self) -> Result<Observation, PortError> {
+        self.1.through(self.0.observe()).await
     }
-    async fn preflight(&self, target: &Target) -> Result<Preflight, PortError> {
-        self.1.through(self.0.preflight(target)).await
+    async fn preflight(&self) -> Result<Preflight, PortError> {
+        self.1.through(self.0.preflight()).await
     }
-    fn steps(&self, target: &Target, way_back: &WayBack) -> Vec<Step> {
-        self.0.steps(target, way_back)
+    fn steps(&self, way_back: &WayBack, fence: &Fence) -> Vec<Step> {
+        self.0.steps(way_back, fence)
     }
-    async fn submit(&self, target: &Target, step: &Step) -> Submission {
-        self.1.through(self.0.submit(target, step)).await
+    async fn submit(&self, step: &Step) -> Submission {
+        self.1.through(self.0.submit(step)).await
     }
-    async fn poll(&self, target: &Target, operation: &Value) -> Result<OperationState, PortError> {
-        self.1.through(self.0.poll(target, operation)).await
+    async fn poll(&self, operation: &Value) -> Result<OperationState, PortError> {
+        self.1.through(self.0.poll(operation)).await
     }
-    async fn verify(&self, target: &Target, way_back: &WayBack) -> Result<Observation, PortError> {
-        self.1.through(self.0.verify(target, way_back)).await
+    async fn verify(&self, way_back: &WayBack) -> Result<Observation, PortError> {
+        self.1.through(self.0.verify(way_back)).await
     }
 }

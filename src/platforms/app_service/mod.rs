@@ -17,8 +17,8 @@ use crate::{
     azure::resource_manager::ResourceManager,
     domain::{
         observation::{Observation, Preflight, WayBack},
-        rollback::{OperationState, Step, Submission},
-        target::Target,
+        rollback::{Fence, OperationState, Step, Submission},
+        target::AppServiceTarget,
     },
     ports::{Clock, Platform, PortError},
 };
@@ -27,45 +27,46 @@ use crate::{
 pub struct AppService {
     arm: Arc<ResourceManager>,
     clock: Arc<dyn Clock>,
-    sites: release_mark::SiteClient,
+    sites: Arc<release_mark::SiteClient>,
+    target: AppServiceTarget,
 }
 
 impl AppService {
-    pub fn new(arm: Arc<ResourceManager>, clock: Arc<dyn Clock>) -> Self {
-        Self { arm, clock, sites: release_mark::SiteClient::default() }
+    pub fn new(
+        arm: Arc<ResourceManager>,
+        clock: Arc<dyn Clock>,
+        sites: Arc<release_mark::SiteClient>,
+        target: AppServiceTarget,
+    ) -> Self {
+        Self { arm, clock, sites, target }
     }
 }
 
 #[async_trait::async_trait]
 impl Platform for AppService {
-    async fn observe(&self, target: &Target) -> Result<Observation, PortError> {
-        let Target::AppService(target) = target;
-        let readings = observe::read(&self.arm, &self.sites, target).await;
-        observe::interpret(target, &readings, self.clock.now())
+    async fn observe(&self) -> Result<Observation, PortError> {
+        let readings = observe::read(&self.arm, &self.sites, &self.target).await;
+        observe::interpret(&self.target, &readings, self.clock.now())
     }
 
-    async fn preflight(&self, target: &Target) -> Result<Preflight, PortError> {
-        let Target::AppService(target) = target;
-        Ok(preflight::check(&self.arm, target).await)
+    async fn preflight(&self) -> Result<Preflight, PortError> {
+        Ok(preflight::check(&self.arm, &self.target).await)
     }
 
-    fn steps(&self, target: &Target, way_back: &WayBack) -> Vec<Step> {
-        let Target::AppService(target) = target;
-        vec![swap::step(target, way_back)]
+    fn steps(&self, way_back: &WayBack, _fence: &Fence) -> Vec<Step> {
+        vec![swap::step(&self.target, way_back)]
     }
 
-    async fn submit(&self, target: &Target, step: &Step) -> Submission {
-        let Target::AppService(target) = target;
-        swap::submit(&self.arm, target, step).await
+    async fn submit(&self, step: &Step) -> Submission {
+        swap::submit(&self.arm, &self.target, step).await
     }
 
-    async fn poll(&self, _target: &Target, operation: &Value) -> Result<OperationState, PortError> {
+    async fn poll(&self, operation: &Value) -> Result<OperationState, PortError> {
         self.arm.poll(operation).await
     }
 
-    async fn verify(&self, target: &Target, _way_back: &WayBack) -> Result<Observation, PortError> {
-        let Target::AppService(target) = target;
-        let readings = observe::read(&self.arm, &self.sites, target).await;
-        observe::interpret(target, &readings, self.clock.now())
+    async fn verify(&self, _way_back: &WayBack) -> Result<Observation, PortError> {
+        let readings = observe::read(&self.arm, &self.sites, &self.target).await;
+        observe::interpret(&self.target, &readings, self.clock.now())
     }
 }

@@ -1,5 +1,6 @@
 //! The one step of a rollback: the swap.
 
+use reqwest::Method;
 use serde_json::json;
 
 use super::wire::{API_VERSION, PRODUCTION, is_production, slot_path};
@@ -36,7 +37,7 @@ pub async fn submit(arm: &ResourceManager, target: &AppServiceTarget, step: &Ste
         };
     }
     let path = format!("{}/slotsswap?{API_VERSION}", slot_path(target, slot));
-    arm.submit(&path, &slot_entity(target)).await
+    arm.submit(Method::POST, &path, Some(&slot_entity(target))).await
 }
 
 /// CsmSlotEntity: both fields are required; `preserveVnet` is true as in every official client.
