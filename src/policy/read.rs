@@ -72,6 +72,11 @@ impl Findings<'_> {
         self.push(path, says.into(), hint.into());
     }
 
+    /// Whether a misfit at exactly `path` was told.
+    pub fn is_misfit(&self, path: &[Step]) -> bool {
+        self.misfits.iter().any(|misfit| misfit == path)
+    }
+
     /// Records what fits the shape and makes no sense; unless it may merely follow from a misfit at or below `path`.
     pub fn add(&mut self, path: &[Step], says: impl Into<String>, hint: impl Into<String>) {
         if !self.misfits.iter().any(|misfit| misfit.starts_with(path)) {

@@ -63,8 +63,8 @@ fn fit_value<T: DeserializeOwned>(
                 let mut missing = path.clone();
                 missing.push(Step::Key(key.clone()));
                 // What was cut out for its own fault is not missing.
-                if !cut.contains(&missing) {
-                    findings.misfit(&whole(&missing), format!("lacks `{key}`"), missing_hint(key));
+                if !cut.contains(&missing) && !findings.is_misfit(&whole(&missing)) {
+                    findings.misfit(&whole(&path), format!("lacks `{key}`"), missing_hint(key));
                 }
                 path
             }

@@ -401,7 +401,7 @@ fn two_services_on_one_target() {
     let text = format!(
         "version: 1\nservices:\n  shop:\n    target: {{ platform: app-service, site: SITE }}\n  basket:\n    target: {{ platform: app-service, site: {upper}/ }}\n"
     );
-    check(&text, 6, "services.basket.target.site", "is the target of service `shop` too (line 4)", "one service");
+    check(&text, 6, "services.basket.target", "is the target of service `shop` too (line 4)", "one service");
 }
 
 #[test]
