@@ -67,7 +67,7 @@ pub(super) fn read(
             return None;
         }
         None => {
-            findings.misfit(&at, "lacks `platform`", "write `platform: app-service`");
+            findings.misfit(&path, "lacks `platform`", "write `platform: app-service`");
             return None;
         }
     };
