@@ -25,21 +25,21 @@ pub fn swap(kind: &str, site: &ResourceId, at: Timestamp) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A static metric alert on the site, as an action group posts it.
-pub fn alert(site: &ResourceId, fired_at: Timestamp) -> Vec<u8> {
+/// A static metric alert on a resource, as an action group posts it.
+pub fn alert(resource: &ResourceId, namespace: &str, metric: &str, fired_at: Timestamp) -> Vec<u8> {
     let minute = SignedDuration::from_mins(1);
     json!({
         "schemaId": "azureMonitorCommonAlertSchema",
         "data": {
             "essentials": {
-                "alertId": format!("/subscriptions/{}/providers/Microsoft.AlertsManagement/alerts/{}", site.subscription(), Uuid::new_v4()),
-                "alertRule": "checkout-http-5xx",
+                "alertId": format!("/subscriptions/{}/providers/Microsoft.AlertsManagement/alerts/{}", resource.subscription(), Uuid::new_v4()),
+                "alertRule": "checkout-errors",
                 "severity": "Sev1",
                 "signalType": "Metric",
                 "monitorCondition": "Fired",
                 "monitoringService": "Platform",
-                "alertTargetIDs": [site.canonical()],
-                "configurationItems": [site.name()],
+                "alertTargetIDs": [resource.canonical()],
+                "configurationItems": [resource.name()],
                 "firedDateTime": fired_at,
                 "description": "more than 5 % of requests fail",
                 "essentialsVersion": "1.0", "alertContextVersion": "1.0"
@@ -50,7 +50,7 @@ pub fn alert(site: &ResourceId, fired_at: Timestamp) -> Vec<u8> {
                 "condition": {
                     "windowSize": "PT5M",
                     "allOf": [{
-                        "metricName": "Http5xx", "metricNamespace": "Microsoft.Web/sites", "operator": "GreaterThan",
+                        "metricName": metric, "metricNamespace": namespace, "operator": "GreaterThan",
                         "threshold": "20", "timeAggregation": "Total", "dimensions": [], "metricValue": 280, "webTestName": null
                     }],
                     "windowStartTime": fired_at - minute * 6, "windowEndTime": fired_at - minute

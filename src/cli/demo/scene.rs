@@ -14,13 +14,14 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::{messages, narrator::Narrator};
+use super::{
+    app_service::SlotSwap,
+    narrator::Narrator,
+    stage::{BAD, GOOD, Stage},
+};
 use crate::{
     cli::out,
-    domain::{
-        record::{Record, RecordId},
-        resource_id::ResourceId,
-    },
+    domain::record::{Record, RecordId},
     local::sqlite_store::SqliteStore,
     ports::Clock,
     process::{
@@ -29,17 +30,11 @@ use crate::{
     },
     settings::names,
     sim::{
-        AzureSimulation, QueueOptions, Role, SimulatedMessage, SimulatedSite,
+        AzureSimulation, QueueOptions, SimulatedMessage,
         clock::ScaledClock,
         host::{HostEmulator, HostOptions, InvocationOutcome, ServiceBusMessage},
     },
 };
-
-pub const GOOD: &str = "build-41";
-pub const BAD: &str = "build-42";
-
-const SITE: &str =
-    "/subscriptions/0f8fad5b-d9cb-469f-a165-70867728950e/resourceGroups/shop/providers/Microsoft.Web/sites/checkout";
 
 /// Real time between two looks.
 const PAUSE: Duration = Duration::from_millis(40);
@@ -49,18 +44,19 @@ pub struct Scene {
     pub clock: Arc<ScaledClock>,
     pub azure: AzureSimulation,
     pub host: Arc<HostEmulator>,
-    pub site: ResourceId,
+    pub stage: Box<dyn Stage>,
     documents: Documents,
     folder: PathBuf,
     deliveries: JoinHandle<()>,
 }
 
 impl Scene {
-    pub async fn open(time_scale: &str, narrator: Narrator) -> anyhow::Result<Self> {
+    pub async fn open(stage: Box<dyn Stage>, time_scale: &str, narrator: Narrator) -> anyhow::Result<Self> {
         let clock = Arc::new(ScaledClock::from_setting(time_scale)?);
-        let (azure, site) = simulated_azure(clock.clone()).await?;
-        let folder = folder()?;
-        let environment = environment(&azure, &folder, &[(names::BACKOUT_TIME_SCALE, clock.setting())]);
+        let azure = simulated_azure(stage.as_ref(), clock.clone()).await?;
+        let folder = folder(stage.as_ref())?;
+        let scale = (names::BACKOUT_TIME_SCALE.to_owned(), clock.setting());
+        let environment = environment(stage.as_ref(), &azure, &folder, &[scale]);
         let options = HostOptions {
             executable: Some(std::env::current_exe().context("the path of this program is not known")?),
             arguments: Some(vec!["serve".to_owned()]),
@@ -70,7 +66,7 @@ impl Scene {
         let host = Arc::new(HostEmulator::start(options).await.context("the handler did not start")?);
         let deliveries = tokio::spawn(deliver(azure.clone(), Arc::clone(&host), clock.clone()));
         let documents = Documents::new(Arc::new(SqliteStore::new(folder.join("state.db"))));
-        Ok(Self { narrator, clock, azure, host, site, documents, folder, deliveries })
+        Ok(Self { narrator, clock, azure, host, stage, documents, folder, deliveries })
     }
 
     pub async fn close(self) {
@@ -84,14 +80,9 @@ impl Scene {
         self.azure.send(queue, body.to_vec(), BTreeMap::new()).map_err(anyhow::Error::msg)
     }
 
-    /// Swap calls that reached resource manager.
-    pub fn swap_requests(&self) -> usize {
-        let is_swap = |path: &str| path.contains("/slotsswap");
-        self.azure
-            .journal()
-            .iter()
-            .filter(|entry| entry.role == Role::ResourceManager && entry.method == "POST" && is_swap(&entry.path_and_query))
-            .count()
+    /// Calls of the rollback that reached the platform.
+    pub fn calls(&self) -> usize {
+        self.azure.journal().iter().filter(|entry| self.stage.is_call(entry)).count()
     }
 
     pub async fn wait_until(&self, is_it: impl Fn() -> bool) {
@@ -168,31 +159,28 @@ fn as_delivered(message: &SimulatedMessage) -> ServiceBusMessage {
     }
 }
 
-async fn simulated_azure(clock: Arc<ScaledClock>) -> anyhow::Result<(AzureSimulation, ResourceId)> {
+async fn simulated_azure(stage: &dyn Stage, clock: Arc<ScaledClock>) -> anyhow::Result<AzureSimulation> {
     let azure = AzureSimulation::start(clock).await.context("simulated Azure could not listen on this machine")?;
-    let site = ResourceId::parse(SITE)?;
-    azure.add_site(SimulatedSite::new(site.clone(), GOOD).with_swap_taking(Duration::from_mins(1)));
+    stage.set_up(&azure);
     azure.set_error_share(GOOD, 0.002);
     azure.set_error_share(BAD, 0.33);
     for queue in ["alerts", "deployments", "markers", "followups"] {
         // The host renews its locks; a message comes back when the handler dies, not before.
         azure.add_queue(queue, QueueOptions { lock_duration: Duration::from_hours(1), ..QueueOptions::default() });
     }
-    Ok((azure, site))
+    Ok(azure)
 }
 
-fn folder() -> anyhow::Result<PathBuf> {
+fn folder(stage: &dyn Stage) -> anyhow::Result<PathBuf> {
     let folder = std::env::temp_dir().join(format!("backout-demo-{}", uuid::Uuid::new_v4()));
     std::fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
-    let policy = format!(
-        "version: 1\nservices:\n  checkout:\n    target: {{ platform: app-service, site: {SITE}, goodSlots: [staging] }}\n    fingerprint: {{ setting: RELEASE_ID }}\n    reversible: always\n    mode: act\n"
-    );
+    let policy = format!("version: 1\nservices:\n  checkout:\n{}    reversible: always\n    mode: act\n", stage.policy());
     std::fs::write(folder.join("backout.yaml"), policy)?;
     Ok(folder)
 }
 
 /// The handler's settings: only these, whatever this process was started with.
-fn environment(azure: &AzureSimulation, folder: &Path, more: &[(&str, String)]) -> Vec<(String, String)> {
+fn environment(stage: &dyn Stage, azure: &AzureSimulation, folder: &Path, more: &[(String, String)]) -> Vec<(String, String)> {
     let mut environment: BTreeMap<String, String> =
         names::ALL.iter().map(|setting| (setting.name.to_owned(), String::new())).collect();
     let mut set = |name: &str, value: String| environment.insert(name.to_owned(), value);
@@ -203,7 +191,7 @@ fn environment(azure: &AzureSimulation, folder: &Path, more: &[(&str, String)]) 
     set(names::IDENTITY_ENDPOINT, azure.identity_endpoint());
     set(names::IDENTITY_HEADER, azure.identity_header());
     set("ServiceBus__fullyQualifiedNamespace", azure.namespace().to_owned());
-    for (name, value) in more {
+    for (name, value) in stage.environment(azure).iter().chain(more) {
         set(name, value.clone());
     }
     environment.into_iter().collect()
@@ -211,19 +199,20 @@ fn environment(azure: &AzureSimulation, folder: &Path, more: &[(&str, String)]) 
 
 /// Plays Azure until `backout local` ends: a bad build has just been swapped in, and the alert may be posted.
 pub async fn local_with_simulation(clock: Arc<ScaledClock>, listen: SocketAddr) -> anyhow::Result<ExitCode> {
-    let (azure, site) = simulated_azure(clock.clone()).await?;
-    let folder = folder()?;
+    let stage = SlotSwap::new()?;
+    let azure = simulated_azure(&stage, clock.clone()).await?;
+    let folder = folder(&stage)?;
     let mut child = tokio::process::Command::new(std::env::current_exe()?)
         .args(["local", "--listen", &listen.to_string()])
-        .envs(environment(&azure, &folder, &[]))
+        .envs(environment(&stage, &azure, &folder, &[]))
         .kill_on_drop(true)
         .spawn()
         .context("`backout local` could not be started")?;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    azure.deploy(&site, "staging", BAD);
-    azure.swap_now(&site, "staging", "production").map_err(anyhow::Error::msg)?;
+    azure.deploy(&stage.site, "staging", BAD);
+    azure.swap_now(&stage.site, "staging", "production").map_err(anyhow::Error::msg)?;
     let alert = folder.join("alert.json");
-    tokio::fs::write(&alert, messages::alert(&site, clock.now())).await?;
+    tokio::fs::write(&alert, stage.alert(clock.now())).await?;
     out(&format!("simulated: {BAD} was just swapped into `checkout`, and a third of its requests fail"));
     out(&format!("in a few minutes, send the alert:  curl --data-binary @{} http://{listen}/alerts", alert.display()));
     let status = child.wait().await?;
