@@ -97,10 +97,13 @@ fn message_bytes(value: &RawValue) -> Vec<u8> {
 }
 
 fn returns(metadata: Option<&RawValue>) -> u32 {
-    let Some(metadata) = metadata.and_then(|raw| serde_json::from_str::<serde_json::Map<_, _>>(raw.get()).ok()) else {
+    let Some(metadata) = metadata.and_then(|raw| serde_json::from_str::<Metadata>(raw.get()).ok()) else {
         return 0;
     };
-    ["ApplicationProperties", "UserProperties"].iter().find_map(|name| returns_property(metadata.get(*name)?)).unwrap_or(0)
+    [metadata.application_properties, metadata.user_properties]
+        .iter()
+        .find_map(|properties| returns_property(properties.as_ref()?))
+        .unwrap_or(0)
 }
 
 /// A whole number, or text that is one; beyond `u32` it is as good as the largest.
@@ -122,6 +125,14 @@ struct Envelope<'a> {
     data: Option<DataMembers<'a>>,
     #[serde(rename = "Metadata", borrow, default)]
     metadata: Option<&'a RawValue>,
+}
+
+/// The two names under which the host hands application properties on; all else there is passed over.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metadata {
+    application_properties: Option<serde_json::Value>,
+    user_properties: Option<serde_json::Value>,
 }
 
 /// The members of `Data` in their order, each still as it stands in the request: a body of many megabytes is copied once.

@@ -293,9 +293,11 @@ fn is_mail_address(text: &str) -> bool {
 
 /// Text without control characters and blanks around it, cut to [`TEXT_CHARS_MAX`]; `None` if nothing is left.
 pub(super) fn clean(text: &str) -> Option<String> {
-    let kept: String = text.chars().filter(|c| !c.is_control()).collect();
-    let cut: String = kept.trim().chars().take(TEXT_CHARS_MAX).collect();
-    let cut = cut.trim_end();
+    let kept: Cow<'_, str> =
+        if text.contains(char::is_control) { text.chars().filter(|c| !c.is_control()).collect() } else { text.into() };
+    let kept = kept.trim();
+    let end = kept.char_indices().nth(TEXT_CHARS_MAX).map_or(kept.len(), |(end, _)| end);
+    let cut = kept[..end].trim_end();
     (!cut.is_empty()).then(|| cut.to_owned())
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     Process,
-    documents::{Loaded, keys},
+    documents::{Loaded, ReadBefore, keys},
     receipt::Receipt,
     trouble::Trouble,
 };
@@ -41,22 +41,50 @@ impl Process {
     /// Called again after a crash, it does what is missing.
     pub(super) async fn finish_telling(&self, record: &Record, steps: &[String]) -> Result<(), Trouble> {
         if record.told_generation < record.generation {
-            let now = self.ports.clock.now();
-            let receipt = match Receipt::of(record, steps, now).filter(|receipt| receipt.decision != DecisionKind::Hold) {
-                Some(receipt) => Some(super::receipt::append(&self.documents, receipt).await?),
-                None => None,
-            };
-            self.schedule_next(record).await?;
-            if let Some(notice) = notice_of(record) {
-                self.tell(&format!("{}-{}", record.id, record.generation), notice).await?;
-            }
-            let generation = record.generation;
-            self.update_record(&record.id, generation, |record| {
-                record.told_generation = generation;
-                record.receipt = receipt.clone().or_else(|| record.receipt.clone());
-            })
-            .await?;
+            let receipt = self.tell_of(record, steps).await?;
+            self.mark_told(&record.id, record.generation, receipt, ReadBefore::NotRead).await?;
         }
+        Ok(())
+    }
+
+    /// [`Self::finish_telling`] of a record that was written just now, which saves the trip to read it again.
+    pub(super) async fn finish_telling_written(&self, written: Loaded<Record>) -> Result<(), Trouble> {
+        let record = &written.value;
+        if record.told_generation < record.generation {
+            let receipt = self.tell_of(record, &[]).await?;
+            let (id, generation) = (record.id.clone(), record.generation);
+            self.mark_told(&id, generation, receipt, ReadBefore::There(written)).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_of(&self, record: &Record, steps: &[String]) -> Result<Option<ReceiptRef>, Trouble> {
+        let now = self.ports.clock.now();
+        let receipt = match Receipt::of(record, steps, now).filter(|receipt| receipt.decision != DecisionKind::Hold) {
+            Some(receipt) => Some(super::receipt::append(&self.documents, receipt).await?),
+            None => None,
+        };
+        self.schedule_next(record).await?;
+        if let Some(notice) = notice_of(record) {
+            self.tell(&format!("{}-{}", record.id, record.generation), notice).await?;
+        }
+        Ok(receipt)
+    }
+
+    async fn mark_told(
+        &self,
+        id: &RecordId,
+        generation: u64,
+        receipt: Option<ReceiptRef>,
+        known: ReadBefore<Record>,
+    ) -> Result<(), PortError> {
+        let told = |record: &mut Record| {
+            (record.generation == generation).then(|| {
+                record.told_generation = generation;
+                record.receipt = receipt.clone().or_else(|| record.receipt.take());
+            })
+        };
+        self.documents.update_from(&keys::record(id), known, || None, told).await?;
         Ok(())
     }
 

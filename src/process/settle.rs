@@ -32,8 +32,8 @@ impl Process {
         decided(&mut record, decision, now);
         let says = decision_in_words(&record, now);
         match self.documents.insert(&keys::record(&record.id), record).await? {
-            Insert::Now(Loaded { value: record, .. }) => {
-                self.finish_telling(&record, &[]).await?;
+            Insert::Now(written) => {
+                self.finish_telling_written(written).await?;
                 Ok(Outcome::Settled { says })
             }
             Insert::Taken(Loaded { value: found, .. }) => self.alert_again(found).await,
@@ -54,9 +54,10 @@ impl Process {
             })
             .await?;
         match updated {
-            Some(Loaded { value: record, .. }) => {
-                self.finish_telling(&record, &[]).await?;
-                Ok(Outcome::Settled { says: decision_in_words(&record, now) })
+            Some(written) => {
+                let says = decision_in_words(&written.value, now);
+                self.finish_telling_written(written).await?;
+                Ok(Outcome::Settled { says })
             }
             None => Ok(Outcome::Settled { says: format!("record {} was decided by another delivery meanwhile", record.id) }),
         }
