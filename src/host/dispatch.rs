@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::delivery::{Deliveries, Delivery, Function};
 use crate::{
@@ -114,10 +114,7 @@ impl Deliveries for Dispatcher {
             Err(trouble @ Trouble::Bus(_)) => Err(trouble),
         };
         match handled {
-            Ok(outcome) => {
-                info!(outcome = ?outcome, "handled");
-                outcome
-            }
+            Ok(outcome) => outcome,
             // Nothing could be kept and nothing sent: only the host still has the message.
             Err(trouble) => {
                 error!(%trouble, "a message goes back to the host");
