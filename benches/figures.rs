@@ -34,9 +34,10 @@ use uuid::Uuid;
 const BARE_SERVER_PORT: &str = "BARE_SERVER_PORT";
 
 const STARTS: usize = 20;
-const ALERTS: usize = 2_000;
+/// Short rounds and many: the machine's own speed changes within a second, and all servers should meet the same.
+const ALERTS: usize = 300;
 const WARM_UP_ALERTS: usize = 200;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 25;
 
 fn main() -> anyhow::Result<()> {
     if let Some(port) = std::env::var_os(BARE_SERVER_PORT) {
