@@ -74,9 +74,7 @@ impl Process {
     }
 
     async fn channels_for(&self, kind: NoticeKind) -> Vec<NotifyRule> {
-        match self.policy.load().await {
-            Ok(policy) => policy.notify.iter().filter(|rule| rule.kinds.contains(&kind)).cloned().collect(),
-            Err(_) => Vec::new(),
-        }
+        let policy = self.policy_at_hand().await;
+        policy.iter().flat_map(|policy| &policy.notify).filter(|rule| rule.kinds.contains(&kind)).cloned().collect()
     }
 }
