@@ -34,7 +34,7 @@ impl Dispatcher {
             Err(trouble) if delivery.function == Function::FollowUps => {
                 return self.return_later(delivery, &trouble.to_string()).await;
             }
-            Err(PolicyTrouble::Unreachable(error)) => return self.return_later(delivery, &error.to_string()).await,
+            Err(trouble @ PolicyTrouble::Unreachable(_)) => return self.return_later(delivery, &trouble.to_string()).await,
             Err(PolicyTrouble::Wrong(problems)) => return self.process.park(queue, &delivery.body, &problems).await,
         };
         match delivery.function {

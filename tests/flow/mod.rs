@@ -2,6 +2,7 @@
 
 mod commands;
 mod crash;
+mod put_back;
 mod real;
 mod saga;
 mod trips;
