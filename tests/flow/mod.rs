@@ -5,4 +5,6 @@ mod crash;
 mod put_back;
 mod real;
 mod saga;
+mod storm;
 mod trips;
+mod two_services;
