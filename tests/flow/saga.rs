@@ -179,6 +179,37 @@ async fn a_proposal_is_acted_on_when_approved_and_left_when_declined_or_expired(
 }
 
 #[tokio::test]
+async fn no_approval_sends_a_call_to_a_build_that_cannot_be_told() {
+    for (mode, hidden_from_the_start) in [(Mode::Propose, false), (Mode::Propose, true), (Mode::Act, true)] {
+        let mut checkout = service("checkout");
+        checkout.mode = mode;
+        let world = World::with(policy(vec![checkout]));
+        let firing = world.break_it().await;
+        let process = world.process();
+        if hidden_from_the_start {
+            world.platform.hide_what_staging_holds();
+            process.alert_received(firing.clone(), &world.policy).await.unwrap();
+            world.run(&process, 1).await;
+            let id = world.record(&firing).await.id;
+            let refused = process.answer(&id, Verdict::Approved, "ben").await.unwrap_err().to_string();
+            assert_eq!(refused, format!("record `{id}` has no open proposal: its decision is page"));
+        } else {
+            process.alert_received(firing.clone(), &world.policy).await.unwrap();
+            world.platform.hide_what_staging_holds();
+            world.advance(SignedDuration::from_mins(6));
+            process.answer(&world.record(&firing).await.id, Verdict::Approved, "ben").await.unwrap();
+            world.run(&process, 1).await;
+        }
+        let decision = world.record(&firing).await.decision.unwrap();
+        assert_eq!((decision.kind, decision.reasons[0].rule), (DecisionKind::Page, RuleId::S5), "{decision:#?}");
+        assert!(decision.because.ends_with("name `fingerprint:` for `checkout` in the policy"), "{}", decision.because);
+        assert_eq!(world.platform.calls(), 0);
+        let told = world.notifier.0.lock().unwrap();
+        assert!(told.iter().any(|notice| notice.text.contains("name `fingerprint:`")), "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_platform_that_cannot_be_read_is_asked_again_and_then_a_person_is_told() {
     for (times, calls, kind) in [(2, 1, DecisionKind::Act), (1000, 0, DecisionKind::Page)] {
         let world = World::new();
