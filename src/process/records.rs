@@ -48,7 +48,7 @@ impl Process {
             };
             self.schedule_next(record).await?;
             if let Some(notice) = notice_of(record) {
-                self.tell(&format!("{}-{}", record.id, record.generation), notice).await?;
+                self.tell(&outcome_id(record), notice).await?;
             }
             let generation = record.generation;
             self.update_record(&record.id, generation, |record| {
@@ -91,6 +91,15 @@ impl Process {
     }
 }
 
+/// The same for the same outcome of a record, whoever tells it and however often the record was touched since.
+fn outcome_id(record: &Record) -> String {
+    let decision = record.decision.as_ref();
+    let kind = decision.map_or("none", |decision| decision.kind.as_str());
+    let rule = decision.and_then(|decision| decision.reasons.first()).map_or("none", |reason| reason.rule.as_str());
+    let rollback = record.rollback.filter(|state| state.is_terminal()).map_or("open", RollbackState::words);
+    format!("{} {kind} {rule} {rollback}", record.id)
+}
+
 /// What people are told of a record, in plain words first.
 fn notice_of(record: &Record) -> Option<Notice> {
     let decision = record.decision.as_ref()?;
@@ -112,7 +121,13 @@ fn notice_of(record: &Record) -> Option<Notice> {
             NoticeKind::Propose,
             format!("{service}: a rollback is proposed; `backout approve {}` or `backout decline {}`", record.id, record.id),
         ),
-        (DecisionKind::Hold, _) => (NoticeKind::Hold, format!("{service}: waiting for evidence")),
+        (DecisionKind::Hold, _) => (
+            NoticeKind::Hold,
+            match &record.attached_to {
+                Some(other) => format!("{service}: waiting for the rollback of record {other}"),
+                None => format!("{service}: waiting for evidence"),
+            },
+        ),
         (DecisionKind::Page, _) => (NoticeKind::Page, format!("{service}: an alert needs a person")),
         (DecisionKind::Ignore, _) => (NoticeKind::Ignore, format!("{service}: nothing done")),
     };

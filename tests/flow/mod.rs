@@ -6,5 +6,6 @@ mod put_back;
 mod real;
 mod saga;
 mod storm;
+mod told_once;
 mod trips;
 mod two_services;

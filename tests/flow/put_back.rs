@@ -308,3 +308,40 @@ async fn one_unreadable_document_does_not_keep_the_timer_from_the_rest() {
     assert!(heard.says.contains("is not readable"), "{heard:?}");
     assert_eq!(store.read(&old_storm).await.unwrap(), None, "the rest of the sweep was done");
 }
+
+#[tokio::test]
+async fn what_was_wrong_with_the_envelope_stands_in_the_parked_reason() {
+    for (envelope, reason) in [
+        (
+            r#"{"Data":{"message":"eyJ0ZXh0IjoiaGVsbG8ifQ=="},"Metadata":{"ApplicationProperties":{"backout-returns":"many"}}}"#,
+            "`Metadata.ApplicationProperties.backout-returns` is not readable: a whole number is expected there; `body`: ",
+        ),
+        (
+            r#"{"Data":{"message":"eyJ0ZXh0IjoiaGVsbG8ifQ=="},"Metadata":[]}"#,
+            "`Metadata` is not readable: an object is expected there; `body`: ",
+        ),
+        (r#"{"Data":{"message":"eyJ0ZXh0IjoiaGVsbG8ifQ=="},"Metadata":{}}"#, "`body`: "),
+        (r#"{"text":"hello"}"#, "the envelope has no `Data`: was the request sent by the Functions host?; `body`: "),
+    ] {
+        let world = World::new();
+        let broker = Broker::of(&world, &world.ports);
+        let heard = broker.post_envelope("alerts", envelope).await;
+        assert_eq!(heard.status, StatusCode::OK, "{heard:?}");
+        let [parked] = broker.process.parked(10).await.unwrap().try_into().unwrap();
+        assert!(parked.reason.starts_with(reason), "{}", parked.reason);
+    }
+}
+
+#[tokio::test]
+async fn a_message_hidden_by_its_envelope_stays_with_the_host_while_the_store_is_away() {
+    let world = World::new();
+    let away = outage(&world);
+    let broker = Broker::of(&world, &away.of_store(&world.ports));
+    away.begin(WEEK);
+    let heard = broker.post_envelope("alerts", r#"{"text":"hello"}"#).await;
+    assert_eq!((heard.status, queued(&world).len()), (StatusCode::INTERNAL_SERVER_ERROR, 0), "only the host has its bytes");
+    // Where only the metadata is odd, the message itself goes back.
+    let odd = r#"{"Data":{"message":"eyJ0ZXh0IjoiaGVsbG8ifQ=="},"Metadata":7}"#;
+    let heard = broker.post_envelope("alerts", odd).await;
+    assert_eq!((heard.status, queued(&world)), (StatusCode::OK, vec![(15, message("alerts", br#"{"text":"hello"}"#, 1))]));
+}
