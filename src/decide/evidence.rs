@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::domain::{
     alert::{Alert, AlertSchema, AlertSignal, Condition},
     decision::{Effect, Reason},
+    instant::whole_seconds,
     known::Known,
     policy::SKEW_ALLOWANCE,
     rule::RuleId,
@@ -63,7 +64,11 @@ pub fn judge_alert(alert: &Alert, service: &Service, received_at: Timestamp) -> 
     if let Some(fired_at) = alert.fired_at
         && received_at.duration_since(fired_at) > ALERT_AGE_MAX
     {
-        say(RuleId::E1, Effect::Ignore, format!("the alert fired at {fired_at}, more than a day before it arrived"));
+        say(
+            RuleId::E1,
+            Effect::Ignore,
+            format!("the alert fired at {}, more than a day before it arrived", whole_seconds(fired_at)),
+        );
     }
     if alert.schema == AlertSchema::Legacy {
         say(
@@ -134,7 +139,7 @@ pub fn read_signal(signal: &Known<Series>, rollout_at: Timestamp, now: Timestamp
                     rule: RuleId::E3,
                     says: format!(
                         "`{name}` is out of its usual range, but windows before the one that ended {} have no value, so it may have begun before the rollout",
-                        run.first_end
+                        whole_seconds(run.first_end)
                     ),
                 };
             }
@@ -153,7 +158,7 @@ pub fn read_signal(signal: &Known<Series>, rollout_at: Timestamp, now: Timestamp
                     "`{name}` went from {} to {}, first in the window that ended {}",
                     describe_value(series, usual.middle),
                     describe_value(series, worst),
-                    run.first_end
+                    whole_seconds(run.first_end)
                 ),
             })
         }
@@ -161,16 +166,22 @@ pub fn read_signal(signal: &Known<Series>, rollout_at: Timestamp, now: Timestamp
             rule: RuleId::E3,
             says: format!(
                 "`{name}` lacks values since the window that ended {}, so how it stands is not known",
-                possible.first_end
+                whole_seconds(possible.first_end)
             ),
         },
         (Some(run), _) if run.windows_after <= WINDOWS_NEEDED => SignalReading::Brief {
-            says: format!("`{name}` is out of its usual range in one window only, the one that ended {}", run.first_end),
+            says: format!(
+                "`{name}` is out of its usual range in one window only, the one that ended {}",
+                whole_seconds(run.first_end)
+            ),
         },
         // What happened in the windows that make up "usual" is neither a fault of this rollout nor a recovery from one.
         (Some(run), _) if run.last_end > baseline_end => SignalReading::Recovered {
             last_out_at: run.last_end,
-            says: format!("`{name}` left its usual range and has been back in it since the window that ended {}", run.last_end),
+            says: format!(
+                "`{name}` left its usual range and has been back in it since the window that ended {}",
+                whole_seconds(run.last_end)
+            ),
         },
         (Some(_) | None, _) => SignalReading::Quiet,
     }
@@ -185,9 +196,12 @@ pub fn staleness(series: &Series, now: Timestamp) -> Option<String> {
     match newest {
         None => None,
         Some(end) if end >= now - allowed => None,
-        Some(end) => {
-            Some(format!("the newest measurement of `{}` ended at {end}, more than {} min ago", series.name, allowed.as_mins()))
-        }
+        Some(end) => Some(format!(
+            "the newest measurement of `{}` ended at {}, more than {} min ago",
+            series.name,
+            whole_seconds(end),
+            allowed.as_mins()
+        )),
     }
 }
 

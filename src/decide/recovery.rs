@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::evidence::{self, UsualRange};
 use crate::domain::{
+    instant::whole_seconds,
     known::Known,
     series::{Point, Series},
 };
@@ -67,12 +68,23 @@ fn judge_one(signal: &Known<Series>, accused_since: Timestamp, applied_at: Times
     };
     // A window that the series does not even list is a gap too.
     if let Some(gap) = newest.windows(2).find(|pair| pair[1].end.duration_since(pair[0].end) > series.interval) {
-        return Recovery::Unknown(format!("`{}` lacks windows between {} and {}", series.name, gap[0].end, gap[1].end));
+        return Recovery::Unknown(format!(
+            "`{}` lacks windows between {} and {}",
+            series.name,
+            whole_seconds(gap[0].end),
+            whole_seconds(gap[1].end)
+        ));
     }
     let mut last = 0.0;
     for point in newest {
         match evidence::usable(series, point) {
-            None => return Recovery::Unknown(format!("`{}` has no value for the window that ended {}", series.name, point.end)),
+            None => {
+                return Recovery::Unknown(format!(
+                    "`{}` has no value for the window that ended {}",
+                    series.name,
+                    whole_seconds(point.end)
+                ));
+            }
             Some(value) if !range.holds(value) && !range.surely_left_by(value) => {
                 return Recovery::Unknown(format!(
                     "`{}` lacks values from before the fault, so whether {} is usual is not known",
@@ -85,7 +97,7 @@ fn judge_one(signal: &Known<Series>, accused_since: Timestamp, applied_at: Times
                     "`{}` is at {} in the window that ended {}; usual is {}",
                     series.name,
                     evidence::describe_value(series, value),
-                    point.end,
+                    whole_seconds(point.end),
                     evidence::describe_value(series, range.middle)
                 );
                 return Recovery::StillBad(says);

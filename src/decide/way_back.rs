@@ -8,6 +8,7 @@ use super::{
 };
 use crate::domain::{
     decision::{Effect, Reason},
+    instant::whole_seconds,
     observation::{Obstacle, ObstacleWeight, WayBack},
     policy::SKEW_ALLOWANCE,
     rule::RuleId,
@@ -175,11 +176,18 @@ fn prove(facts: &ServiceFacts, winner: &Candidate<'_>, way: &WayBack) -> Proof {
     if let Some(firing) = troubled {
         return Proof::Unproven(format!(
             "an alert fired at {} while {} served, so it is not proven good",
-            firing.fired_at, way.label
+            whole_seconds(firing.fired_at),
+            way.label
         ));
     }
     Proof::Good {
-        says: format!("{}, held by {}, served from {} to {} without an alert", way.label, way.name, served.since, served.until),
+        says: format!(
+            "{}, held by {}, served from {} to {} without an alert",
+            way.label,
+            way.name,
+            whole_seconds(served.since),
+            whole_seconds(served.until)
+        ),
         steps_back,
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     },
     domain::{
         decision::Decision,
+        instant::whole_seconds,
         known::Known,
         observation::Observation,
         record::{Record, RecordId},
@@ -439,8 +440,9 @@ impl Process {
         let wait = i64::from(retry_after_seconds.unwrap_or(30).clamp(5, 900));
         let next_step_at = self.ports.clock.now() + SignedDuration::from_secs(wait);
         let what = format!(
-            "{}: not sent ({why}); trying again at {next_step_at}",
-            busy.steps.get(busy.step).map(|step| step.says.as_str()).unwrap_or_default()
+            "{}: not sent ({why}); trying again at {}",
+            busy.steps.get(busy.step).map(|step| step.says.as_str()).unwrap_or_default(),
+            whole_seconds(next_step_at)
         );
         let moved = self
             .update_busy(target, record, |busy| {

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     domain::{
         decision::DecisionKind,
+        instant::whole_seconds,
         policy::NoticeKind,
         record::{ReceiptRef, Record, RecordId},
         rollback::RollbackState,
@@ -144,8 +145,8 @@ fn notice_of(record: &Record) -> Option<Notice> {
 
 /// Text for the timeline: how a decision reads.
 pub(super) fn decision_in_words(record: &Record, at: Timestamp) -> String {
-    record
-        .decision
-        .as_ref()
-        .map_or_else(|| format!("no decision at {at}"), |decision| format!("decided {}: {}", decision.kind, decision.because))
+    record.decision.as_ref().map_or_else(
+        || format!("no decision at {}", whole_seconds(at)),
+        |decision| format!("decided {}: {}", decision.kind, decision.because),
+    )
 }

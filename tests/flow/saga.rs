@@ -46,6 +46,32 @@ async fn an_alert_takes_a_bad_swap_back_once_and_says_why() {
     );
 }
 
+/// Stored instants keep their precision; the platform's token is an id, and stays as it is.
+#[tokio::test]
+async fn people_read_whole_seconds() {
+    for mode in [Mode::Act, Mode::Propose, Mode::Observe] {
+        let mut checkout = service("checkout");
+        checkout.mode = mode;
+        let world = World::with(policy(vec![checkout]));
+        world.clock.advance(std::time::Duration::from_nanos(123_456_789));
+        let firing = world.break_it().await;
+        let process = world.process();
+        process.alert_received(firing.clone(), &world.policy).await.unwrap();
+        let _ = process.answer(&world.record(&firing).await.id, Verdict::Approved, "ben").await;
+        world.run(&process, 1).await;
+        let record = world.record(&firing).await;
+        let receipt = process.receipt(record.receipt.as_ref().unwrap()).await.unwrap().unwrap();
+        assert_eq!(receipt.received_at.subsec_nanosecond(), 123_456_789, "stored as it was");
+        let mut texts = vec![receipt.text(), record.decision.clone().unwrap().because];
+        texts.extend(record.decision.unwrap().candidates.into_iter().map(|candidate| candidate.says));
+        texts.extend(world.notifier.0.lock().unwrap().iter().map(|notice| format!("{} {}", notice.title, notice.text)));
+        for text in texts {
+            let without_ids: Vec<&str> = text.split_whitespace().filter(|word| !word.contains("swap|")).collect();
+            assert!(!without_ids.iter().any(|word| word.contains(".123456789")), "{mode}: {text}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn copies_of_the_alert_add_nothing_but_a_count() {
     let world = World::new();
