@@ -118,8 +118,8 @@ fn apply_approval(reasons: &mut Vec<Reason>, approval: &Approval, accused: Optio
         return;
     }
     for reason in reasons.iter_mut() {
-        let evidence_wait =
-            reason.effect == Effect::Hold && matches!(reason.rule, RuleId::E3 | RuleId::E8 | RuleId::C1 | RuleId::C8);
+        let evidence_wait = reason.effect == Effect::Hold
+            && matches!(reason.rule, RuleId::E3 | RuleId::E5 | RuleId::E8 | RuleId::C1 | RuleId::C8);
         if (reason.effect == Effect::Propose && reason.rule != RuleId::A10) || evidence_wait {
             reason.effect = Effect::Note;
             reason.says = format!("{} (approved by {})", reason.says, approval.by);

@@ -70,7 +70,11 @@ pub fn choose(case: &Case, winner: &Candidate<'_>) -> (Option<WayBack>, Vec<Reas
             }
             // Read again while there is time to wait; no approval stands in for what a later look must compare (S5).
             Proof::Untold(says) => {
-                closed.push(Reason { rule: RuleId::S5, effect: hold_or(case.now < case.evidence_deadline(), Effect::Page), says })
+                closed.push(Reason {
+                    rule: RuleId::S5,
+                    effect: hold_or(case.now < case.evidence_deadline(), Effect::Page),
+                    says,
+                });
             }
             Proof::Impossible(says) => closed.push(Reason { rule: RuleId::S5, effect: Effect::Page, says }),
         }

@@ -15,6 +15,7 @@ use crate::{
         policy::NoticeKind,
         record::{ReceiptRef, Record, RecordId},
         rollback::RollbackState,
+        rule::RuleId,
     },
     ports::{FollowUp, Notice, PortError, StepName},
 };
@@ -113,6 +114,9 @@ fn notice_of(record: &Record) -> Option<Notice> {
     let (kind, title) = match (decision.kind, record.rollback) {
         (DecisionKind::Act, Some(RollbackState::Recovered)) => {
             (NoticeKind::Act, format!("{service}: rolled back, and recovered"))
+        }
+        (_, Some(RollbackState::NotRecovered)) if decision.reasons.iter().any(|reason| reason.rule == RuleId::V4) => {
+            (NoticeKind::Page, format!("{service}: rolled back, and it got worse; a person must look now"))
         }
         (_, Some(RollbackState::NotRecovered)) => (NoticeKind::Page, format!("{service}: rolled back, but it did not help")),
         (_, Some(RollbackState::Failed)) => (NoticeKind::Page, format!("{service}: the rollback failed; nothing was changed")),

@@ -279,6 +279,32 @@ async fn a_rollback_that_does_not_help_is_told_by_its_deadline_and_nothing_else_
 }
 
 #[tokio::test]
+async fn a_rollback_after_which_it_gets_worse_is_told_at_once_and_never_taken_back() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    world.advance(SignedDuration::from_mins(2));
+    world.telemetry.from(world.now(), Some(0.9));
+    // Told before the deadline of the recovery, and whatever fires later changes nothing.
+    for minute in 0..60 {
+        if minute == 12 {
+            let record = world.record(&firing).await;
+            assert_eq!(record.rollback, Some(RollbackState::NotRecovered), "{:#?}", record.timeline);
+            process.alert_received(alert("later", "checkout", world.now()), &world.policy).await.unwrap();
+        }
+        world.deliver_due(&process).await;
+        world.advance(SignedDuration::from_mins(1));
+    }
+    assert_eq!((world.platform.calls(), world.platform.running().as_str()), (1, GOOD));
+    let record = world.record(&firing).await;
+    assert!(record.decision.unwrap().reasons.iter().any(|reason| reason.rule == RuleId::V4));
+    let told = world.notifier.0.lock().unwrap();
+    let worse = told.iter().filter(|notice| notice.title == "checkout: rolled back, and it got worse; a person must look now");
+    assert_eq!(worse.count(), 1, "{told:?}");
+}
+
+#[tokio::test]
 async fn recovery_without_data_is_unknown_not_good() {
     let world = World::new();
     let firing = world.break_it().await;

@@ -108,7 +108,17 @@ async fn an_outcome_is_told_once_whoever_finds_that_it_may_be_untold() {
     // As after a death between the telling and its mark in the record; two copies of the message find it so at once.
     let documents = Documents::new(world.ports.store.clone());
     let id = world.record(&firing).await.id;
-    documents.update(&keys::record(&id), || None, |record: &mut Record| Some(record.told_generation = 0)).await.unwrap();
+    documents
+        .update(
+            &keys::record(&id),
+            || None,
+            |record: &mut Record| {
+                record.told_generation = 0;
+                Some(())
+            },
+        )
+        .await
+        .unwrap();
     let other = world.process();
     let (first, second) =
         tokio::join!(process.alert_received(firing.clone(), &world.policy), other.alert_received(firing.clone(), &world.policy));
