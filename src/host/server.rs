@@ -129,10 +129,10 @@ async fn deliver(
     let envelope::Decoded { body, returns, problem } = envelope::decode(function, &request);
     // Up to 200 MiB, which need not be kept for as long as the delivery takes.
     drop(request);
-    if let Some(problem) = problem {
-        tracing::warn!("{problem}; the request is handed on as it is");
+    if let Some(problem) = &problem {
+        tracing::warn!("{problem}");
     }
-    deliveries.deliver(Delivery { function, body, returns, invocation_id, trace_parent }).await
+    deliveries.deliver(Delivery { function, body, returns, envelope_problem: problem, invocation_id, trace_parent }).await
 }
 
 fn panicked() -> Outcome {

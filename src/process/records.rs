@@ -11,9 +11,11 @@ use super::{
 use crate::{
     domain::{
         decision::DecisionKind,
+        instant::whole_seconds,
         policy::NoticeKind,
         record::{ReceiptRef, Record, RecordId},
         rollback::RollbackState,
+        rule::RuleId,
     },
     ports::{FollowUp, Notice, PortError, StepName},
 };
@@ -66,7 +68,7 @@ impl Process {
         };
         self.schedule_next(record).await?;
         if let Some(notice) = notice_of(record) {
-            self.tell(&format!("{}-{}", record.id, record.generation), notice).await?;
+            self.tell(&outcome_id(record), notice).await?;
         }
         Ok(receipt)
     }
@@ -119,6 +121,15 @@ impl Process {
     }
 }
 
+/// The same for the same outcome of a record, whoever tells it and however often the record was touched since.
+fn outcome_id(record: &Record) -> String {
+    let decision = record.decision.as_ref();
+    let kind = decision.map_or("none", |decision| decision.kind.as_str());
+    let rule = decision.and_then(|decision| decision.reasons.first()).map_or("none", |reason| reason.rule.as_str());
+    let rollback = record.rollback.filter(|state| state.is_terminal()).map_or("open", RollbackState::words);
+    format!("{} {kind} {rule} {rollback}", record.id)
+}
+
 /// What people are told of a record, in plain words first.
 fn notice_of(record: &Record) -> Option<Notice> {
     let decision = record.decision.as_ref()?;
@@ -132,6 +143,9 @@ fn notice_of(record: &Record) -> Option<Notice> {
         (DecisionKind::Act, Some(RollbackState::Recovered)) => {
             (NoticeKind::Act, format!("{service}: rolled back, and recovered"))
         }
+        (_, Some(RollbackState::NotRecovered)) if decision.reasons.iter().any(|reason| reason.rule == RuleId::V4) => {
+            (NoticeKind::Page, format!("{service}: rolled back, and it got worse; a person must look now"))
+        }
         (_, Some(RollbackState::NotRecovered)) => (NoticeKind::Page, format!("{service}: rolled back, but it did not help")),
         (_, Some(RollbackState::Failed)) => (NoticeKind::Page, format!("{service}: the rollback failed; nothing was changed")),
         (_, Some(RollbackState::Unknown)) => (NoticeKind::Page, format!("{service}: a person must look at the rollback")),
@@ -140,7 +154,13 @@ fn notice_of(record: &Record) -> Option<Notice> {
             NoticeKind::Propose,
             format!("{service}: a rollback is proposed; `backout approve {}` or `backout decline {}`", record.id, record.id),
         ),
-        (DecisionKind::Hold, _) => (NoticeKind::Hold, format!("{service}: waiting for evidence")),
+        (DecisionKind::Hold, _) => (
+            NoticeKind::Hold,
+            match &record.attached_to {
+                Some(other) => format!("{service}: waiting for the rollback of record {other}"),
+                None => format!("{service}: waiting for evidence"),
+            },
+        ),
         (DecisionKind::Page, _) => (NoticeKind::Page, format!("{service}: an alert needs a person")),
         (DecisionKind::Ignore, _) => (NoticeKind::Ignore, format!("{service}: nothing done")),
     };
@@ -157,8 +177,8 @@ fn notice_of(record: &Record) -> Option<Notice> {
 
 /// Text for the timeline: how a decision reads.
 pub(super) fn decision_in_words(record: &Record, at: Timestamp) -> String {
-    record
-        .decision
-        .as_ref()
-        .map_or_else(|| format!("no decision at {at}"), |decision| format!("decided {}: {}", decision.kind, decision.because))
+    record.decision.as_ref().map_or_else(
+        || format!("no decision at {}", whole_seconds(at)),
+        |decision| format!("decided {}: {}", decision.kind, decision.because),
+    )
 }

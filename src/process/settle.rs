@@ -118,6 +118,25 @@ impl Process {
         Ok(())
     }
 
+    /// Puts a record that waits without having read its targets anew on their waiting lists, where the sweep and the end of a
+    /// rollback find it.
+    pub(super) async fn note_hold(&self, record: &Record) -> Result<(), PortError> {
+        for target in &record.targets {
+            self.documents
+                .update(
+                    &keys::target(target),
+                    || Some(TargetState::new(target.clone())),
+                    |state: &mut TargetState| {
+                        let before = state.clone();
+                        history::set_hold(state, &record.id, record.next_step_at);
+                        (*state != before).then_some(())
+                    },
+                )
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Takes the record off the waiting lists of its targets.
     pub(super) async fn unhold(&self, record: &Record, resolved_at: Option<Timestamp>) -> Result<(), PortError> {
         let updates: Vec<_> = record

@@ -2,6 +2,10 @@
 
 mod commands;
 mod crash;
+mod put_back;
 mod real;
 mod saga;
+mod storm;
+mod told_once;
 mod trips;
+mod two_services;
