@@ -3,6 +3,7 @@
 mod commands;
 mod crash;
 mod put_back;
+mod kill_matrix;
 mod real;
 mod saga;
 mod storm;
