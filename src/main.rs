@@ -6,8 +6,9 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = backout::cli::Cli::parse();
-    // Two workers: a decision waits for others, it hardly computes.
-    match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    // One thread: a decision waits for others, it hardly computes, and waking a second thread costs more than it saves.
+    // What blocks (SQLite) has threads of its own.
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(backout::cli::run(cli)),
         Err(error) => {
             eprintln!("error: the runtime could not be started: {error}");

@@ -38,7 +38,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             .to_string(),
             Format::Text => crate::process::receipt::printable(&format!(
                 "{}  {}  {}  {} bytes  {}",
-                message.id, message.parked_at, message.queue, message.body_bytes, message.reason
+                message.id,
+                crate::domain::instant::whole_seconds(message.parked_at),
+                message.queue,
+                message.body_bytes,
+                message.reason
             )),
         });
     }
@@ -55,7 +59,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     Format::Text => crate::process::receipt::printable(&format!(
                         "{}  {}  {}  {} bytes  {}",
                         letter.id,
-                        letter.at,
+                        crate::domain::instant::whole_seconds(letter.at),
                         function.name(),
                         letter.body.len(),
                         letter.reason

@@ -226,7 +226,10 @@ impl Platform for OfflineTarget {
                 token: VersionToken(format!("event|{at}")),
                 fingerprint: None,
                 serving_since: Some(at),
-                label: event.version.clone().unwrap_or_else(|| format!("the change of {at}")),
+                label: event
+                    .version
+                    .clone()
+                    .unwrap_or_else(|| format!("the change of {}", crate::domain::instant::whole_seconds(at))),
             },
             under_way: None,
             ways_back: vec![WayBack {

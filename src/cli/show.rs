@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Format, out, view, wiring};
 use crate::{
-    domain::record::RecordId,
+    domain::{instant::whole_seconds, record::RecordId},
     process::{
         documents::Documents,
         receipt::{ChainCheck, verify_chain},
@@ -53,7 +53,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             } else {
                 out(&view::record_text(&record));
                 for entry in &record.timeline {
-                    out(&crate::process::receipt::printable(&format!("  {}  {}", entry.at, entry.what)));
+                    out(&crate::process::receipt::printable(&format!("  {}  {}", whole_seconds(entry.at), entry.what)));
                 }
             }
         }

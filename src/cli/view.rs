@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::{
-    domain::{alert::Alert, decision::Decision, deployment::DeploymentEvent, event::Event, record::Record},
+    domain::{
+        alert::Alert, decision::Decision, deployment::DeploymentEvent, event::Event, instant::whole_seconds, record::Record,
+    },
     process::receipt::printable,
 };
 
@@ -92,7 +94,7 @@ pub fn record_text(record: &Record) -> String {
     printable(&format!(
         "{}  {}  {service}  {kind}{rollback}  [{rules}]  {because}",
         record.id,
-        record.decided_at.unwrap_or(record.received_at)
+        whole_seconds(record.decided_at.unwrap_or(record.received_at))
     ))
 }
 

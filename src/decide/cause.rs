@@ -8,6 +8,7 @@ use super::{
 };
 use crate::domain::{
     decision::{CandidateScore, Effect, Reason},
+    instant::whole_seconds,
     known::Known,
     policy::SKEW_ALLOWANCE,
     rule::RuleId,
@@ -106,7 +107,8 @@ pub fn rank(case: &Case) -> Ranking<'_> {
                 {
                     let says = format!(
                         "the deployment of `{}` at {} failed before it changed what serves, so there is nothing to take back",
-                        facts.service.name, marker.at
+                        facts.service.name,
+                        whole_seconds(marker.at)
                     );
                     say(RuleId::S8, Effect::Note, says);
                 }
@@ -162,7 +164,9 @@ pub fn rank(case: &Case) -> Ranking<'_> {
                     Effect::Note,
                     format!(
                         "{} of `{}`, in service since {}, is the only recent change that could have caused the alert",
-                        winner.label, winner.facts.service.name, winner.rolled_out_at
+                        winner.label,
+                        winner.facts.service.name,
+                        whole_seconds(winner.rolled_out_at)
                     ),
                 );
             }
@@ -204,7 +208,11 @@ fn judge_winner(case: &Case, winner: &Candidate<'_>) -> Vec<Reason> {
     let waiting = case.now < case.evidence_deadline();
     match &winner.reading {
         SignalReading::Fault(fault) => {
-            say(RuleId::C1, Effect::Note, format!("{}; {} began to serve at {}", fault.says, winner.label, winner.rolled_out_at));
+            say(
+                RuleId::C1,
+                Effect::Note,
+                format!("{}; {} began to serve at {}", fault.says, winner.label, whole_seconds(winner.rolled_out_at)),
+            );
             // A signal that could not be read might show that the fault is older than the rollout.
             if let Some((rule, says)) = unknown_signal(case, winner.rolled_out_at) {
                 say(rule, hold_or(waiting, Effect::Propose), says);
@@ -230,7 +238,11 @@ fn judge_winner(case: &Case, winner: &Candidate<'_>) -> Vec<Reason> {
         }
     }
     if let Some(earlier) = earlier_firing(case, winner) {
-        say(RuleId::C2, Effect::Propose, format!("the same alert fired at {earlier}, before {} began to serve", winner.label));
+        say(
+            RuleId::C2,
+            Effect::Propose,
+            format!("the same alert fired at {}, before {} began to serve", whole_seconds(earlier), winner.label),
+        );
     }
     reasons
 }
@@ -369,20 +381,21 @@ fn clear(
     rolled_out_at: Timestamp,
 ) -> Option<(RuleId, String)> {
     let name = &facts.service.name;
+    let since = whole_seconds(rolled_out_at);
     if let Some(fault) = fault
         && fault.onset_latest < rolled_out_at - SKEW_ALLOWANCE
     {
-        return Some((
-            RuleId::C1,
-            format!("{}, which is before {label} of `{name}` began to serve at {rolled_out_at}", fault.says),
-        ));
+        return Some((RuleId::C1, format!("{}, which is before {label} of `{name}` began to serve at {since}", fault.says)));
     }
     // Without a measured onset the firing itself bounds it: what was rolled out after the alert fired did not cause it.
     let latest_onset = fault.map_or_else(|| case.fired_at(), |fault| fault.onset_latest);
     if latest_onset < rolled_out_at - SKEW_ALLOWANCE {
         return Some((
             RuleId::C1,
-            format!("the alert fired at {}, before {label} of `{name}` began to serve at {rolled_out_at}", case.fired_at()),
+            format!(
+                "the alert fired at {}, before {label} of `{name}` began to serve at {since}",
+                whole_seconds(case.fired_at())
+            ),
         ));
     }
     let age = latest_onset.duration_since(rolled_out_at);
@@ -391,7 +404,7 @@ fn clear(
         return Some((
             RuleId::C3,
             format!(
-                "{label} of `{name}` has served since {rolled_out_at}, longer than the correlation window of {window} min before the fault"
+                "{label} of `{name}` has served since {since}, longer than the correlation window of {window} min before the fault"
             ),
         ));
     }

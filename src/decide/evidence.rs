@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::domain::{
     alert::{Alert, AlertSchema, AlertSignal, Condition},
     decision::{Effect, Reason},
+    instant::whole_seconds,
     known::Known,
     policy::SKEW_ALLOWANCE,
     rule::RuleId,
@@ -17,6 +18,9 @@ pub const ALERT_AGE_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// Windows outside the usual range that make a fault, and windows inside it that make a recovery.
 pub const WINDOWS_NEEDED: usize = 2;
+
+/// A share of fewer than these in a window, requests say, is no evidence of anything (E5): such a window counts as unknown.
+pub const SAMPLE_MIN: f64 = 20.0;
 
 /// Unknown windows that stand for a gap in a series, however long; one more than these changes no verdict.
 const GAP_WINDOWS_MAX: i32 = 3;
@@ -63,7 +67,11 @@ pub fn judge_alert(alert: &Alert, service: &Service, received_at: Timestamp) -> 
     if let Some(fired_at) = alert.fired_at
         && received_at.duration_since(fired_at) > ALERT_AGE_MAX
     {
-        say(RuleId::E1, Effect::Ignore, format!("the alert fired at {fired_at}, more than a day before it arrived"));
+        say(
+            RuleId::E1,
+            Effect::Ignore,
+            format!("the alert fired at {}, more than a day before it arrived", whole_seconds(fired_at)),
+        );
     }
     if alert.schema == AlertSchema::Legacy {
         say(
@@ -121,7 +129,9 @@ pub fn read_signal(signal: &Known<Series>, rollout_at: Timestamp, now: Timestamp
     let baseline_end = rollout_at - series.interval;
     let usual = match UsualRange::before(&windows, baseline_end, series) {
         Ok(usual) => usual,
-        Err(why) => return SignalReading::Unknown { rule: RuleId::E3, says: format!("`{name}` {why} before the rollout") },
+        Err(why) => {
+            return unknown(&windows, |window| window.end <= baseline_end, format!("`{name}` {why} before the rollout"));
+        }
     };
     let certain = last_run(&windows, |value| value.is_some_and(|value| usual.surely_left_by(value)));
     let possible = last_run(&windows, |value| value.is_none_or(|value| !usual.holds(value)));
@@ -130,13 +140,14 @@ pub fn read_signal(signal: &Known<Series>, rollout_at: Timestamp, now: Timestamp
             let earliest_end = possible.first_end.min(run.first_end);
             let bar = rollout_at - SKEW_ALLOWANCE;
             if earliest_end < bar && run.first_end >= bar {
-                return SignalReading::Unknown {
-                    rule: RuleId::E3,
-                    says: format!(
+                return unknown(
+                    &windows,
+                    |window| window.end >= earliest_end && window.end < run.first_end,
+                    format!(
                         "`{name}` is out of its usual range, but windows before the one that ended {} have no value, so it may have begun before the rollout",
-                        run.first_end
+                        whole_seconds(run.first_end)
                     ),
-                };
+                );
             }
             let worst = windows
                 .iter()
@@ -153,27 +164,43 @@ pub fn read_signal(signal: &Known<Series>, rollout_at: Timestamp, now: Timestamp
                     "`{name}` went from {} to {}, first in the window that ended {}",
                     describe_value(series, usual.middle),
                     describe_value(series, worst),
-                    run.first_end
+                    whole_seconds(run.first_end)
                 ),
             })
         }
-        (_, Some(possible)) if possible.is_fault() => SignalReading::Unknown {
-            rule: RuleId::E3,
-            says: format!(
+        (_, Some(possible)) if possible.is_fault() => unknown(
+            &windows,
+            |window| window.end >= possible.first_end,
+            format!(
                 "`{name}` lacks values since the window that ended {}, so how it stands is not known",
-                possible.first_end
+                whole_seconds(possible.first_end)
             ),
-        },
+        ),
         (Some(run), _) if run.windows_after <= WINDOWS_NEEDED => SignalReading::Brief {
-            says: format!("`{name}` is out of its usual range in one window only, the one that ended {}", run.first_end),
+            says: format!(
+                "`{name}` is out of its usual range in one window only, the one that ended {}",
+                whole_seconds(run.first_end)
+            ),
         },
         // What happened in the windows that make up "usual" is neither a fault of this rollout nor a recovery from one.
         (Some(run), _) if run.last_end > baseline_end => SignalReading::Recovered {
             last_out_at: run.last_end,
-            says: format!("`{name}` left its usual range and has been back in it since the window that ended {}", run.last_end),
+            says: format!(
+                "`{name}` left its usual range and has been back in it since the window that ended {}",
+                whole_seconds(run.last_end)
+            ),
         },
         (Some(_) | None, _) => SignalReading::Quiet,
     }
+}
+
+/// No verdict: for want of values (E3), or because there were too few behind some of those that count (E5).
+fn unknown(windows: &[Window], counts: impl Fn(&Window) -> bool, says: String) -> SignalReading {
+    if windows.iter().any(|window| window.is_small && counts(window)) {
+        let says = format!("{says}; a window with fewer than {SAMPLE_MIN} counts as one without a value");
+        return SignalReading::Unknown { rule: RuleId::E5, says };
+    }
+    SignalReading::Unknown { rule: RuleId::E3, says }
 }
 
 /// Why the series is too old to say anything about now (E8); `None` when it is fresh.
@@ -185,9 +212,12 @@ pub fn staleness(series: &Series, now: Timestamp) -> Option<String> {
     match newest {
         None => None,
         Some(end) if end >= now - allowed => None,
-        Some(end) => {
-            Some(format!("the newest measurement of `{}` ended at {end}, more than {} min ago", series.name, allowed.as_mins()))
-        }
+        Some(end) => Some(format!(
+            "the newest measurement of `{}` ended at {}, more than {} min ago",
+            series.name,
+            whole_seconds(end),
+            allowed.as_mins()
+        )),
     }
 }
 
@@ -196,6 +226,8 @@ pub fn staleness(series: &Series, now: Timestamp) -> Option<String> {
 pub struct Window {
     pub end: Timestamp,
     pub value: Option<f64>,
+    /// Measured, but with too little behind it to be judged (E5).
+    pub is_small: bool,
 }
 
 /// The complete windows in order of time, the unknown ones among them; a window that the series does not even list is
@@ -210,14 +242,14 @@ pub fn windows(series: &Series, complete_until: Timestamp) -> Vec<Window> {
             if end > until {
                 break;
             }
-            windows.push(Window { end, value: None });
+            windows.push(Window { end, value: None, is_small: false });
         }
     };
     for point in series.points.iter().filter(|point| point.end <= complete_until) {
         fill(&mut windows, last_end, point.end - series.interval / 2);
         last_end = Some(point.end);
         if !is_idle(point) {
-            windows.push(Window { end: point.end, value: usable(series, point) });
+            windows.push(Window { end: point.end, value: usable(series, point), is_small: is_small(point) });
         }
     }
     fill(&mut windows, last_end, complete_until);
@@ -262,10 +294,7 @@ impl UsualRange {
             |unknown_distance| f64::midpoint(distance(middle_low, unknown_distance), distance(middle_high, unknown_distance));
         // 1.4826 makes the median distance comparable with a standard deviation; six of them, and never less than a
         // floor that people would notice: one percentage point of a share, a fifth of anything else.
-        let reach = |distance: f64, size: f64| {
-            let floor = if is_share(series) { 0.01 } else { size * 0.2 };
-            (6.0 * 1.4826 * distance).max(floor)
-        };
+        let reach = |distance: f64, size: f64| (6.0 * 1.4826 * distance).max(noticeable(series, size));
         let size_least = if middle_low * middle_high <= 0.0 { 0.0 } else { middle_low.abs().min(middle_high.abs()) };
         let narrow = reach((mean(0.0) - blur / 2.0).max(0.0), size_least);
         let wide = reach(mean(f64::INFINITY) + blur / 2.0, middle_low.abs().max(middle_high.abs()));
@@ -292,7 +321,15 @@ impl UsualRange {
         }
     }
 
-    fn worse_of(&self, a: f64, b: f64) -> f64 {
+    pub fn is_worse(&self, value: f64, than: f64) -> bool {
+        match self.worse_when {
+            WorseWhen::Higher => value > than,
+            WorseWhen::Lower => value < than,
+        }
+    }
+
+    /// The worse of two values.
+    pub fn worse_of(&self, a: f64, b: f64) -> f64 {
         match self.worse_when {
             WorseWhen::Higher => a.max(b),
             WorseWhen::Lower => a.min(b),
@@ -300,13 +337,23 @@ impl UsualRange {
     }
 }
 
-/// The value of a point if there is one to judge: no NaN, and no share without a denominator.
+/// The least difference from `size` that people would notice: one percentage point of a share, a fifth of anything else.
+pub fn noticeable(series: &Series, size: f64) -> f64 {
+    if is_share(series) { 0.01 } else { size.abs() * 0.2 }
+}
+
+/// The value of a point if there is one to judge: no NaN, and no share without a denominator of some size (E5).
 pub fn usable(series: &Series, point: &Point) -> Option<f64> {
     let has_denominator = match point.weight {
-        Some(weight) => weight > 0.0,
+        Some(weight) => weight >= SAMPLE_MIN,
         None => !is_share(series),
     };
     point.value.filter(|value| value.is_finite() && has_denominator)
+}
+
+/// Something was asked of the service in this window, but too little to judge a share of it (E5).
+pub fn is_small(point: &Point) -> bool {
+    point.weight.is_some_and(|weight| weight > 0.0 && weight < SAMPLE_MIN)
 }
 
 /// Nothing was asked of the service in this window, as far as it was measured.

@@ -11,6 +11,7 @@ use crate::domain::{
     alert::Alert,
     approval::{Approval, Verdict},
     decision::{Accused, Decision, DecisionKind, Effect, Reason},
+    instant::whole_seconds,
     observation::WayBack,
     rule::RuleId,
     service::{Mode, Service},
@@ -97,7 +98,7 @@ fn apply_approval(reasons: &mut Vec<Reason>, approval: &Approval, accused: Optio
             reasons.push(Reason {
                 rule: RuleId::A11,
                 effect: Effect::Propose,
-                says: format!("{} declined it at {}", approval.by, approval.at),
+                says: format!("{} declined it at {}", approval.by, whole_seconds(approval.at)),
             });
         }
         return;
@@ -117,8 +118,8 @@ fn apply_approval(reasons: &mut Vec<Reason>, approval: &Approval, accused: Optio
         return;
     }
     for reason in reasons.iter_mut() {
-        let evidence_wait =
-            reason.effect == Effect::Hold && matches!(reason.rule, RuleId::E3 | RuleId::E8 | RuleId::C1 | RuleId::C8);
+        let evidence_wait = reason.effect == Effect::Hold
+            && matches!(reason.rule, RuleId::E3 | RuleId::E5 | RuleId::E8 | RuleId::C1 | RuleId::C8);
         if (reason.effect == Effect::Propose && reason.rule != RuleId::A10) || evidence_wait {
             reason.effect = Effect::Note;
             reason.says = format!("{} (approved by {})", reason.says, approval.by);
@@ -127,7 +128,7 @@ fn apply_approval(reasons: &mut Vec<Reason>, approval: &Approval, accused: Optio
     reasons.push(Reason {
         rule: RuleId::A11,
         effect: Effect::Note,
-        says: format!("{} approved it at {}", approval.by, approval.at),
+        says: format!("{} approved it at {}", approval.by, whole_seconds(approval.at)),
     });
 }
 
@@ -167,7 +168,10 @@ fn why_act(ranking: &Ranking<'_>, way: Option<&WayBack>) -> String {
     };
     format!(
         "{} began to serve at {}; {fault}; going back to {}, held by {}",
-        winner.label, winner.rolled_out_at, way.label, way.name
+        winner.label,
+        whole_seconds(winner.rolled_out_at),
+        way.label,
+        way.name
     )
 }
 

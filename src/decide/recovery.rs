@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::evidence::{self, UsualRange};
 use crate::domain::{
+    instant::whole_seconds,
     known::Known,
     series::{Point, Series},
 };
@@ -15,6 +16,8 @@ pub const RECOVERED_WINDOWS: usize = 3;
 pub enum Recovery {
     /// At least one signal that showed the fault is back in range, and none is out of it.
     Recovered(String),
+    /// A signal is farther out of range than it ever was while the accused version served (V4).
+    Worse(String),
     /// A signal is still out of range.
     StillBad(String),
     /// Not enough data yet, or none (E3): neither good nor bad.
@@ -27,12 +30,19 @@ pub enum Recovery {
 pub fn judge(signals: &[Known<Series>], accused_since: Timestamp, applied_at: Timestamp, now: Timestamp) -> Recovery {
     let mut good: Vec<String> = Vec::new();
     let mut unknown: Vec<String> = Vec::new();
+    let mut still_bad = None;
     for signal in signals {
         match judge_one(signal, accused_since, applied_at, now) {
             Recovery::Recovered(says) => good.push(says),
-            Recovery::StillBad(says) => return Recovery::StillBad(says),
+            Recovery::Worse(says) => return Recovery::Worse(says),
+            Recovery::StillBad(says) => {
+                still_bad.get_or_insert(says);
+            }
             Recovery::Unknown(says) => unknown.push(says),
         }
+    }
+    if let Some(says) = still_bad {
+        return Recovery::StillBad(says);
     }
     match (good.is_empty(), unknown.is_empty()) {
         (false, true) => Recovery::Recovered(good.join("; ")),
@@ -67,12 +77,34 @@ fn judge_one(signal: &Known<Series>, accused_since: Timestamp, applied_at: Times
     };
     // A window that the series does not even list is a gap too.
     if let Some(gap) = newest.windows(2).find(|pair| pair[1].end.duration_since(pair[0].end) > series.interval) {
-        return Recovery::Unknown(format!("`{}` lacks windows between {} and {}", series.name, gap[0].end, gap[1].end));
+        return Recovery::Unknown(format!(
+            "`{}` lacks windows between {} and {}",
+            series.name,
+            whole_seconds(gap[0].end),
+            whole_seconds(gap[1].end)
+        ));
+    }
+    if let Some(says) = got_worse(series, newest, &range, accused_since, applied_at) {
+        return Recovery::Worse(says);
     }
     let mut last = 0.0;
     for point in newest {
         match evidence::usable(series, point) {
-            None => return Recovery::Unknown(format!("`{}` has no value for the window that ended {}", series.name, point.end)),
+            None if evidence::is_small(point) => {
+                return Recovery::Unknown(format!(
+                    "`{}` has fewer than {} in the window that ended {}, too few to judge",
+                    series.name,
+                    evidence::SAMPLE_MIN,
+                    whole_seconds(point.end)
+                ));
+            }
+            None => {
+                return Recovery::Unknown(format!(
+                    "`{}` has no value for the window that ended {}",
+                    series.name,
+                    whole_seconds(point.end)
+                ));
+            }
             Some(value) if !range.holds(value) && !range.surely_left_by(value) => {
                 return Recovery::Unknown(format!(
                     "`{}` lacks values from before the fault, so whether {} is usual is not known",
@@ -85,7 +117,7 @@ fn judge_one(signal: &Known<Series>, accused_since: Timestamp, applied_at: Times
                     "`{}` is at {} in the window that ended {}; usual is {}",
                     series.name,
                     evidence::describe_value(series, value),
-                    point.end,
+                    whole_seconds(point.end),
                     evidence::describe_value(series, range.middle)
                 );
                 return Recovery::StillBad(says);
@@ -98,5 +130,34 @@ fn judge_one(signal: &Known<Series>, accused_since: Timestamp, applied_at: Times
         series.name,
         evidence::describe_value(series, last),
         evidence::describe_value(series, range.middle)
+    ))
+}
+
+/// Every one of the newest windows is worse than the worst one under the accused version, by what people would notice (V4).
+fn got_worse(
+    series: &Series,
+    newest: &[&Point],
+    range: &UsualRange,
+    accused_since: Timestamp,
+    applied_at: Timestamp,
+) -> Option<String> {
+    let worst_before = series
+        .points
+        .iter()
+        .filter(|point| point.end > accused_since && point.end <= applied_at)
+        .filter_map(|point| evidence::usable(series, point))
+        .reduce(|a, b| range.worse_of(a, b))?;
+    let values: Vec<f64> = newest.iter().filter_map(|point| evidence::usable(series, point)).collect();
+    let all_worse = values.len() == newest.len()
+        && values.iter().all(|value| {
+            let farther = (value - worst_before).abs() > evidence::noticeable(series, worst_before);
+            range.surely_left_by(*value) && range.is_worse(*value, worst_before) && farther
+        });
+    let last = values.last().filter(|_| all_worse)?;
+    Some(format!(
+        "`{}` got worse after the rollback: {} in the last {RECOVERED_WINDOWS} windows, against {} at worst before it; whether to go forward again is for a person to decide",
+        series.name,
+        evidence::describe_value(series, *last),
+        evidence::describe_value(series, worst_before)
     ))
 }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::domain::{
     decision::{Effect, Reason},
+    instant::whole_seconds,
     observation::{Obstacle, ObstacleWeight, WayBack},
     policy::SKEW_ALLOWANCE,
     rule::RuleId,
@@ -67,6 +68,14 @@ pub fn choose(case: &Case, winner: &Candidate<'_>) -> (Option<WayBack>, Vec<Reas
             Proof::Unproven(says) => {
                 unproven.get_or_insert((way, Reason { rule: RuleId::S5, effect: Effect::Propose, says }, obstacles));
             }
+            // Read again while there is time to wait; no approval stands in for what a later look must compare (S5).
+            Proof::Untold(says) => {
+                closed.push(Reason {
+                    rule: RuleId::S5,
+                    effect: hold_or(case.now < case.evidence_deadline(), Effect::Page),
+                    says,
+                });
+            }
             Proof::Impossible(says) => closed.push(Reason { rule: RuleId::S5, effect: Effect::Page, says }),
         }
     }
@@ -124,15 +133,23 @@ fn declared_reversible(state: &TargetState, rolled_out_at: Timestamp) -> Option<
 }
 
 enum Proof {
-    Good { says: String, steps_back: usize },
+    Good {
+        says: String,
+        steps_back: usize,
+    },
     Unproven(String),
+    /// Its content cannot be told, so whether going back worked could never be told either.
+    Untold(String),
     Impossible(String),
 }
 
 /// Whether the content of a way back is a proven last known good: each clause of S5.
 fn prove(facts: &ServiceFacts, winner: &Candidate<'_>, way: &WayBack) -> Proof {
     let Some(fingerprint) = &way.fingerprint else {
-        return Proof::Unproven(format!("what {} holds cannot be told from other builds", way.name));
+        return Proof::Untold(format!(
+            "what {} holds ({}) cannot be told from other builds, so nobody could tell whether going back to it worked; name `fingerprint:` for `{}` in the policy",
+            way.name, way.label, facts.service.name
+        ));
     };
     if winner.fingerprint.as_ref() == Some(fingerprint) {
         return Proof::Impossible(format!("{} holds the same build that runs now", way.name));
@@ -163,11 +180,18 @@ fn prove(facts: &ServiceFacts, winner: &Candidate<'_>, way: &WayBack) -> Proof {
     if let Some(firing) = troubled {
         return Proof::Unproven(format!(
             "an alert fired at {} while {} served, so it is not proven good",
-            firing.fired_at, way.label
+            whole_seconds(firing.fired_at),
+            way.label
         ));
     }
     Proof::Good {
-        says: format!("{}, held by {}, served from {} to {} without an alert", way.label, way.name, served.since, served.until),
+        says: format!(
+            "{}, held by {}, served from {} to {} without an alert",
+            way.label,
+            way.name,
+            whole_seconds(served.since),
+            whole_seconds(served.until)
+        ),
         steps_back,
     }
 }

@@ -1,5 +1,6 @@
 //! One message as a trigger hands it over, free of the host's envelope.
 
+use super::envelope::EnvelopeProblem;
 use crate::process::outcome::Outcome;
 
 /// The functions of `function-app/`, one variant a folder.
@@ -34,6 +35,8 @@ pub struct Delivery {
     pub body: Vec<u8>,
     /// How often we put these bytes back ourselves (application property `backout-returns`); 0 if absent or unreadable.
     pub returns: u32,
+    /// What was wrong with the host's envelope, with the field's name; whoever reads why the message was parked reads it too.
+    pub envelope_problem: Option<EnvelopeProblem>,
     /// The host's id of this invocation, for the log only.
     pub invocation_id: String,
     /// `traceparent` of the request, if there was a valid one.

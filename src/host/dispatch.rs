@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::delivery::{Deliveries, Delivery, Function};
 use crate::{
     domain::{event::Event, policy::Policy},
-    inbound::{self, Malformed, Understood},
+    inbound::{self, Understood},
     ports::FollowUp,
     process::{PolicyTrouble, Process, follow_up::RETURNS_MAX, outcome::Outcome, trouble::Trouble},
 };
@@ -23,7 +23,6 @@ impl Dispatcher {
     }
 
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, Trouble> {
-        let queue = delivery.function.name();
         let policy = match self.process.load_policy().await {
             Ok(policy) => policy,
             // The timer carries nothing that could be lost.
@@ -34,23 +33,17 @@ impl Dispatcher {
             Err(trouble) if delivery.function == Function::FollowUps => {
                 return self.return_later(delivery, &trouble.to_string()).await;
             }
-            Err(PolicyTrouble::Unreachable(error)) => return self.return_later(delivery, &error.to_string()).await,
-            Err(PolicyTrouble::Wrong(problems)) => return self.process.park(queue, &delivery.body, &problems).await,
+            Err(trouble @ PolicyTrouble::Unreachable(_)) => return self.return_later(delivery, &trouble.to_string()).await,
+            Err(PolicyTrouble::Wrong(problems)) => return self.park(delivery, &problems).await,
         };
         match delivery.function {
             Function::Sweep => self.process.sweep(&policy).await,
             Function::FollowUps => match serde_json::from_slice::<FollowUp>(&delivery.body) {
                 Ok(follow_up) if follow_up.v == 1 => self.process.follow_up_received(follow_up, &policy).await,
                 Ok(follow_up) => {
-                    self.process
-                        .park(
-                            queue,
-                            &delivery.body,
-                            &format!("`v`: this version knows follow-ups of version 1, not {}", follow_up.v),
-                        )
-                        .await
+                    self.park(delivery, &format!("`v`: this version knows follow-ups of version 1, not {}", follow_up.v)).await
                 }
-                Err(error) => self.process.park(queue, &delivery.body, &format!("not a follow-up of ours: {error}")).await,
+                Err(error) => self.park(delivery, &format!("not a follow-up of ours: {error}")).await,
             },
             Function::Alerts | Function::Deployments | Function::Markers => self.handle_events(delivery, &policy).await,
         }
@@ -62,7 +55,7 @@ impl Dispatcher {
         for recognised in inbound::recognise(&delivery.body) {
             let outcome = match recognised {
                 Ok(understood) => self.handle_event(delivery, understood, policy).await?,
-                Err(malformed) => self.process.park(delivery.function.name(), &delivery.body, &refusal(&malformed)).await?,
+                Err(malformed) => self.park(delivery, &malformed.to_string()).await?,
             };
             whole = more_demanding(whole, outcome);
         }
@@ -82,17 +75,30 @@ impl Dispatcher {
                 }
                 Ok(Outcome::Settled { says: format!("nothing to decide about `{}`", other.name) })
             }
-            (_, Event::Alert(_)) => self.process.park(queue, &delivery.body, &format!("an alert arrived on queue `{queue}`; alerts are taken from queue `alerts` only")).await,
+            (_, Event::Alert(_)) => self.park(delivery, &format!("an alert arrived on queue `{queue}`; alerts are taken from queue `alerts` only")).await,
             (_, Event::Deployment(_)) => {
-                self.process.park(queue, &delivery.body, &format!("a deployment event arrived on queue `{queue}`; they are taken from queues `deployments` and `markers` only")).await
+                self.park(delivery, &format!("a deployment event arrived on queue `{queue}`; they are taken from queues `deployments` and `markers` only")).await
             }
         }
+    }
+
+    /// Keeps a message for a person, with everything that is known to be wrong with it.
+    async fn park(&self, delivery: &Delivery, why: &str) -> Result<Outcome, Trouble> {
+        let reason = match &delivery.envelope_problem {
+            Some(problem) => format!("{problem}; {why}"),
+            None => why.to_owned(),
+        };
+        self.process.park(delivery.function.name(), &delivery.body, &reason).await
     }
 
     /// Puts the same bytes back with a delay; after many returns the host's own counting takes over and dead-letters them.
     async fn return_later(&self, delivery: &Delivery, why: &str) -> Result<Outcome, Trouble> {
         if delivery.function == Function::Sweep {
             return Ok(Outcome::DeliverAgain { says: why.to_owned() });
+        }
+        // Where the envelope hides the message, only the host has its bytes.
+        if let Some(problem) = delivery.envelope_problem.as_ref().filter(|problem| problem.hides_the_message()) {
+            return Ok(Outcome::DeliverAgain { says: format!("{problem}; {why}") });
         }
         if delivery.returns >= RETURNS_MAX {
             return Ok(Outcome::DeliverAgain { says: format!("after {} returns: {why}", delivery.returns) });
@@ -114,10 +120,7 @@ impl Deliveries for Dispatcher {
             Err(trouble @ Trouble::Bus(_)) => Err(trouble),
         };
         match handled {
-            Ok(outcome) => {
-                info!(outcome = ?outcome, "handled");
-                outcome
-            }
+            Ok(outcome) => outcome,
             // Nothing could be kept and nothing sent: only the host still has the message.
             Err(trouble) => {
                 error!(%trouble, "a message goes back to the host");
@@ -125,10 +128,6 @@ impl Deliveries for Dispatcher {
             }
         }
     }
-}
-
-fn refusal(malformed: &Malformed) -> String {
-    malformed.to_string()
 }
 
 fn more_demanding(a: Outcome, b: Outcome) -> Outcome {

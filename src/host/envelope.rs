@@ -17,7 +17,8 @@ pub const RETURNS_PROPERTY: &str = "backout-returns";
 /// What an invocation carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
-    /// The message, byte for byte; empty for the timer. With a problem: the whole request, so that a person finds it parked.
+    /// The message, byte for byte; empty for the timer. With a problem that hides it: the whole request, so that a person
+    /// finds it parked.
     pub body: Vec<u8>,
     /// 0 if the property is absent or unreadable.
     pub returns: u32,
@@ -34,6 +35,19 @@ pub enum EnvelopeProblem {
     NoData,
     #[error("`Data` has {members} members and none is called `{binding}`: name the trigger binding `{binding}` in function.json")]
     NoBinding { binding: &'static str, members: usize },
+    /// The message itself is there; only how often it was put back is not known, and counts as 0.
+    #[error("`{field}` is not readable: {expected} is expected there")]
+    Metadata { field: &'static str, expected: &'static str },
+}
+
+impl EnvelopeProblem {
+    /// True if the message's own bytes are not known: [`Decoded::body`] is the whole request.
+    pub fn hides_the_message(&self) -> bool {
+        match self {
+            Self::NotAnEnvelope { .. } | Self::NoData | Self::NoBinding { .. } => true,
+            Self::Metadata { .. } => false,
+        }
+    }
 }
 
 /// The name of the trigger binding in `function-app/*/function.json`.
@@ -69,7 +83,11 @@ fn decode_message(binding: &'static str, request: &[u8]) -> Result<Decoded, Enve
         (Some((_, value)), _) | (None, [(_, value)]) => value,
         (None, others) => return Err(EnvelopeProblem::NoBinding { binding, members: others.len() }),
     };
-    Ok(Decoded { body: message_bytes(value), returns: returns(envelope.metadata), problem: None })
+    let body = message_bytes(value);
+    Ok(match returns(envelope.metadata) {
+        Ok(returns) => Decoded { body, returns, problem: None },
+        Err(problem) => Decoded { body, returns: 0, problem: Some(problem) },
+    })
 }
 
 /// The message in one value of `Data`.
@@ -96,16 +114,33 @@ fn message_bytes(value: &RawValue) -> Vec<u8> {
     }
 }
 
-fn returns(metadata: Option<&RawValue>) -> u32 {
-    let Some(metadata) = metadata.and_then(|raw| serde_json::from_str::<serde_json::Map<_, _>>(raw.get()).ok()) else {
-        return 0;
-    };
-    ["ApplicationProperties", "UserProperties"].iter().find_map(|name| returns_property(metadata.get(*name)?)).unwrap_or(0)
+/// 0 where no metadata or no such property is; the host sends null for what it does not have.
+fn returns(metadata: Option<&RawValue>) -> Result<u32, EnvelopeProblem> {
+    let Some(metadata) = metadata.filter(|raw| raw.get() != "null") else { return Ok(0) };
+    // A list would do for serde as the fields in their order.
+    let metadata: Metadata = Some(metadata.get())
+        .filter(|json| json.starts_with('{'))
+        .and_then(|json| serde_json::from_str(json).ok())
+        .ok_or(EnvelopeProblem::Metadata { field: "Metadata", expected: "an object" })?;
+    for (field, properties) in [
+        ("Metadata.ApplicationProperties", metadata.application_properties),
+        ("Metadata.UserProperties", metadata.user_properties),
+    ] {
+        let Some(properties) = properties else { continue };
+        let Some(properties) = properties.as_object() else {
+            return Err(EnvelopeProblem::Metadata { field, expected: "an object" });
+        };
+        if let Some((_, value)) = properties.iter().find(|(name, _)| name.eq_ignore_ascii_case(RETURNS_PROPERTY)) {
+            let expected = "a whole number";
+            return whole_number(value)
+                .ok_or(EnvelopeProblem::Metadata { field: "Metadata.ApplicationProperties.backout-returns", expected });
+        }
+    }
+    Ok(0)
 }
 
 /// A whole number, or text that is one; beyond `u32` it is as good as the largest.
-fn returns_property(properties: &serde_json::Value) -> Option<u32> {
-    let (_, value) = properties.as_object()?.iter().find(|(name, _)| name.eq_ignore_ascii_case(RETURNS_PROPERTY))?;
+fn whole_number(value: &serde_json::Value) -> Option<u32> {
     let text = match value {
         serde_json::Value::Number(number) => number.to_string(),
         serde_json::Value::String(text) => text.trim_matches(|c: char| c == '"' || c.is_whitespace()).to_owned(),
@@ -122,6 +157,14 @@ struct Envelope<'a> {
     data: Option<DataMembers<'a>>,
     #[serde(rename = "Metadata", borrow, default)]
     metadata: Option<&'a RawValue>,
+}
+
+/// The two names under which the host hands application properties on; all else there is passed over.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metadata {
+    application_properties: Option<serde_json::Value>,
+    user_properties: Option<serde_json::Value>,
 }
 
 /// The members of `Data` in their order, each still as it stands in the request: a body of many megabytes is copied once.

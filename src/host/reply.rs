@@ -5,6 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use tracing::Span;
 
 use crate::process::outcome::Outcome;
 
@@ -24,6 +25,17 @@ pub fn reply(outcome: &Outcome) -> Response {
 /// A reply to a request which no host sends: a path or a method that is not served.
 pub fn refusal(status: StatusCode, says: &str) -> Response {
     json(status, &Refusal { error: says })
+}
+
+/// One line an invocation, in its span and at the level of its outcome; `Logs` of the reply has the same text.
+pub fn log(outcome: &Outcome) {
+    Span::current().record("outcome", word(outcome));
+    let says = log_text(outcome);
+    match outcome {
+        Outcome::Settled { .. } => tracing::info!("{says}"),
+        Outcome::Parked { .. } | Outcome::PutBack { .. } => tracing::warn!("{says}"),
+        Outcome::DeliverAgain { .. } => tracing::error!("{says}"),
+    }
 }
 
 /// The outcome in one word, for the log.

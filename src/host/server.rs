@@ -115,8 +115,7 @@ async fn invoke(deliveries: Arc<dyn Deliveries>, function: Function, headers: He
             says: format!("the request could not be read to its end, or has more than {REQUEST_BYTES_MAX} bytes"),
         },
     };
-    span.record("outcome", reply::word(&outcome));
-    span.in_scope(|| log(&outcome));
+    span.in_scope(|| reply::log(&outcome));
     reply::reply(&outcome)
 }
 
@@ -130,10 +129,10 @@ async fn deliver(
     let envelope::Decoded { body, returns, problem } = envelope::decode(function, &request);
     // Up to 200 MiB, which need not be kept for as long as the delivery takes.
     drop(request);
-    if let Some(problem) = problem {
-        tracing::warn!("{problem}; the request is handed on as it is");
+    if let Some(problem) = &problem {
+        tracing::warn!("{problem}");
     }
-    deliveries.deliver(Delivery { function, body, returns, invocation_id, trace_parent }).await
+    deliveries.deliver(Delivery { function, body, returns, envelope_problem: problem, invocation_id, trace_parent }).await
 }
 
 fn panicked() -> Outcome {
@@ -142,16 +141,6 @@ fn panicked() -> Outcome {
 
 fn stopped() -> Outcome {
     Outcome::DeliverAgain { says: "backout was stopped before the delivery ended".to_owned() }
-}
-
-/// One line an invocation, at the level of its outcome; `Logs` of the reply has the same text.
-fn log(outcome: &Outcome) {
-    let says = reply::log_text(outcome);
-    match outcome {
-        Outcome::Settled { .. } => tracing::info!("{says}"),
-        Outcome::Parked { .. } | Outcome::PutBack { .. } => tracing::warn!("{says}"),
-        Outcome::DeliverAgain { .. } => tracing::error!("{says}"),
-    }
 }
 
 /// The host sends a GUID. Anything on this machine can call, so only what looks like an id gets into the log.

@@ -27,10 +27,10 @@ fn elements_of_text(body: &[u8]) -> Result<Vec<Value>, Problem> {
     if body.trim_ascii().is_empty() {
         return Err(Problem::body("is empty; send the event's JSON as the message's body"));
     }
-    if std::str::from_utf8(body).is_err() {
+    let Ok(text) = std::str::from_utf8(body) else {
         return Err(Problem::body("is not UTF-8; send the event's JSON without compression and in UTF-8"));
-    }
-    let value: Value = serde_json::from_slice(body).map_err(|error| {
+    };
+    let value: Value = serde_json::from_str(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         Problem::body(match error.classify() {
             serde_json::error::Category::Eof => "ends in the middle of the JSON; it was cut on the way".to_owned(),

@@ -109,7 +109,8 @@ impl<'a> Object<'a> {
     /// Objects of a list; `null` elements are skipped.
     pub(super) fn objects(&self, key: &str) -> Result<Vec<Object<'_>>, Problem> {
         let mut objects = Vec::new();
-        for (place, value) in self.list(key)? {
+        for (index, value) in self.list(key)? {
+            let place = place(key, index);
             match value {
                 Value::Object(map) => objects.push(Object { map: Cow::Borrowed(map), path: self.path_of(&place) }),
                 other => return Err(self.wrong_type(&place, "an object", other)),
@@ -146,23 +147,23 @@ impl<'a> Object<'a> {
 
     pub(super) fn identifiers(&self, key: &str) -> Result<Vec<String>, Problem> {
         let mut found = Vec::new();
-        for (place, text) in self.texts_with_places(key)? {
-            found.extend(self.whole(&place, text)?);
+        for (index, value) in self.list(key)? {
+            found.extend(self.whole(&place(key, index), self.text_in_list(key, index, value)?)?);
         }
         Ok(found)
     }
 
     /// Texts of a list as they stand, to be picked from.
     pub(super) fn raw_texts(&self, key: &str) -> Result<Vec<&str>, Problem> {
-        Ok(self.texts_with_places(key)?.into_iter().map(|(_, text)| text).collect())
+        self.list(key)?.map(|(index, value)| self.text_in_list(key, index, value)).collect()
     }
 
     pub(super) fn raw_lists(&self, key: &str) -> Result<Vec<&Vec<Value>>, Problem> {
         let mut lists = Vec::new();
-        for (place, value) in self.list(key)? {
+        for (index, value) in self.list(key)? {
             match value {
                 Value::Array(list) => lists.push(list),
-                other => return Err(self.wrong_type(&place, "a list", other)),
+                other => return Err(self.wrong_type(&place(key, index), "a list", other)),
             }
         }
         Ok(lists)
@@ -232,28 +233,21 @@ impl<'a> Object<'a> {
         }
     }
 
-    fn list(&self, key: &str) -> Result<Vec<(String, &Value)>, Problem> {
-        match self.get(key) {
-            None => Ok(Vec::new()),
-            Some(Value::Array(list)) => Ok(list
-                .iter()
-                .enumerate()
-                .filter(|(_, value)| !value.is_null())
-                .map(|(index, value)| (format!("{key}[{index}]"), value))
-                .collect()),
-            Some(other) => Err(self.wrong_type(key, "a list", other)),
-        }
+    /// Elements that are not `null`, with their index.
+    fn list(&self, key: &str) -> Result<impl Iterator<Item = (usize, &Value)>, Problem> {
+        let list = match self.get(key) {
+            None => &[],
+            Some(Value::Array(list)) => list.as_slice(),
+            Some(other) => return Err(self.wrong_type(key, "a list", other)),
+        };
+        Ok(list.iter().enumerate().filter(|(_, value)| !value.is_null()))
     }
 
-    fn texts_with_places(&self, key: &str) -> Result<Vec<(String, &str)>, Problem> {
-        let mut texts = Vec::new();
-        for (place, value) in self.list(key)? {
-            match value {
-                Value::String(text) => texts.push((place, text.as_str())),
-                other => return Err(self.wrong_type(&place, "text", other)),
-            }
+    fn text_in_list<'v>(&self, key: &str, index: usize, value: &'v Value) -> Result<&'v str, Problem> {
+        match value {
+            Value::String(text) => Ok(text),
+            other => Err(self.wrong_type(&place(key, index), "text", other)),
         }
-        Ok(texts)
     }
 
     fn whole(&self, key: &str, text: &str) -> Result<Option<String>, Problem> {
@@ -293,10 +287,16 @@ fn is_mail_address(text: &str) -> bool {
 
 /// Text without control characters and blanks around it, cut to [`TEXT_CHARS_MAX`]; `None` if nothing is left.
 pub(super) fn clean(text: &str) -> Option<String> {
-    let kept: String = text.chars().filter(|c| !c.is_control()).collect();
-    let cut: String = kept.trim().chars().take(TEXT_CHARS_MAX).collect();
-    let cut = cut.trim_end();
+    let kept: Cow<'_, str> =
+        if text.contains(char::is_control) { text.chars().filter(|c| !c.is_control()).collect() } else { text.into() };
+    let kept = kept.trim();
+    let end = kept.char_indices().nth(TEXT_CHARS_MAX).map_or(kept.len(), |(end, _)| end);
+    let cut = kept[..end].trim_end();
     (!cut.is_empty()).then(|| cut.to_owned())
+}
+
+fn place(key: &str, index: usize) -> String {
+    format!("{key}[{index}]")
 }
 
 fn kind(value: &Value) -> &'static str {

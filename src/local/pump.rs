@@ -6,7 +6,10 @@ use tracing::{Instrument, warn};
 
 use super::embedded_queue::{EmbeddedMessage, EmbeddedQueue};
 use crate::{
-    host::delivery::{Deliveries, Delivery, Function},
+    host::{
+        delivery::{Deliveries, Delivery, Function},
+        reply,
+    },
     observability::invocation_span,
     ports::Clock,
     process::outcome::Outcome,
@@ -56,6 +59,8 @@ async fn hand_over(function: Function, message: EmbeddedMessage, queue: &Embedde
 }
 
 async fn sweep(deliveries: &Arc<dyn Deliveries>, clock: &Arc<dyn Clock>) {
+    // Whoever asks at start-up is answered first: a sweep may have to look for a sign-in, which holds the one thread.
+    tokio::time::sleep(IDLE_PAUSE).await;
     loop {
         deliver(Function::Sweep, Vec::new(), 0, deliveries).await;
         clock.sleep(SWEEP_EVERY).await;
@@ -65,11 +70,12 @@ async fn sweep(deliveries: &Arc<dyn Deliveries>, clock: &Arc<dyn Clock>) {
 async fn deliver(function: Function, body: Vec<u8>, returns: u32, deliveries: &Arc<dyn Deliveries>) -> Outcome {
     let invocation_id = uuid::Uuid::new_v4().to_string();
     let span = invocation_span(&invocation_id, function, None);
-    let delivery = Delivery { function, body, returns, invocation_id, trace_parent: None };
+    let delivery = Delivery { function, body, returns, envelope_problem: None, invocation_id, trace_parent: None };
     // A panic in one message must not end the pump.
     let handed = Arc::clone(deliveries);
-    match tokio::spawn(async move { handed.deliver(delivery).await }.instrument(span)).await {
-        Ok(outcome) => outcome,
-        Err(error) => Outcome::DeliverAgain { says: format!("the delivery ended unexpectedly: {error}") },
-    }
+    let delivered = tokio::spawn(async move { handed.deliver(delivery).await }.instrument(span.clone())).await;
+    let outcome =
+        delivered.unwrap_or_else(|error| Outcome::DeliverAgain { says: format!("the delivery ended unexpectedly: {error}") });
+    span.in_scope(|| reply::log(&outcome));
+    outcome
 }

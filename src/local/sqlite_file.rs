@@ -3,12 +3,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use tokio::sync::Mutex;
 
 use crate::ports::{PortError, PortErrorKind};
 
@@ -62,6 +63,7 @@ const SCHEMA: &str = "
 #[derive(Debug, Clone)]
 pub(super) struct SqliteFile {
     place: Arc<Place>,
+    /// Waited for outside the thread that works with it, so that no more threads are started than have work.
     connection: Arc<Mutex<Option<Connection>>>,
 }
 
@@ -118,9 +120,9 @@ impl SqliteFile {
         operation: &'static str,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<R> + Send + 'static,
     ) -> Result<R, PortError> {
-        let Self { place, connection } = self.clone();
+        let place = Arc::clone(&self.place);
+        let mut slot = Arc::clone(&self.connection).lock_owned().await;
         let finished = tokio::task::spawn_blocking(move || {
-            let mut slot = connection.lock().unwrap_or_else(PoisonError::into_inner);
             let open = match slot.as_mut() {
                 Some(open) => open,
                 None => slot.insert(place.open().map_err(|trouble| trouble.tell(operation, &place))?),
@@ -356,8 +358,8 @@ mod tests {
         Trouble::Sqlite(error).tell("try it", &Place::File("state.db".into()))
     }
 
-    fn connection(file: &SqliteFile) -> std::sync::MutexGuard<'_, Option<Connection>> {
-        file.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connection(file: &SqliteFile) -> tokio::sync::MutexGuard<'_, Option<Connection>> {
+        file.connection.try_lock().unwrap()
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! Log lines, and the span that ties them to an invocation.
 
+mod json_line;
 mod trace_parent;
 
 use std::{io::IsTerminal, panic};
@@ -18,6 +19,7 @@ use uuid::Uuid;
 pub use trace_parent::{trace_id, trace_parent};
 
 use crate::host::delivery::Function;
+use json_line::{JsonLine, Members};
 
 /// Who reads the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +52,9 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(true)
-        .with_span_list(false)
+        .fmt_fields(Members)
+        .event_format(JsonLine)
+        .with_ansi(false)
         .with_writer(writer)
         .with_filter(filter.and(spoken_filter()))
 }

@@ -25,6 +25,7 @@ use crate::{
     },
     domain::{
         decision::Decision,
+        instant::whole_seconds,
         known::Known,
         observation::Observation,
         record::{Record, RecordId},
@@ -91,8 +92,10 @@ impl Process {
         }
         let outcome = self.claim_and_send(record, &decision, &gathered, &state, &busy).await?;
         // What else was read is kept, and people are told, after the call and off the way to it.
-        self.learn(record, &gathered, None).await?;
-        if let Some(record) = self.record(&record.id).await? {
+        let after = self.record(&record.id).await?;
+        // Where the claim was somebody else's, the record waits, and stays on the lists.
+        self.learn(record, &gathered, after.as_ref().and_then(|record| record.next_step_at)).await?;
+        if let Some(record) = after {
             let steps: Vec<String> = busy.steps.iter().map(|step| step.says.clone()).collect();
             self.finish_telling(&record, &steps).await?;
         }
@@ -438,8 +441,9 @@ impl Process {
         let wait = i64::from(retry_after_seconds.unwrap_or(30).clamp(5, 900));
         let next_step_at = self.ports.clock.now() + SignedDuration::from_secs(wait);
         let what = format!(
-            "{}: not sent ({why}); trying again at {next_step_at}",
-            busy.steps.get(busy.step).map(|step| step.says.as_str()).unwrap_or_default()
+            "{}: not sent ({why}); trying again at {}",
+            busy.steps.get(busy.step).map(|step| step.says.as_str()).unwrap_or_default(),
+            whole_seconds(next_step_at)
         );
         let moved = self
             .update_busy(target, record, |busy| {
@@ -501,7 +505,8 @@ impl Process {
         let decision = if ended {
             super::alert::page(rule, why.clone())
         } else {
-            super::alert::hold(rule, why.clone(), now + LOOK_AFTER * 4)
+            let says = format!("{why}; this alert waits for that rollback and ends with it");
+            super::alert::hold(rule, says, now + LOOK_AFTER * 4)
         };
         let updated = self
             .update_record(&record.id, record.generation, |record| {
@@ -511,6 +516,7 @@ impl Process {
             })
             .await?;
         if let Some(Loaded { value: record, .. }) = updated {
+            self.note_hold(&record).await?;
             self.finish_telling(&record, &[]).await?;
         }
         Ok(Outcome::Settled { says: why })
@@ -578,6 +584,7 @@ impl Process {
         let decision = super::alert::hold(RuleId::A3, says.clone(), now + DECIDE_AGAIN_AFTER);
         let updated = self.update_record(&record.id, record.generation, |record| decided(record, decision.clone(), now)).await?;
         if let Some(Loaded { value: record, .. }) = updated {
+            self.note_hold(&record).await?;
             self.finish_telling(&record, &[]).await?;
         }
         Ok(Outcome::Settled { says: format!("record {}: {says}", record.id) })

@@ -147,8 +147,8 @@ impl Process {
         let mut fresh = record.clone();
         decided(&mut fresh, decision, now);
         match self.documents.insert(&keys::record(&id), fresh).await? {
-            Insert::Now(Loaded { value: record, .. }) => {
-                self.finish_telling(&record, &[]).await?;
+            Insert::Now(written) => {
+                self.finish_telling_written(written).await?;
                 Ok(Outcome::Settled { says: format!("record {id}: resolved before it was seen firing") })
             }
             Insert::Taken(Loaded { value: found, .. }) => self.resolve(found, resolved_at).await,

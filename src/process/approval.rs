@@ -13,6 +13,7 @@ use crate::{
     domain::{
         approval::{Approval, Verdict},
         decision::DecisionKind,
+        instant::whole_seconds,
         policy::Policy,
         record::{Record, RecordId},
         rule::RuleId,
@@ -27,7 +28,7 @@ pub enum NotAnswered {
     Unknown(RecordId),
     #[error("record `{record}` has no open proposal: its decision is {decision}")]
     NotProposed { record: RecordId, decision: String },
-    #[error("the proposal of record `{record}` expired at {expired_at}; what fires again is proposed again")]
+    #[error("the proposal of record `{record}` expired at {}; what fires again is proposed again", whole_seconds(*.expired_at))]
     Expired { record: RecordId, expired_at: Timestamp },
     #[error("record `{record}` was answered already, by {by}")]
     Answered { record: RecordId, by: String },

@@ -186,7 +186,11 @@ impl Documents {
 }
 
 fn encode<T: Serialize>(envelope: &Envelope<T>) -> Result<Vec<u8>, PortError> {
-    serde_json::to_vec(envelope).map_err(|error| PortError::new("write a document", PortErrorKind::Invalid, error))
+    // The size of a record that ends at once: it need not grow in between.
+    let mut body = Vec::with_capacity(2_048);
+    serde_json::to_writer(&mut body, envelope)
+        .map_err(|error| PortError::new("write a document", PortErrorKind::Invalid, error))?;
+    Ok(body)
 }
 
 /// The keys of the store, all in one place (design section 5).

@@ -49,17 +49,19 @@ impl Process {
 
     /// Waits inside the invocation while the queue is away, up to [`BUS_WAIT`].
     async fn send_patiently(&self, message: QueueMessage, delay: Duration) -> Result<(), Trouble> {
-        let begun = self.ports.clock.monotonic();
+        let deadline = self.ports.clock.monotonic() + BUS_WAIT;
         let mut pause = Duration::from_secs(1);
         loop {
             match self.ports.follow_ups.send(message.clone(), delay).await {
                 Ok(()) => return Ok(()),
                 Err(error) => {
-                    if self.ports.clock.monotonic() + pause > begun + BUS_WAIT {
+                    // The last pause is cut to what is left, so that the whole wait is used.
+                    let left = deadline.saturating_sub(self.ports.clock.monotonic());
+                    if left.is_zero() {
                         return Err(Trouble::Bus(error));
                     }
                     warn!(queue = message.queue, %error, "the queue did not take a message; trying again");
-                    self.ports.clock.sleep(pause).await;
+                    self.ports.clock.sleep(pause.min(left)).await;
                     pause *= 2;
                 }
             }

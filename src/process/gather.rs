@@ -116,7 +116,7 @@ impl Process {
         let (services, paused, storm) = futures::join!(
             join_all(services),
             self.read_paused(),
-            self.read_storm(&record.alert, record.received_at, meant, policy)
+            self.read_storm(&record.alert, record.received_at, now, meant, policy)
         );
         let mut facts = Vec::with_capacity(services.len());
         let mut versions = Vec::with_capacity(services.len());
@@ -213,6 +213,7 @@ impl Process {
         &self,
         alert: &Alert,
         received_at: Timestamp,
+        now: Timestamp,
         meant: &[&Service],
         policy: &Policy,
     ) -> Result<Vec<StormAlert>, PortError> {
@@ -224,16 +225,17 @@ impl Process {
         let document =
             StormDocument { resource: resource.clone(), at: received_at, explained_by: explained_by.into_iter().collect() };
         let bucket_seconds = policy.storm.within.as_secs().max(1);
-        let bucket = received_at.as_second().div_euclid(bucket_seconds);
-        let own = keys::storm(bucket, &resource);
+        let own = keys::storm(received_at.as_second().div_euclid(bucket_seconds), &resource);
+        // A record that waited looks at the minutes before this look, as the rule does, not at those before it arrived.
+        let bucket = now.as_second().div_euclid(bucket_seconds);
         let (this_bucket, bucket_before) = (storm_prefix(bucket), storm_prefix(bucket - 1));
-        let (inserted, now, before) = futures::join!(
+        let (inserted, listed, before) = futures::join!(
             self.documents.insert(&own, document),
             self.documents.store().list(&this_bucket, None, STORM_LIST_MAX),
             self.documents.store().list(&bucket_before, None, STORM_LIST_MAX),
         );
         inserted?;
-        let mut keys = now?;
+        let mut keys = listed?;
         keys.extend(before?);
         keys.retain(|key| *key != own);
         // Bodies are read only when there are enough firings for a storm at all.

@@ -6,6 +6,7 @@ use super::{Process, documents::Loaded, outcome::Outcome, settle::decided, troub
 use crate::{
     domain::{
         decision::{Decision, DecisionKind},
+        instant::whole_seconds,
         policy::Policy,
         record::Record,
         rollback::RollbackState,
@@ -86,7 +87,7 @@ impl Process {
         } else if let Some(due_at) = record.next_step_at.filter(|due_at| *due_at > now) {
             self.schedule_next(record).await?;
             return Ok(Outcome::Settled {
-                says: format!("the wake-up came early; record {} is looked at again at {due_at}", record.id),
+                says: format!("the wake-up came early; record {} is looked at again at {}", record.id, whole_seconds(due_at)),
             });
         }
         self.look(record, policy, |_| true).await
@@ -111,7 +112,9 @@ impl Process {
         }
         if let Some(due_at) = record.next_step_at.filter(|due_at| *due_at > now) {
             self.schedule_next(record).await?;
-            return Ok(Outcome::Settled { says: format!("the proposal of record {} is open until {due_at}", record.id) });
+            return Ok(Outcome::Settled {
+                says: format!("the proposal of record {} is open until {}", record.id, whole_seconds(due_at)),
+            });
         }
         self.update_record(&record.id, record.generation, |record| {
             record.next_step_at = None;

@@ -26,7 +26,7 @@ pub mod sweep;
 pub mod trouble;
 pub mod verification;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
     domain::{policy::Policy, resource_id::ResourceId, service::Mode},
@@ -66,6 +66,8 @@ pub struct Process {
     ports: Ports,
     documents: Documents,
     policy: Arc<dyn Policies>,
+    /// The policy as it was last loaded: whom to tell is not worth another look at the file or blob.
+    policy_at_hand: Mutex<Option<Arc<Policy>>>,
     /// `BACKOUT_MODE`.
     mode_ceiling: Option<Mode>,
     /// This handler's own site, which is never touched (E9).
@@ -75,11 +77,22 @@ pub struct Process {
 impl Process {
     pub fn new(ports: Ports, policy: Arc<dyn Policies>, mode_ceiling: Option<Mode>, own_site: Option<ResourceId>) -> Self {
         let documents = Documents::new(ports.store.clone());
-        Self { ports, documents, policy, mode_ceiling, own_site }
+        Self { ports, documents, policy, policy_at_hand: Mutex::default(), mode_ceiling, own_site }
     }
 
     /// The policy in force, or what keeps it from being one.
     pub async fn load_policy(&self) -> Result<Arc<Policy>, PolicyTrouble> {
-        self.policy.load().await
+        let loaded = self.policy.load().await?;
+        *self.policy_at_hand.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&loaded));
+        Ok(loaded)
+    }
+
+    /// The policy of the message at hand, else the one in force; `None` where there is none.
+    async fn policy_at_hand(&self) -> Option<Arc<Policy>> {
+        let at_hand = self.policy_at_hand.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match at_hand {
+            Some(policy) => Some(policy),
+            None => self.load_policy().await.ok(),
+        }
     }
 }

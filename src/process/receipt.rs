@@ -9,6 +9,7 @@ use super::documents::{Documents, Insert, Loaded, keys};
 use crate::{
     domain::{
         decision::DecisionKind,
+        instant::whole_seconds,
         record::{Entry, ReceiptRef, Record, RecordId},
         rollback::RollbackState,
         target::{TargetKey, sha256_hex},
@@ -118,7 +119,7 @@ impl Receipt {
             ),
         );
         let optional = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
-        line("fired", &self.fired_at.map_or_else(|| "not said".to_owned(), |at| at.to_string()));
+        line("fired", &self.fired_at.map_or_else(|| "not said".to_owned(), |at| whole_seconds(at).to_string()));
         line("service", &optional(&self.service));
         line("target", self.target.as_ref().map_or("none", |target| &target.0));
         line("candidate", &optional(&self.candidate));

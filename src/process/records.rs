@@ -4,16 +4,18 @@ use jiff::Timestamp;
 
 use super::{
     Process,
-    documents::{Loaded, keys},
+    documents::{Loaded, ReadBefore, keys},
     receipt::Receipt,
     trouble::Trouble,
 };
 use crate::{
     domain::{
         decision::DecisionKind,
+        instant::whole_seconds,
         policy::NoticeKind,
         record::{ReceiptRef, Record, RecordId},
         rollback::RollbackState,
+        rule::RuleId,
     },
     ports::{FollowUp, Notice, PortError, StepName},
 };
@@ -41,22 +43,50 @@ impl Process {
     /// Called again after a crash, it does what is missing.
     pub(super) async fn finish_telling(&self, record: &Record, steps: &[String]) -> Result<(), Trouble> {
         if record.told_generation < record.generation {
-            let now = self.ports.clock.now();
-            let receipt = match Receipt::of(record, steps, now).filter(|receipt| receipt.decision != DecisionKind::Hold) {
-                Some(receipt) => Some(super::receipt::append(&self.documents, receipt).await?),
-                None => None,
-            };
-            self.schedule_next(record).await?;
-            if let Some(notice) = notice_of(record) {
-                self.tell(&format!("{}-{}", record.id, record.generation), notice).await?;
-            }
-            let generation = record.generation;
-            self.update_record(&record.id, generation, |record| {
-                record.told_generation = generation;
-                record.receipt = receipt.clone().or_else(|| record.receipt.clone());
-            })
-            .await?;
+            let receipt = self.tell_of(record, steps).await?;
+            self.mark_told(&record.id, record.generation, receipt, ReadBefore::NotRead).await?;
         }
+        Ok(())
+    }
+
+    /// [`Self::finish_telling`] of a record that was written just now, which saves the trip to read it again.
+    pub(super) async fn finish_telling_written(&self, written: Loaded<Record>) -> Result<(), Trouble> {
+        let record = &written.value;
+        if record.told_generation < record.generation {
+            let receipt = self.tell_of(record, &[]).await?;
+            let (id, generation) = (record.id.clone(), record.generation);
+            self.mark_told(&id, generation, receipt, ReadBefore::There(written)).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_of(&self, record: &Record, steps: &[String]) -> Result<Option<ReceiptRef>, Trouble> {
+        let now = self.ports.clock.now();
+        let receipt = match Receipt::of(record, steps, now).filter(|receipt| receipt.decision != DecisionKind::Hold) {
+            Some(receipt) => Some(super::receipt::append(&self.documents, receipt).await?),
+            None => None,
+        };
+        self.schedule_next(record).await?;
+        if let Some(notice) = notice_of(record) {
+            self.tell(&outcome_id(record), notice).await?;
+        }
+        Ok(receipt)
+    }
+
+    async fn mark_told(
+        &self,
+        id: &RecordId,
+        generation: u64,
+        receipt: Option<ReceiptRef>,
+        known: ReadBefore<Record>,
+    ) -> Result<(), PortError> {
+        let told = |record: &mut Record| {
+            (record.generation == generation).then(|| {
+                record.told_generation = generation;
+                record.receipt = receipt.clone().or_else(|| record.receipt.take());
+            })
+        };
+        self.documents.update_from(&keys::record(id), known, || None, told).await?;
         Ok(())
     }
 
@@ -91,6 +121,15 @@ impl Process {
     }
 }
 
+/// The same for the same outcome of a record, whoever tells it and however often the record was touched since.
+fn outcome_id(record: &Record) -> String {
+    let decision = record.decision.as_ref();
+    let kind = decision.map_or("none", |decision| decision.kind.as_str());
+    let rule = decision.and_then(|decision| decision.reasons.first()).map_or("none", |reason| reason.rule.as_str());
+    let rollback = record.rollback.filter(|state| state.is_terminal()).map_or("open", RollbackState::words);
+    format!("{} {kind} {rule} {rollback}", record.id)
+}
+
 /// What people are told of a record, in plain words first.
 fn notice_of(record: &Record) -> Option<Notice> {
     let decision = record.decision.as_ref()?;
@@ -104,6 +143,9 @@ fn notice_of(record: &Record) -> Option<Notice> {
         (DecisionKind::Act, Some(RollbackState::Recovered)) => {
             (NoticeKind::Act, format!("{service}: rolled back, and recovered"))
         }
+        (_, Some(RollbackState::NotRecovered)) if decision.reasons.iter().any(|reason| reason.rule == RuleId::V4) => {
+            (NoticeKind::Page, format!("{service}: rolled back, and it got worse; a person must look now"))
+        }
         (_, Some(RollbackState::NotRecovered)) => (NoticeKind::Page, format!("{service}: rolled back, but it did not help")),
         (_, Some(RollbackState::Failed)) => (NoticeKind::Page, format!("{service}: the rollback failed; nothing was changed")),
         (_, Some(RollbackState::Unknown)) => (NoticeKind::Page, format!("{service}: a person must look at the rollback")),
@@ -112,7 +154,13 @@ fn notice_of(record: &Record) -> Option<Notice> {
             NoticeKind::Propose,
             format!("{service}: a rollback is proposed; `backout approve {}` or `backout decline {}`", record.id, record.id),
         ),
-        (DecisionKind::Hold, _) => (NoticeKind::Hold, format!("{service}: waiting for evidence")),
+        (DecisionKind::Hold, _) => (
+            NoticeKind::Hold,
+            match &record.attached_to {
+                Some(other) => format!("{service}: waiting for the rollback of record {other}"),
+                None => format!("{service}: waiting for evidence"),
+            },
+        ),
         (DecisionKind::Page, _) => (NoticeKind::Page, format!("{service}: an alert needs a person")),
         (DecisionKind::Ignore, _) => (NoticeKind::Ignore, format!("{service}: nothing done")),
     };
@@ -129,8 +177,8 @@ fn notice_of(record: &Record) -> Option<Notice> {
 
 /// Text for the timeline: how a decision reads.
 pub(super) fn decision_in_words(record: &Record, at: Timestamp) -> String {
-    record
-        .decision
-        .as_ref()
-        .map_or_else(|| format!("no decision at {at}"), |decision| format!("decided {}: {}", decision.kind, decision.because))
+    record.decision.as_ref().map_or_else(
+        || format!("no decision at {}", whole_seconds(at)),
+        |decision| format!("decided {}: {}", decision.kind, decision.because),
+    )
 }

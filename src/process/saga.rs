@@ -18,6 +18,7 @@ use crate::{
     },
     domain::{
         decision::DecisionKind,
+        instant::whole_seconds,
         record::{Record, RecordId},
         rollback::{Busy, Claim, ClaimKind, OperationState, Phase, RollbackState, StepKind},
         rule::RuleId,
@@ -206,7 +207,8 @@ impl Process {
             // It may still take effect: looked at on the way, concluded only at the end.
             let next = quiet_until.min(now + QUIET_LOOK);
             let what = format!(
-                "nothing has happened on the target yet; nothing is concluded before {quiet_until}, when the quiet time is over"
+                "nothing has happened on the target yet; nothing is concluded before {}, when the quiet time is over",
+                whole_seconds(quiet_until)
             );
             return self.go_on(&record.id, target, Phase::Submitting, None, next, what).await;
         }
@@ -377,7 +379,7 @@ impl Process {
         if busy.tries == 0 {
             self.note_rollback(&record.id, busy.phase.into(), what).await?;
         }
-        Ok(Outcome::Settled { says: format!("{what}; looking again at {next_step_at}") })
+        Ok(Outcome::Settled { says: format!("{what}; looking again at {}", whole_seconds(next_step_at)) })
     }
 
     /// Waits with a growing pause while the target can't be read or something is under way; after long, a person is asked.

@@ -32,8 +32,8 @@ impl Process {
         decided(&mut record, decision, now);
         let says = decision_in_words(&record, now);
         match self.documents.insert(&keys::record(&record.id), record).await? {
-            Insert::Now(Loaded { value: record, .. }) => {
-                self.finish_telling(&record, &[]).await?;
+            Insert::Now(written) => {
+                self.finish_telling_written(written).await?;
                 Ok(Outcome::Settled { says })
             }
             Insert::Taken(Loaded { value: found, .. }) => self.alert_again(found).await,
@@ -54,9 +54,10 @@ impl Process {
             })
             .await?;
         match updated {
-            Some(Loaded { value: record, .. }) => {
-                self.finish_telling(&record, &[]).await?;
-                Ok(Outcome::Settled { says: decision_in_words(&record, now) })
+            Some(written) => {
+                let says = decision_in_words(&written.value, now);
+                self.finish_telling_written(written).await?;
+                Ok(Outcome::Settled { says })
             }
             None => Ok(Outcome::Settled { says: format!("record {} was decided by another delivery meanwhile", record.id) }),
         }
@@ -114,6 +115,25 @@ impl Process {
                 |state: &mut TargetState| state.frozen.is_none().then(|| state.frozen = Some(reason.says.clone())),
             )
             .await?;
+        Ok(())
+    }
+
+    /// Puts a record that waits without having read its targets anew on their waiting lists, where the sweep and the end of a
+    /// rollback find it.
+    pub(super) async fn note_hold(&self, record: &Record) -> Result<(), PortError> {
+        for target in &record.targets {
+            self.documents
+                .update(
+                    &keys::target(target),
+                    || Some(TargetState::new(target.clone())),
+                    |state: &mut TargetState| {
+                        let before = state.clone();
+                        history::set_hold(state, &record.id, record.next_step_at);
+                        (*state != before).then_some(())
+                    },
+                )
+                .await?;
+        }
         Ok(())
     }
 

@@ -33,11 +33,19 @@ impl Process {
         let sweeps: Vec<_> = policy.services.values().map(|service| self.sweep_target(service).boxed()).collect();
         let results: Vec<Result<usize, Trouble>> = stream::iter(sweeps).buffer_unordered(SIDE_BY_SIDE).collect().await;
         let mut woken = 0;
+        let mut trouble = None;
         for result in results {
-            woken += result?;
+            match result {
+                Ok(count) => woken += count,
+                Err(error) => trouble = Some(error),
+            }
         }
+        // One target's document that cannot be read must not keep notices untold.
         let told = self.send_outbox(OUTBOX_MAX).await?;
         self.forget_old_storms(policy).await?;
+        if let Some(trouble) = trouble {
+            return Err(trouble);
+        }
         Ok(Outcome::Settled {
             says: format!("looked at {} targets, woke {woken} steps, told {told} notices", policy.services.len()),
         })

@@ -7,8 +7,10 @@ use super::{Process, documents::keys, ending::End, outcome::Outcome, saga::VERIF
 use crate::{
     decide::recovery::{self, Recovery},
     domain::{
+        decision::{Effect, Reason},
         record::Record,
         rollback::{Busy, RollbackState},
+        rule::RuleId,
         service::Service,
         target::TargetKey,
         target_state::TargetState,
@@ -65,9 +67,34 @@ impl Process {
                 self.wait_or_end(record, target, busy, late, RollbackState::Unknown, "the platform still works on it".to_owned())
                     .await
             }
-            Recovery::StillBad(says) => self.wait_or_end(record, target, busy, late, RollbackState::NotRecovered, says).await,
+            // No wait can make it good, and nothing more is tried: a person must know at once (V4).
+            Recovery::Worse(says) if serving => {
+                self.note_worse(record, &says).await?;
+                self.end(&record.id, target, busy, End { state: RollbackState::NotRecovered, says, rule: None }).await
+            }
+            Recovery::Worse(says) | Recovery::StillBad(says) => {
+                self.wait_or_end(record, target, busy, late, RollbackState::NotRecovered, says).await
+            }
             Recovery::Unknown(says) => self.wait_or_end(record, target, busy, late, RollbackState::Unknown, says).await,
         }
+    }
+
+    /// Adds the rule to the decision's reasons, once.
+    async fn note_worse(&self, record: &Record, says: &str) -> Result<(), PortError> {
+        self.documents
+            .update(
+                &keys::record(&record.id),
+                || None,
+                |record: &mut Record| {
+                    let decision = record.decision.as_mut()?;
+                    let told = decision.reasons.iter().any(|reason| reason.rule == RuleId::V4);
+                    (!told).then(|| {
+                        decision.reasons.push(Reason { rule: RuleId::V4, effect: Effect::Note, says: says.to_owned() });
+                    })
+                },
+            )
+            .await?;
+        Ok(())
     }
 
     async fn wait_or_end(

@@ -12,7 +12,7 @@ use backout::{
             Effect,
         },
         known::Known,
-        rule::RuleId::{A13, C1, C4, E1, E2, E3, E8, E9},
+        rule::RuleId::{A13, C1, C4, E1, E2, E3, E5, E8, E9},
         series::{Series, WorseWhen},
         target::Target,
     },
@@ -148,6 +148,46 @@ fn e3_nan_and_shares_without_a_denominator_are_unknown() {
         let decision = case().signal(series).decide();
         assert_eq!(decision.kind, Hold, "{decision:#?}");
     }
+}
+
+/// The case's signal with this many requests in every window from the given end on.
+fn requests(from: &str, count: f64) -> Series {
+    let mut series = fault_from("11:52:00");
+    for point in series.points.iter_mut().filter(|point| point.end >= at(from)) {
+        point.weight = Some(count);
+    }
+    series
+}
+
+#[test]
+fn e5_a_share_of_few_requests_is_no_evidence() {
+    // Of the new version alone, and of all that is measured.
+    for (from, count, acts) in [
+        ("11:50:00", 1.0, false),
+        ("11:50:00", 19.0, false),
+        ("11:50:00", 19.999, false),
+        ("11:50:00", 20.0, true),
+        ("10:30:00", 19.0, false),
+        ("10:30:00", 20.0, true),
+    ] {
+        let few = case().signal(requests(from, count));
+        if acts {
+            check_acts(&few);
+        } else {
+            let decision = check(&few, Hold, E5);
+            assert!(decision.because.contains("fewer than 20"), "{}", decision.because);
+            check(&few.after_the_evidence_wait(), Propose, E5);
+        }
+    }
+}
+
+#[test]
+fn e5_says_nothing_about_what_is_no_share() {
+    let mut series = fault_from("11:52:00");
+    for point in &mut series.points {
+        *point = backout::domain::series::Point { weight: None, value: point.value.map(|value| value * 10.0), ..*point };
+    }
+    check_acts(&case().signal(series));
 }
 
 #[test]

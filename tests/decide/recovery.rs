@@ -19,6 +19,12 @@ fn series(letters: &str) -> Series {
         let (value, weight) = match letter {
             '.' => (Some(0.002), Some(400.0)),
             'X' => (Some(0.31), Some(400.0)),
+            // Just as far beyond the worst before as is not noticed, and a little farther.
+            '=' => (Some(0.3199), Some(400.0)),
+            '!' => (Some(0.321), Some(400.0)),
+            // One too few to judge, and just enough.
+            's' => (Some(0.0), Some(19.0)),
+            'e' => (Some(0.0), Some(20.0)),
             '?' => (None, None),
             '0' => (None, Some(0.0)),
             '-' => continue,
@@ -36,6 +42,7 @@ fn judge(signals: &[Known<Series>], now: Timestamp) -> Recovery {
 fn kind(recovery: &Recovery) -> &'static str {
     match recovery {
         Recovery::Recovered(_) => "recovered",
+        Recovery::Worse(_) => "worse",
         Recovery::StillBad(_) => "still bad",
         Recovery::Unknown(_) => "unknown",
     }
@@ -118,4 +125,41 @@ fn v2_the_sentence_names_the_signal_and_its_values() {
     assert_eq!(says, "`Http5xx of Requests` is back at 0.2 % (usual 0.2 %) in 3 windows in a row");
     let Recovery::StillBad(says) = judge(&[Known::Value(series("XXXXX"))], at("12:10:00")) else { panic!("still bad") };
     assert_eq!(says, "`Http5xx of Requests` is at 31.0 % in the window that ended 2026-03-10T12:05:00Z; usual is 0.2 %");
+}
+
+#[test]
+fn v4_worse_in_three_windows_in_a_row_than_ever_before_is_told_at_once() {
+    for (letters, expect) in [
+        ("X!!!!", "worse"),
+        ("XX!!!", "worse"),
+        ("X!!!X", "still bad"),
+        ("X!!X!", "still bad"),
+        ("XX!?!", "still bad"),
+        ("XX!s!", "still bad"),
+        ("X====", "still bad"),
+        ("XXXXX", "still bad"),
+        ("X....", "recovered"),
+    ] {
+        let found = judge(&[Known::Value(series(letters))], at("12:10:00"));
+        assert_eq!(kind(&found), expect, "{letters}: {found:?}");
+    }
+    // One that got worse outweighs whatever the others say.
+    for other in [Known::Value(series("X....")), Known::Value(series("XXXXX")), Known::Unknown("403".to_owned())] {
+        for signals in [[other.clone(), Known::Value(series("X!!!!"))], [Known::Value(series("X!!!!")), other]] {
+            assert_eq!(kind(&judge(&signals, at("12:10:00"))), "worse", "{signals:?}");
+        }
+    }
+    let Recovery::Worse(says) = judge(&[Known::Value(series("X!!!!"))], at("12:10:00")) else { panic!("worse") };
+    assert_eq!(
+        says,
+        "`Http5xx of Requests` got worse after the rollback: 32.1 % in the last 3 windows, against 31.0 % at worst before it; whether to go forward again is for a person to decide"
+    );
+}
+
+#[test]
+fn e5_too_few_requests_are_no_recovery() {
+    for (letters, expect) in [("Xeeee", "recovered"), ("Xeese", "unknown"), ("Xssss", "unknown")] {
+        let found = judge(&[Known::Value(series(letters))], at("12:10:00"));
+        assert_eq!(kind(&found), expect, "{letters}: {found:?}");
+    }
 }

@@ -143,8 +143,36 @@ fn s5_a_version_that_was_never_seen_is_not_proven() {
 
 #[test]
 fn s5_content_that_cannot_be_told_apart_is_not_proven() {
-    check(&case().observed(|observation| observation.ways_back[0].fingerprint = None), Propose, S5);
+    let untold = || case().observed(|observation| observation.ways_back[0].fingerprint = None);
+    check(&untold(), Hold, S5);
+    check(&untold().after_the_evidence_wait(), Page, S5);
     check(&case().observed(|observation| observation.running.fingerprint = None), Propose, S5);
+}
+
+#[test]
+fn s5_no_approval_lifts_that_the_content_of_the_way_back_cannot_be_told() {
+    let untold = || {
+        case().after_the_evidence_wait().observed(|observation| {
+            observation.ways_back[0].fingerprint = None;
+            observation.ways_back[0].label = "unknown build".to_owned();
+        })
+    };
+    let decision = check(&untold().approved(), Page, S5);
+    assert_eq!(
+        decision.because,
+        "what slot staging holds (unknown build) cannot be told from other builds, so nobody could tell whether going back to it worked; name `fingerprint:` for `checkout` in the policy"
+    );
+    assert_eq!(decision.accused.expect("an accused version").way_back, None, "there is nothing to approve");
+    // While it may still be read, neither an approval nor anything else sends a call.
+    let early = case().observed(|observation| observation.ways_back[0].fingerprint = None);
+    check(&early.approved(), Hold, S5);
+    // Another way, whose content is told, is taken instead.
+    let second = case().observed(|observation| {
+        observation.ways_back[0].fingerprint = None;
+        observation.ways_back.push(way("slot last-good", 41));
+    });
+    let decision = check_acts(&second);
+    assert_eq!(decision.accused.expect("an accused version").way_back.expect("a way back").name, "slot last-good");
 }
 
 #[test]

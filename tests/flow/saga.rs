@@ -46,6 +46,32 @@ async fn an_alert_takes_a_bad_swap_back_once_and_says_why() {
     );
 }
 
+/// Stored instants keep their precision; the platform's token is an id, and stays as it is.
+#[tokio::test]
+async fn people_read_whole_seconds() {
+    for mode in [Mode::Act, Mode::Propose, Mode::Observe] {
+        let mut checkout = service("checkout");
+        checkout.mode = mode;
+        let world = World::with(policy(vec![checkout]));
+        world.clock.advance(std::time::Duration::from_nanos(123_456_789));
+        let firing = world.break_it().await;
+        let process = world.process();
+        process.alert_received(firing.clone(), &world.policy).await.unwrap();
+        let _ = process.answer(&world.record(&firing).await.id, Verdict::Approved, "ben").await;
+        world.run(&process, 1).await;
+        let record = world.record(&firing).await;
+        let receipt = process.receipt(record.receipt.as_ref().unwrap()).await.unwrap().unwrap();
+        assert_eq!(receipt.received_at.subsec_nanosecond(), 123_456_789, "stored as it was");
+        let mut texts = vec![receipt.text(), record.decision.clone().unwrap().because];
+        texts.extend(record.decision.unwrap().candidates.into_iter().map(|candidate| candidate.says));
+        texts.extend(world.notifier.0.lock().unwrap().iter().map(|notice| format!("{} {}", notice.title, notice.text)));
+        for text in texts {
+            let without_ids: Vec<&str> = text.split_whitespace().filter(|word| !word.contains("swap|")).collect();
+            assert!(!without_ids.iter().any(|word| word.contains(".123456789")), "{mode}: {text}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn copies_of_the_alert_add_nothing_but_a_count() {
     let world = World::new();
@@ -179,6 +205,37 @@ async fn a_proposal_is_acted_on_when_approved_and_left_when_declined_or_expired(
 }
 
 #[tokio::test]
+async fn no_approval_sends_a_call_to_a_build_that_cannot_be_told() {
+    for (mode, hidden_from_the_start) in [(Mode::Propose, false), (Mode::Propose, true), (Mode::Act, true)] {
+        let mut checkout = service("checkout");
+        checkout.mode = mode;
+        let world = World::with(policy(vec![checkout]));
+        let firing = world.break_it().await;
+        let process = world.process();
+        if hidden_from_the_start {
+            world.platform.hide_what_staging_holds();
+            process.alert_received(firing.clone(), &world.policy).await.unwrap();
+            world.run(&process, 1).await;
+            let id = world.record(&firing).await.id;
+            let refused = process.answer(&id, Verdict::Approved, "ben").await.unwrap_err().to_string();
+            assert_eq!(refused, format!("record `{id}` has no open proposal: its decision is page"));
+        } else {
+            process.alert_received(firing.clone(), &world.policy).await.unwrap();
+            world.platform.hide_what_staging_holds();
+            world.advance(SignedDuration::from_mins(6));
+            process.answer(&world.record(&firing).await.id, Verdict::Approved, "ben").await.unwrap();
+            world.run(&process, 1).await;
+        }
+        let decision = world.record(&firing).await.decision.unwrap();
+        assert_eq!((decision.kind, decision.reasons[0].rule), (DecisionKind::Page, RuleId::S5), "{decision:#?}");
+        assert!(decision.because.ends_with("name `fingerprint:` for `checkout` in the policy"), "{}", decision.because);
+        assert_eq!(world.platform.calls(), 0);
+        let told = world.notifier.0.lock().unwrap();
+        assert!(told.iter().any(|notice| notice.text.contains("name `fingerprint:`")), "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_platform_that_cannot_be_read_is_asked_again_and_then_a_person_is_told() {
     for (times, calls, kind) in [(2, 1, DecisionKind::Act), (1000, 0, DecisionKind::Page)] {
         let world = World::new();
@@ -219,6 +276,32 @@ async fn a_rollback_that_does_not_help_is_told_by_its_deadline_and_nothing_else_
     assert_eq!((record.rollback, world.platform.effects()), (Some(RollbackState::NotRecovered), 1));
     let told = world.notifier.0.lock().unwrap();
     assert!(told.iter().any(|notice| notice.title == "checkout: rolled back, but it did not help"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_rollback_after_which_it_gets_worse_is_told_at_once_and_never_taken_back() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    world.advance(SignedDuration::from_mins(2));
+    world.telemetry.from(world.now(), Some(0.9));
+    // Told before the deadline of the recovery, and whatever fires later changes nothing.
+    for minute in 0..60 {
+        if minute == 12 {
+            let record = world.record(&firing).await;
+            assert_eq!(record.rollback, Some(RollbackState::NotRecovered), "{:#?}", record.timeline);
+            process.alert_received(alert("later", "checkout", world.now()), &world.policy).await.unwrap();
+        }
+        world.deliver_due(&process).await;
+        world.advance(SignedDuration::from_mins(1));
+    }
+    assert_eq!((world.platform.calls(), world.platform.running().as_str()), (1, GOOD));
+    let record = world.record(&firing).await;
+    assert!(record.decision.unwrap().reasons.iter().any(|reason| reason.rule == RuleId::V4));
+    let told = world.notifier.0.lock().unwrap();
+    let worse = told.iter().filter(|notice| notice.title == "checkout: rolled back, and it got worse; a person must look now");
+    assert_eq!(worse.count(), 1, "{told:?}");
 }
 
 #[tokio::test]

@@ -77,7 +77,10 @@ async fn our_server_is_understood() {
     assert!(trace_parent.is_some(), "the emulator sends one");
     let invocation_id = invocation.invocation_id;
     let body = b"settle this".to_vec();
-    assert_eq!(delivery, Delivery { function: Function::FollowUps, body, returns: 4, invocation_id, trace_parent });
+    assert_eq!(
+        delivery,
+        Delivery { function: Function::FollowUps, body, returns: 4, envelope_problem: None, invocation_id, trace_parent }
+    );
 }
 
 #[tokio::test]

@@ -86,7 +86,10 @@ async fn every_function_gets_its_deliveries() {
         assert_eq!(answer.status, StatusCode::OK);
         let body = if function == Function::Sweep { Vec::new() } else { b"settle".to_vec() };
         let invocation_id = INVOCATION_ID.to_owned();
-        assert_eq!(scripted.only(), Delivery { function, body, returns: 0, invocation_id, trace_parent: None });
+        assert_eq!(
+            scripted.only(),
+            Delivery { function, body, returns: 0, envelope_problem: None, invocation_id, trace_parent: None }
+        );
     }
 }
 

@@ -42,6 +42,7 @@ struct Site {
     effects: u32,
     calls: u32,
     unreadable: u32,
+    staging_untold: bool,
 }
 
 /// One site with two slots.
@@ -65,6 +66,7 @@ impl FakePlatform {
             effects: 0,
             calls: 0,
             unreadable: 0,
+            staging_untold: false,
         };
         Self { site: Arc::new(Mutex::new(site)), clock, operation_takes: SignedDuration::from_secs(90) }
     }
@@ -83,6 +85,11 @@ impl FakePlatform {
     /// The next `times` readings fail.
     pub fn be_unreadable(&self, times: u32) {
         self.site.lock().unwrap().unreadable = times;
+    }
+
+    /// From now on nothing tells which build the slot holds.
+    pub fn hide_what_staging_holds(&self) {
+        self.site.lock().unwrap().staging_untold = true;
     }
 
     pub fn running(&self) -> String {
@@ -136,7 +143,7 @@ impl Platform for FakePlatform {
             under_way: site.under_way.map(|_| "a swap".to_owned()),
             ways_back: vec![WayBack {
                 name: "slot staging".to_owned(),
-                fingerprint: Some(Fingerprint(site.staging.clone())),
+                fingerprint: (!site.staging_untold).then(|| Fingerprint(site.staging.clone())),
                 label: site.staging.clone(),
                 obstacles: Vec::new(),
                 detail: json!({ "slot": "staging" }),

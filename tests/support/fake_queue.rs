@@ -50,6 +50,18 @@ impl FakeQueue {
         self.messages.lock().unwrap().queued.retain(|queued| queued.id != id);
     }
 
+    /// The lock of one message ends: it is handed out again.
+    pub fn unlock(&self, id: u64) {
+        for queued in self.messages.lock().unwrap().queued.iter_mut().filter(|queued| queued.id == id) {
+            queued.locked = false;
+        }
+    }
+
+    /// Everything that lies in the queue, and when it is due.
+    pub fn queued(&self) -> Vec<(Timestamp, QueueMessage)> {
+        self.messages.lock().unwrap().queued.iter().map(|queued| (queued.due, queued.message.clone())).collect()
+    }
+
     /// Every lock ends: whoever held one has died.
     pub fn unlock_all(&self) {
         for queued in &mut self.messages.lock().unwrap().queued {

@@ -1,9 +1,12 @@
 //! Fakes of the ports, a world made of them, and a switch that ends the process at any call.
 
+pub mod broker;
 pub mod fake_platform;
 pub mod fake_queue;
 pub mod fake_telemetry;
 pub mod lethal;
+pub mod outage;
 pub mod policy;
 pub mod scene;
+pub mod town;
 pub mod world;

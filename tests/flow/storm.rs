@@ -1,0 +1,223 @@
+//! Bigger than us (P1): many alerts that no one change explains make backout stand down.
+
+use backout::{
+    domain::{
+        alert::Alert,
+        decision::DecisionKind,
+        policy::Policy,
+        rule::RuleId,
+        service::{Mode, Service},
+    },
+    process::Process,
+};
+use jiff::SignedDuration;
+
+use crate::support::{
+    policy::{alert, policy, service},
+    town::Town,
+};
+
+const OTHERS: [&str; 6] = ["basket", "invoices", "mail", "orders", "search", "stock"];
+
+fn unrelated() -> Policy {
+    let mut services: Vec<Service> = OTHERS.iter().map(|name| service(name)).collect();
+    services.push(service("checkout"));
+    policy(services)
+}
+
+/// `checkout` has a bad deployment, measured for long enough; nothing else changed.
+async fn broken_checkout(policy: Policy) -> Town {
+    let town = Town::of(policy).await;
+    town.deploy_bad("checkout");
+    town.requests_fail("checkout");
+    town.minutes_pass(8);
+    town
+}
+
+fn firing(town: &Town, service: &str) -> Alert {
+    alert(&format!("alert-of-{service}"), service, town.world.now() - SignedDuration::from_mins(1))
+}
+
+async fn fire(town: &Town, process: &Process, service: &str) -> Alert {
+    let firing = firing(town, service);
+    process.alert_received(firing.clone(), &town.world.policy).await.unwrap();
+    firing
+}
+
+async fn decided(town: &Town, firing: &Alert) -> (DecisionKind, RuleId) {
+    let decision = town.world.record(firing).await.decision.unwrap();
+    (decision.kind, decision.reasons[0].rule)
+}
+
+#[tokio::test]
+async fn the_limit_is_a_storm_and_one_below_is_none() {
+    for (others, calls, kind) in [(3, 1, DecisionKind::Act), (4, 0, DecisionKind::Page), (5, 0, DecisionKind::Page)] {
+        let town = broken_checkout(unrelated()).await;
+        let process = town.world.process();
+        for other in &OTHERS[..others] {
+            fire(&town, &process, other).await;
+        }
+        let last = fire(&town, &process, "checkout").await;
+        let decision = town.world.record(&last).await.decision.unwrap();
+        let name = format!("{others} others: {decision:#?}");
+        assert_eq!((decision.kind, town.calls()), (kind, calls), "{name}");
+        if kind == DecisionKind::Page {
+            assert_eq!(decision.reasons[0].rule, RuleId::P1, "{name}");
+            let says = format!("alerts on {} resources within 5 min share no recent change", others + 1);
+            assert!(decision.because.starts_with(&says), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_storm_is_told_and_stays_without_a_call_whatever_comes_later() {
+    let town = broken_checkout(unrelated()).await;
+    let process = town.world.process();
+    for other in &OTHERS[..4] {
+        fire(&town, &process, other).await;
+    }
+    let last = fire(&town, &process, "checkout").await;
+    for _ in 0..3 {
+        process.alert_received(last.clone(), &town.world.policy).await.unwrap();
+    }
+    for _ in 0..60 {
+        town.minutes_pass(1);
+        town.world.deliver_due(&process).await;
+    }
+    assert_eq!(decided(&town, &last).await, (DecisionKind::Page, RuleId::P1));
+    assert_eq!((town.calls(), town.world.record(&last).await.duplicates), (0, 3));
+    let told = town.world.notifier.0.lock().unwrap();
+    assert_eq!(told.iter().filter(|notice| notice.record == Some(backout::domain::record::RecordId::of(&last).0)).count(), 1);
+}
+
+#[tokio::test]
+async fn alerts_count_for_five_minutes() {
+    for (seconds, kind) in [(0, DecisionKind::Page), (300, DecisionKind::Page), (301, DecisionKind::Act)] {
+        let town = broken_checkout(unrelated()).await;
+        let process = town.world.process();
+        for other in &OTHERS[..4] {
+            fire(&town, &process, other).await;
+        }
+        town.world.advance(SignedDuration::from_secs(seconds));
+        let last = fire(&town, &process, "checkout").await;
+        assert_eq!(decided(&town, &last).await.0, kind, "{seconds} s later");
+    }
+}
+
+#[tokio::test]
+async fn many_alerts_about_one_resource_are_no_storm() {
+    let town = broken_checkout(unrelated()).await;
+    let process = town.world.process();
+    for number in 0..6 {
+        let mut other = firing(&town, "search");
+        other.id = Some(format!("search-{number}"));
+        other.rule = Some(format!("search-rule-{number}"));
+        process.alert_received(other, &town.world.policy).await.unwrap();
+    }
+    let last = fire(&town, &process, "checkout").await;
+    assert_eq!((decided(&town, &last).await.0, town.calls()), (DecisionKind::Act, 1));
+}
+
+/// The alert comes at the end of one bucket of the storm's count, and waits; the others come in the next.
+#[tokio::test]
+async fn a_storm_that_breaks_while_an_alert_waits_is_seen_at_its_next_look() {
+    let town = Town::of(unrelated()).await;
+    let process = town.world.process();
+    town.minutes_pass(3);
+    town.world.advance(SignedDuration::from_secs(50));
+    town.deploy_bad("checkout");
+    town.requests_fail("checkout");
+    town.minutes_pass(1);
+    assert_eq!(town.world.now().to_string(), "2026-03-02T03:44:50Z", "ten seconds before the next five minutes");
+    let waiting = alert("early", "checkout", town.world.now());
+    process.alert_received(waiting.clone(), &town.world.policy).await.unwrap();
+    assert_eq!(decided(&town, &waiting).await.0, DecisionKind::Hold, "no complete window shows the fault yet");
+    town.world.advance(SignedDuration::from_secs(20));
+    for other in &OTHERS[..4] {
+        fire(&town, &process, other).await;
+    }
+    town.world.advance(SignedDuration::from_secs(20));
+    town.world.deliver_due(&process).await;
+    assert_eq!(decided(&town, &waiting).await, (DecisionKind::Page, RuleId::P1));
+    assert_eq!(town.calls(), 0);
+}
+
+/// `payments`, upstream of five services, and some that have nothing to do with it.
+fn five_dependents(mode: Mode) -> Policy {
+    let mut payments = service("payments");
+    payments.mode = mode;
+    let mut services = vec![payments];
+    for (index, name) in OTHERS.iter().enumerate() {
+        let mut other = service(name);
+        if index < 5 {
+            other.depends_on = vec![services[0].name.clone()];
+        }
+        services.push(other);
+    }
+    services.extend(["a", "b", "c", "d"].map(service));
+    policy(services)
+}
+
+async fn broken_payments(mode: Mode) -> Town {
+    let town = Town::of(five_dependents(mode)).await;
+    town.deploy_bad("payments");
+    for name in OTHERS[..5].iter().copied().chain(["payments"]) {
+        town.requests_fail(name);
+    }
+    town.minutes_pass(8);
+    town
+}
+
+#[tokio::test]
+async fn five_dependents_of_one_bad_deployment_are_no_storm() {
+    let town = broken_payments(Mode::Propose).await;
+    let process = town.world.process();
+    for name in &OTHERS[..5] {
+        let firing = fire(&town, &process, name).await;
+        let decision = town.world.record(&firing).await.decision.unwrap();
+        assert_eq!(decision.kind, DecisionKind::Propose, "{name}: {decision:#?}");
+        assert_eq!(decision.accused.unwrap().service.0, "payments");
+        assert!(decision.reasons.iter().all(|reason| reason.rule != RuleId::P1));
+    }
+    let own = fire(&town, &process, "payments").await;
+    assert_eq!(decided(&town, &own).await, (DecisionKind::Propose, RuleId::T3));
+}
+
+#[tokio::test]
+async fn five_dependents_of_one_bad_deployment_lead_to_one_call_and_end_with_it() {
+    let town = broken_payments(Mode::Act).await;
+    let process = town.world.process();
+    let mut firings = Vec::new();
+    for name in &OTHERS[..5] {
+        firings.push(fire(&town, &process, name).await);
+    }
+    assert_eq!((town.calls(), town.site("payments").calls()), (1, 1));
+    for minute in 0..40 {
+        town.minutes_pass(1);
+        if minute == 2 {
+            for name in OTHERS[..5].iter().copied().chain(["payments"]) {
+                town.requests_work(name);
+            }
+        }
+        town.world.deliver_due(&process).await;
+    }
+    assert_eq!((town.calls(), town.effects()), (1, 1));
+    assert_eq!(decided(&town, &firings[0]).await.0, DecisionKind::Act);
+    for firing in &firings[1..] {
+        assert_eq!(decided(&town, firing).await, (DecisionKind::Ignore, RuleId::V1), "it ended with the rollback");
+    }
+}
+
+#[tokio::test]
+async fn what_the_bad_deployment_explains_does_not_count_and_the_rest_does() {
+    for (unrelated, kind) in [(3, DecisionKind::Propose), (4, DecisionKind::Page)] {
+        let town = broken_payments(Mode::Propose).await;
+        let process = town.world.process();
+        for name in OTHERS[..4].iter().copied().chain(["a", "b", "c", "d"].into_iter().take(unrelated)) {
+            fire(&town, &process, name).await;
+        }
+        let last = fire(&town, &process, OTHERS[4]).await;
+        assert_eq!(decided(&town, &last).await.0, kind, "{unrelated} unrelated ones");
+        assert_eq!(town.calls(), 0);
+    }
+}
