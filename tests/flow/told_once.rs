@@ -144,8 +144,8 @@ async fn a_lost_race_for_the_claim_says_for_whose_rollback_the_alert_waits() {
     owner.rollback = Some(RollbackState::Submitting);
     let owner_id = owner.id.clone();
     documents.insert(&keys::record(&owner_id), owner).await.unwrap();
-    let running = world.ports.platforms.of(world.target("checkout").platform());
-    let token = running.observe(&world.target("checkout")).await.unwrap().running.token;
+    let running = world.ports.platforms.of(&world.target("checkout"));
+    let token = running.observe().await.unwrap().running.token;
     let kind = ClaimKind::Rollback { record: owner_id.clone(), attempt: 1, resubmissions: 0, closed: false };
     let claim = Claim { target: target.clone(), token: token.clone(), kind, written_at: world.now() };
     documents.insert(&keys::claim(&target, &token), claim).await.unwrap();

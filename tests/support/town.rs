@@ -4,20 +4,17 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use backout::{
     domain::{
-        observation::{Observation, Preflight, WayBack},
         policy::Policy,
         resource_id::ResourceId,
-        rollback::{OperationState, Step, Submission},
         series::{EvidenceMetric, Series},
         target::Target,
     },
-    ports::{Clock, Platform, PortError, Telemetry},
+    ports::{Clock, Platform, Platforms, PortError, Telemetry},
 };
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 
 use super::{
-    fake_platform::{FakePlatform, OnePlatform},
+    fake_platform::FakePlatform,
     fake_telemetry::FakeTelemetry,
     world::{BAD, GOOD, World},
 };
@@ -25,7 +22,7 @@ use super::{
 /// A world whose every service has a site of its own; each has run the good build since a day, and was seen to.
 pub struct Town {
     pub world: World,
-    sites: Arc<BTreeMap<String, FakePlatform>>,
+    sites: Arc<BTreeMap<String, Arc<FakePlatform>>>,
     signals: Arc<BTreeMap<String, FakeTelemetry>>,
 }
 
@@ -34,11 +31,11 @@ impl Town {
         let mut world = World::with(policy);
         let clock: Arc<dyn Clock> = world.clock.clone();
         let since = world.now() - SignedDuration::from_hours(26);
-        let names = || world.policy.services.values().map(|service| service.target.resource().name().to_owned());
+        let names = || world.policy.services.values().map(|service| site_of(&service.target).to_owned());
         let sites: Arc<BTreeMap<_, _>> =
-            Arc::new(names().map(|name| (name, FakePlatform::new(clock.clone(), GOOD, since))).collect());
+            Arc::new(names().map(|name| (name, Arc::new(FakePlatform::new(clock.clone(), GOOD, since)))).collect());
         let signals: Arc<BTreeMap<_, _>> = Arc::new(names().map(|name| (name, FakeTelemetry::default())).collect());
-        world.ports.platforms = Arc::new(OnePlatform(Arc::new(Sites(Arc::clone(&sites)))));
+        world.ports.platforms = Arc::new(Sites(Arc::clone(&sites)));
         world.ports.telemetry = Arc::new(Signals(Arc::clone(&signals)));
         let town = Self { world, sites, signals };
         town.world.process().sweep(&town.world.policy).await.unwrap();
@@ -71,42 +68,24 @@ impl Town {
 
     /// Calls that were sent, to every site.
     pub fn calls(&self) -> u32 {
-        self.sites.values().map(FakePlatform::calls).sum()
+        self.sites.values().map(|site| site.calls()).sum()
     }
 
     pub fn effects(&self) -> u32 {
-        self.sites.values().map(FakePlatform::effects).sum()
+        self.sites.values().map(|site| site.effects()).sum()
     }
 }
 
-struct Sites(Arc<BTreeMap<String, FakePlatform>>);
+struct Sites(Arc<BTreeMap<String, Arc<FakePlatform>>>);
 
-impl Sites {
-    fn of(&self, target: &Target) -> &FakePlatform {
-        &self.0[target.resource().name()]
+impl Platforms for Sites {
+    fn of(&self, target: &Target) -> Arc<dyn Platform> {
+        Arc::clone(&self.0[site_of(target)]) as Arc<dyn Platform>
     }
 }
 
-#[async_trait::async_trait]
-impl Platform for Sites {
-    async fn observe(&self, target: &Target) -> Result<Observation, PortError> {
-        self.of(target).observe(target).await
-    }
-    async fn preflight(&self, target: &Target) -> Result<Preflight, PortError> {
-        self.of(target).preflight(target).await
-    }
-    fn steps(&self, target: &Target, way_back: &WayBack) -> Vec<Step> {
-        self.of(target).steps(target, way_back)
-    }
-    async fn submit(&self, target: &Target, step: &Step) -> Submission {
-        self.of(target).submit(target, step).await
-    }
-    async fn poll(&self, target: &Target, operation: &Value) -> Result<OperationState, PortError> {
-        self.of(target).poll(target, operation).await
-    }
-    async fn verify(&self, target: &Target, way_back: &WayBack) -> Result<Observation, PortError> {
-        self.of(target).verify(target, way_back).await
-    }
+fn site_of(target: &Target) -> &str {
+    target.resource().expect("a site").name()
 }
 
 struct Signals(Arc<BTreeMap<String, FakeTelemetry>>);
