@@ -136,13 +136,12 @@ impl WorkflowRun {
     }
 }
 
-/// The value of `name=value` in a title.
+/// The value of the word `name=value` in a title; `None` where two such words differ.
 fn marked(title: &str, name: &str) -> Option<String> {
-    let words = title.split(|c: char| c.is_whitespace() || ",;()[]".contains(c));
-    words
-        .filter_map(|word| word.split_once('='))
-        .find(|(key, value)| *key == name && !value.is_empty())
-        .map(|(_, value)| value.to_owned())
+    let words = title.split_whitespace().map(|word| word.trim_start_matches(['(', '[']).trim_end_matches([')', ']', ',', ';']));
+    let mut values = words.filter_map(|word| word.split_once('=')).filter(|(key, value)| *key == name && !value.is_empty());
+    let (_, first) = values.next()?;
+    values.all(|(_, value)| value == first).then(|| first.to_owned())
 }
 
 /// The id of the run that was asked for; not every server tells.
@@ -166,6 +165,9 @@ mod tests {
             ("Deploy (version=1.41.2, decisionId=abc)", Some("1.41.2")),
             ("version=", None),
             ("version= version=2", Some("2")),
+            ("version=1;reboot", Some("1;reboot")),
+            ("version=1 or version=1", Some("1")),
+            ("version=1 version=2", None),
             ("myversion=1", None),
             ("Version=1", None),
             ("version: 1", None),

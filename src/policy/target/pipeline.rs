@@ -114,7 +114,7 @@ fn azure_dev_ops(findings: &mut Findings<'_>, path: &[Step], file: AzureDevOpsFi
 
 fn github(findings: &mut Findings<'_>, path: &[Step], file: GitHubFile) -> Option<PipelinePlace> {
     let api = url(findings, &below(path, "api"), file.api, "https://api.github.com")?;
-    if api.starts_with("https://github.com") {
+    if api == "https://github.com" || api.starts_with("https://github.com/") {
         findings.add(&below(path, "api"), "is the web page, not the API", "leave it out, or write `https://api.github.com`");
     }
     let mut parts = file.repository.split('/');
