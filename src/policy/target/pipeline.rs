@@ -16,6 +16,7 @@ use crate::{
 /// A pipeline that deploys an earlier version when asked to. Exactly one of `azureDevOps` and `github`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["azureDevOps"] }, { "required": ["github"] }]))]
 pub struct PipelineTargetFile {
     /// An Azure DevOps pipeline.
     pub azure_dev_ops: Option<AzureDevOpsFile>,
