@@ -80,7 +80,8 @@ fn reference(branch: &str) -> String {
 #[serde(rename_all = "camelCase")]
 struct Build {
     id: u64,
-    build_number: Option<String>,
+    #[serde(rename = "buildNumber")]
+    number: Option<String>,
     /// `notStarted`, `postponed`, `inProgress`, `cancelling`, `completed`.
     status: Option<String>,
     /// `succeeded`, `partiallySucceeded`, `failed`, `canceled`.
@@ -134,7 +135,7 @@ impl Build {
             id: self.id,
             // A stage that is run again ends its run again.
             attempt: self.finish_time.map(|at| at.to_string()).unwrap_or_default(),
-            number: self.build_number.unwrap_or_else(|| self.id.to_string()),
+            number: self.number.unwrap_or_else(|| self.id.to_string()),
             state,
             version: version.filter(|text| is_version(text)),
             decision: parameter(&target.decision_parameter),

@@ -111,9 +111,8 @@ impl WorkflowRun {
         let word = self.conclusion.clone().unwrap_or_else(|| "unknown".to_owned());
         let state = match (self.status.as_deref().unwrap_or_default(), self.conclusion.as_deref().unwrap_or_default()) {
             ("completed", "success") => RunState::Succeeded,
-            ("completed", "skipped" | "startup_failure" | "stale") => RunState::NeverRan(word),
-            // A run from outside that nobody let start.
-            ("completed", "action_required") => RunState::NeverRan(word),
+            // `action_required`: a run from outside that nobody let start.
+            ("completed", "skipped" | "startup_failure" | "stale" | "action_required") => RunState::NeverRan(word),
             ("completed", _) => RunState::Ended(word),
             (status, _) => RunState::UnderWay { waits_for_approval: status == "waiting" },
         };
