@@ -4,5 +4,6 @@ pub mod cloud;
 pub mod identity;
 pub mod resource_path;
 pub mod answer;
+pub mod http;
 pub mod resource_manager;
 pub mod service_bus;

@@ -5,7 +5,7 @@
 
 use std::{fmt, future::Future, time::Duration};
 
-use reqwest::{Client, Method, StatusCode, header, header::HeaderMap, redirect};
+use reqwest::{Client, Method, StatusCode, header, header::HeaderMap};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -13,13 +13,13 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{
-    answer::{Problem, clean, retry_after},
+    answer::{Problem, retry_after},
+    http::{self, Answer},
     identity::TokenSource,
 };
 use crate::{
     domain::rollback::{OperationState, Submission},
     ports::{PortError, PortErrorKind},
-    settings::endpoint::is_loopback,
 };
 
 /// The client of one endpoint with two identities: one that reads, one that acts. They may be the same.
@@ -319,42 +319,16 @@ impl ResourceManager {
             None if posts => request.header(header::CONTENT_LENGTH, 0),
             None => request,
         };
-        let mut response = request.send().await?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let bytes_max = if status.is_success() { self.limits.body_bytes_max } else { self.limits.error_body_bytes_max };
-        let mut body = Vec::new();
-        let mut complete = true;
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() <= bytes_max => body.extend_from_slice(&chunk),
-                Ok(None) => break,
-                Ok(Some(_)) | Err(_) => {
-                    complete = false;
-                    break;
-                }
-            }
-        }
-        Ok(Answer { status, headers, body, complete })
+        http::answer_of(request, &self.limits).await
     }
 
     async fn reading_client(&self) -> Result<&Client, reqwest::Error> {
-        self.reading.get_or_try_init(|| async { self.client().build() }).await
+        self.reading.get_or_try_init(|| async { http::client(&self.endpoint, &self.limits).build() }).await
     }
 
     async fn acting_client(&self) -> Result<&Client, reqwest::Error> {
-        let build = || async { self.client().pool_max_idle_per_host(0).retry(reqwest::retry::never()).build() };
+        let build = || async { http::client_that_sends_once(&self.endpoint, &self.limits).build() };
         self.acting.get_or_try_init(build).await
-    }
-
-    fn client(&self) -> reqwest::ClientBuilder {
-        let builder = Client::builder()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(self.limits.connect_within)
-            .timeout(self.limits.answer_within)
-            .user_agent(concat!("backout/", env!("CARGO_PKG_VERSION")));
-        let builder = if is_loopback(&self.endpoint) { builder.no_proxy() } else { builder };
-        // Plain http on loopback, and no redirect away from it: the system's certificates need not be loaded.
-        if self.endpoint.scheme() == "http" { builder.tls_certs_only([]) } else { builder }
     }
 }
 
@@ -362,13 +336,6 @@ impl fmt::Debug for ResourceManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResourceManager").field("endpoint", &self.endpoint.as_str()).finish_non_exhaustive()
     }
-}
-
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
-    complete: bool,
 }
 
 impl Answer {
@@ -431,16 +398,5 @@ fn no_client(operation: &'static str, error: &reqwest::Error) -> PortError {
 
 /// What became of a request that got no answer, in words; never the URL.
 fn reason(error: &reqwest::Error) -> String {
-    let what = if error.is_connect() {
-        "no connection to the resource manager"
-    } else if error.is_timeout() {
-        "no answer from the resource manager in time"
-    } else {
-        "the connection to the resource manager broke"
-    };
-    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
-    while let Some(deeper) = cause.and_then(std::error::Error::source) {
-        cause = Some(deeper);
-    }
-    cause.map_or_else(|| what.to_owned(), |cause| format!("{what} ({})", clean(&cause.to_string())))
+    http::reason(error, "the resource manager")
 }

@@ -15,8 +15,16 @@ pub enum Role {
     ResourceManager,
     ServiceBus,
     Identity,
+    AzureDevOps,
+    /// GitHub's API.
+    GitHub,
     /// A host which is no part of Azure. Whoever sends it a token has been led astray.
     Stranger,
+}
+
+impl Role {
+    pub(super) const ALL: [Self; 6] =
+        [Self::ResourceManager, Self::ServiceBus, Self::Identity, Self::AzureDevOps, Self::GitHub, Self::Stranger];
 }
 
 pub(super) struct Call {

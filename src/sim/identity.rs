@@ -114,6 +114,7 @@ fn audience(resource: &str) -> Option<Role> {
     match resource.trim_end_matches('/').to_ascii_lowercase().as_str() {
         "https://management.azure.com" | "https://management.core.windows.net" => Some(Role::ResourceManager),
         "https://servicebus.azure.net" => Some(Role::ServiceBus),
+        "499b84ac-1321-427f-aa17-267ca6975798" => Some(Role::AzureDevOps),
         _ => None,
     }
 }

@@ -1,7 +1,8 @@
 //! A simulated Azure that speaks HTTP on loopback: for the demo, for drills and for tests.
 //!
-//! It knows nothing of the product, and the product cannot tell it from Azure but by the URLs. Four parts listen on ports of
-//! their own: resource manager, Service Bus, managed identity, and a stranger to which a misled caller might send a token.
+//! It knows nothing of the product, and the product cannot tell it from Azure but by the URLs. Six parts listen on ports of
+//! their own: resource manager, Service Bus, managed identity, Azure DevOps, GitHub, and a stranger to which a misled caller might
+//! send a token.
 //! Nothing runs in the background: what has ended by the clock takes effect when somebody next looks, dated when it ended.
 //! What is composed after documentation rather than seen on Azure: every message text, `slotsdiffs`, and error bodies.
 
@@ -47,6 +48,7 @@ pub use faults::{Fault, FaultBody, FaultEffect, Moment, Wait};
 pub use identity::SYSTEM_IDENTITY;
 pub use journal::{JOURNAL_ENTRIES_MAX, JournalEntry};
 pub use permissions::Grant;
+pub use pipeline::{GITHUB_TOKEN, PipelinePlace, SimulatedPipeline};
 pub use server::BODY_BYTES_MAX;
 pub use service_bus::{QueueOptions, SimulatedMessage};
 pub use world::{LockLevel, PRODUCTION, SimulatedSite, SlotDifference};
@@ -77,11 +79,11 @@ struct Shared {
 }
 
 impl AzureSimulation {
-    /// Binds four ports of 127.0.0.1 and serves. There are the queues `alerts`, `deployments`, `markers`, `followups`, and no site yet.
+    /// Binds six ports of 127.0.0.1 and serves. There are the queues `alerts`, `deployments`, `markers`, `followups`, and no site yet.
     pub async fn start(clock: Arc<dyn Clock>) -> io::Result<Self> {
         let mut listeners = Vec::new();
         let mut urls = BTreeMap::new();
-        for role in [Role::ResourceManager, Role::ServiceBus, Role::Identity, Role::Stranger] {
+        for role in Role::ALL {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             // The stranger has another host name as well as another port.
             let host = if role == Role::Stranger { "localhost" } else { "127.0.0.1" };

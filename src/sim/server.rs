@@ -29,7 +29,7 @@ use super::{
     Shared, arm,
     call::{Call, Reply, Role},
     faults::{FaultEffect, Moment, Wait, faulty_reply, throttled},
-    service_bus_rest,
+    pipeline, service_bus_rest,
 };
 
 /// A longer body is refused with 413.
@@ -148,6 +148,10 @@ async fn work(shared: &Shared, call: &Call, twist: Option<&FaultEffect>) -> Repl
         }
         Role::Identity => shared.world().identities.answer(call),
         Role::ServiceBus => wait_for_message(shared, call).await,
+        Role::AzureDevOps | Role::GitHub => {
+            let now = shared.clock.now();
+            pipeline::answer(&mut shared.settled_world(), call, now, shared.url(call.role), twist)
+        }
         Role::Stranger => Reply::json(StatusCode::OK, &serde_json::json!({ "says": "no part of Azure" })),
     }
 }

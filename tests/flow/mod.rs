@@ -2,8 +2,9 @@
 
 mod commands;
 mod crash;
-mod put_back;
 mod kill_matrix;
+mod platform_pipeline;
+mod put_back;
 mod real;
 mod saga;
 mod storm;

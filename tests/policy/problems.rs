@@ -235,7 +235,6 @@ fn platforms_of_later_versions() {
         ("arm-deployment", "scope: /x, lineage: 'hub-*'"),
         ("logic-app", "workflow: /x"),
         ("container-app", "app: /x"),
-        ("pipeline", "azureDevOps: { organization: o, project: p, pipeline: 12 }"),
     ] {
         check(
             &with_target(&format!("{{ {more}, platform: {platform} }}")),

@@ -4,6 +4,7 @@ mod clock;
 mod faults;
 mod identity;
 mod metrics;
+mod pipelines;
 mod queues;
 mod service_bus_crate;
 mod slots;

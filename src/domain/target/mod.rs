@@ -17,7 +17,7 @@ pub use arm_deployment::{ArmDeploymentTarget, KeyVaultSecret, Lineage};
 pub use container_app::ContainerAppTarget;
 pub use kubernetes::{ClusterAccess, KubernetesCluster, KubernetesTarget, WorkloadKind};
 pub use logic_app::LogicAppTarget;
-pub use pipeline::PipelineTarget;
+pub use pipeline::{PipelinePlace, PipelineTarget};
 
 use super::resource_id::ResourceId;
 

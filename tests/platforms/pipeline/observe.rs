@@ -1,0 +1,299 @@
+//! What the history of runs is taken for.
+
+use std::time::Duration;
+
+use backout::{
+    domain::{
+        observation::{Observation, ObstacleWeight, WayBack},
+        rule::RuleId,
+    },
+    ports::{Platform, PortErrorKind},
+};
+use serde_json::{Value, json};
+
+use super::{AzureDevOps, BOTH, BUILDS, GitHub, RECORD, RUNS, Run, Server, adapter, run, serve};
+use crate::platforms::server::{FakeAzure, Reply};
+
+async fn observe(server: Server, runs: &[Run]) -> Observation {
+    let azure = FakeAzure::start().await;
+    serve(server, &azure, runs);
+    adapter(server, &azure).observe().await.unwrap()
+}
+
+fn names(ways: &[WayBack]) -> Vec<&str> {
+    ways.iter().map(|way| way.name.as_str()).collect()
+}
+
+#[tokio::test]
+async fn runs_are_read_with_the_reading_identity_in_one_trip() {
+    let azure = FakeAzure::start().await;
+    serve(AzureDevOps, &azure, &[run(5, "2026-11-25T09:00:00Z", "1.42.0")]);
+    adapter(AzureDevOps, &azure).observe().await.unwrap();
+    serve(GitHub, &azure, &[run(5, "2026-11-25T09:00:00Z", "1.42.0")]);
+    adapter(GitHub, &azure).observe().await.unwrap();
+
+    let recorded = azure.recorded();
+    let [dev_ops, github] = recorded.as_slice() else { panic!("{recorded:#?}") };
+    assert_eq!((dev_ops.line().as_str(), github.line().as_str()), (BUILDS, RUNS));
+    assert_eq!(dev_ops.query, "definitions=12&queryOrder=queueTimeDescending&%24top=100&api-version=7.1");
+    assert_eq!(dev_ops.header("authorization"), Some("Bearer reader-token"));
+    assert_eq!(dev_ops.header("x-tfs-fedauthredirect"), Some("Suppress"));
+    assert_eq!(github.query, "per_page=50&exclude_pull_requests=true");
+    assert_eq!(github.header("authorization"), Some("Bearer github-token"));
+    assert_eq!(github.header("accept"), Some("application/vnd.github+json"));
+    assert_eq!(github.header("x-github-api-version"), Some("2022-11-28"));
+    assert!(github.header("user-agent").is_some_and(|agent| agent.starts_with("backout/")));
+}
+
+#[tokio::test]
+async fn the_newest_success_runs_and_earlier_versions_are_ways_back() {
+    let runs = [
+        run(9, "2026-11-25T09:00:00Z", "1.42.0"),
+        run(8, "2026-11-25T08:00:00Z", "1.41.3").state("failed"),
+        run(7, "2026-11-24T08:00:00Z", "1.41.2"),
+        run(6, "2026-11-23T08:00:00Z", "1.42.0"),
+        run(5, "2026-11-22T08:00:00Z", "1.41.2"),
+        run(4, "2026-11-21T08:00:00Z", "1.41.1"),
+    ];
+    for server in BOTH {
+        let seen = observe(server, &runs).await;
+        let token = if server == AzureDevOps { "run|9|2026-11-25T09:00:00Z" } else { "run|9|1" };
+        assert_eq!(seen.running.token.0, token);
+        assert_eq!(seen.running.fingerprint.as_ref().map(|print| print.0.as_str()), Some("1.42.0"));
+        assert_eq!(seen.running.serving_since, Some("2026-11-25T09:00:00Z".parse().unwrap()));
+        let number = if server == AzureDevOps { "20261125.9" } else { "#9" };
+        assert_eq!(seen.running.label, format!("1.42.0 (run {number}, ended at 09:00:00Z)"));
+        assert_eq!(seen.observed_at, "2026-11-25T10:30:00Z".parse().unwrap());
+        assert_eq!((seen.under_way, seen.obstacles), (None, vec![]), "a failure from before the success is over");
+        assert_eq!(names(&seen.ways_back), ["version 1.41.2", "version 1.41.1"]);
+        assert_eq!(seen.ways_back[0].fingerprint.as_ref().map(|print| print.0.as_str()), Some("1.41.2"));
+        assert_eq!(seen.ways_back[0].detail, json!({"version": "1.41.2"}));
+        assert!(seen.ways_back.iter().all(|way| way.obstacles.is_empty()));
+    }
+}
+
+/// One history of runs, and what it means.
+struct Row {
+    why: &'static str,
+    runs: Vec<Run>,
+    token: &'static str,
+    version: Option<&'static str>,
+    ways: &'static [&'static str],
+    /// Obstacles, all of which ask a person.
+    doubts: usize,
+    under_way: bool,
+}
+
+#[tokio::test]
+async fn what_runs_is_told_at_every_edge() {
+    let (old, bad) = (run(1, "2026-11-24T08:00:00Z", "1.41.2"), run(2, "2026-11-25T08:00:00Z", "1.42.0"));
+    let later = "2026-11-25T09:00:00Z";
+    let rolled_back = Run { record: RECORD, ..run(3, later, "1.41.2") };
+    let row = |why, runs, token, version, ways, doubts, under_way| Row { why, runs, token, version, ways, doubts, under_way };
+    let (of_old, of_bad): (&'static [&'static str], &'static [&'static str]) = (&["version 1.41.2"], &["version 1.42.0"]);
+    let rows = [
+        row("nothing at all", vec![], "run|none", None, &[], 0, false),
+        row("one version only", vec![old.clone()], "run|1|", Some("1.41.2"), &[], 0, false),
+        row("after our own run", vec![rolled_back.clone(), bad.clone(), old.clone()], "run|3|", Some("1.41.2"), of_bad, 0, false),
+        row(
+            "ends decide, not numbers",
+            vec![run(0, later, "1.40.0"), bad.clone(), old.clone()],
+            "run|0|",
+            Some("1.40.0"),
+            &["version 1.42.0", "version 1.41.2"],
+            0,
+            false,
+        ),
+        row(
+            "a later failure",
+            vec![run(3, later, "1.42.1").state("failed"), bad.clone(), old.clone()],
+            "run|2|",
+            Some("1.42.0"),
+            of_old,
+            1,
+            false,
+        ),
+        row(
+            "a later cancellation",
+            vec![run(3, later, "1.42.1").state("canceled"), bad.clone(), old.clone()],
+            "run|2|",
+            Some("1.42.0"),
+            of_old,
+            1,
+            false,
+        ),
+        row(
+            "a later run goes on",
+            vec![run(3, later, "1.42.1").state("under way"), bad.clone(), old.clone()],
+            "run|2|",
+            Some("1.42.0"),
+            of_old,
+            0,
+            true,
+        ),
+        row(
+            "another branch before",
+            vec![bad.clone(), run(3, "2026-11-25T07:00:00Z", "x").branch("topic"), old.clone()],
+            "run|2|",
+            Some("1.42.0"),
+            of_old,
+            0,
+            false,
+        ),
+        row(
+            "another branch after",
+            vec![run(3, later, "x").branch("topic"), bad.clone(), old.clone()],
+            "run|2|",
+            Some("1.42.0"),
+            of_old,
+            1,
+            false,
+        ),
+        row(
+            "a pull request after",
+            vec![Run { pull_request: true, ..run(3, later, "x") }, bad.clone(), old.clone()],
+            "run|2|",
+            Some("1.42.0"),
+            of_old,
+            0,
+            false,
+        ),
+        row("only failures", vec![bad.clone().state("failed")], "run|none", None, &[], 1, false),
+        row("no fit version", vec![run(3, later, "1;reboot"), bad.clone()], "run|3|", None, of_bad, 0, false),
+    ];
+    for server in BOTH {
+        for row in &rows {
+            let seen = observe(server, &row.runs).await;
+            let why = format!("{server:?}: {}: {seen:#?}", row.why);
+            assert!(seen.running.token.0.starts_with(row.token), "{why}");
+            assert_eq!(seen.running.fingerprint.as_ref().map(|print| print.0.as_str()), row.version, "{why}");
+            assert_eq!(names(&seen.ways_back), row.ways, "{why}");
+            assert_eq!(seen.under_way.is_some(), row.under_way, "{why}");
+            assert_eq!(seen.obstacles.len(), row.doubts, "{why}");
+            assert!(seen.obstacles.iter().all(|o| o.rule == RuleId::S8 && o.weight == ObstacleWeight::Propose), "{why}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_run_without_a_version_deploys_its_commit() {
+    let commit = "1111111111111111111111111111111111111111";
+    let dev_ops = observe(AzureDevOps, &[run(2, "2026-11-25T08:00:00Z", "")]).await;
+    assert_eq!(dev_ops.running.fingerprint.as_ref().map(|print| print.0.as_str()), Some(commit));
+    assert!(dev_ops.running.label.starts_with("111111111111 (run"), "{}", dev_ops.running.label);
+
+    let mut push = run(2, "2026-11-25T08:00:00Z", "").workflow_run();
+    push["event"] = json!("push");
+    push["display_title"] = json!("Claim that version=9.9.9 is here");
+    let mut dispatched = push.clone();
+    dispatched["event"] = json!("workflow_dispatch");
+    dispatched["display_title"] = json!("Deploy");
+    for (told, fingerprint) in [(push, Some(commit)), (dispatched, None)] {
+        let azure = FakeAzure::start().await;
+        azure.on(RUNS, [Reply::json(200, &json!({"workflow_runs": [told]}))]);
+        let seen = adapter(GitHub, &azure).observe().await.unwrap();
+        assert_eq!(seen.running.fingerprint.as_ref().map(|print| print.0.as_str()), fingerprint);
+    }
+}
+
+#[tokio::test]
+async fn a_run_started_again_is_another_rollout() {
+    let mut again = run(2, "2026-11-25T08:00:00Z", "1.42.0").workflow_run();
+    again["run_attempt"] = json!(2);
+    let azure = FakeAzure::start().await;
+    azure.on(RUNS, [Reply::json(200, &json!({"workflow_runs": [again]}))]);
+    assert_eq!(adapter(GitHub, &azure).observe().await.unwrap().running.token.0, "run|2|2");
+    // A stage of Azure DevOps that ran again ends the run again.
+    let seen = observe(AzureDevOps, &[run(2, "2026-11-25T09:10:00Z", "1.42.0")]).await;
+    assert_eq!(seen.running.token.0, "run|2|2026-11-25T09:10:00Z");
+}
+
+#[tokio::test]
+async fn a_run_that_never_ran_leaves_no_doubt() {
+    let success = run(2, "2026-11-25T08:00:00Z", "1.42.0");
+    let mut canceled = run(3, "2026-11-25T09:00:00Z", "1.42.1").state("canceled").build();
+    canceled["startTime"] = Value::Null;
+    let azure = FakeAzure::start().await;
+    azure.on(BUILDS, [Reply::json(200, &json!({"value": [canceled, success.build()]}))]);
+    let seen = adapter(AzureDevOps, &azure).observe().await.unwrap();
+    assert_eq!((seen.obstacles, seen.under_way), (vec![], None));
+    for state in ["skipped", "startup_failure", "action_required"] {
+        let seen = observe(GitHub, &[run(3, "2026-11-25T09:00:00Z", "1.42.1").state(state), success.clone()]).await;
+        assert_eq!((seen.obstacles, seen.under_way, seen.running.token.0.as_str()), (vec![], None, "run|2|1"), "{state}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_waits_for_a_person_says_where() {
+    let azure = FakeAzure::start().await;
+    let waiting = Run { record: RECORD, ..run(3, "2026-11-25T09:00:00Z", "1.41.2").state("under way") };
+    serve(AzureDevOps, &azure, &[waiting.clone(), run(2, "2026-11-25T08:00:00Z", "1.42.0")]);
+    let timeline = |state: &str| json!({"records": [{"type": "Stage", "state": "pending"}, {"type": "Checkpoint.Approval", "state": state}]});
+    let path = "GET /contoso/Shop%20Legacy/_apis/build/builds/3/timeline";
+    let on = |state| Reply::json(200, &timeline(state));
+    azure.on(path, [on("inProgress"), on("completed"), Reply::empty(204), Reply::empty(500), Reply::empty(500)]);
+    let run = format!("run 20261125.3, asked for by record {RECORD}");
+    for expected in [format!("{run} waits for an approval in Azure DevOps"), run.clone(), run.clone(), run.clone()] {
+        assert_eq!(adapter(AzureDevOps, &azure).observe().await.unwrap().under_way, Some(expected));
+    }
+    let mut github = waiting.workflow_run();
+    github["status"] = json!("waiting");
+    azure.on(RUNS, [Reply::json(200, &json!({"workflow_runs": [github]}))]);
+    let seen = adapter(GitHub, &azure).observe().await.unwrap();
+    assert_eq!(seen.under_way, Some(format!("run #3, asked for by record {RECORD} waits for an approval in GitHub")));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_told_by_its_kind() {
+    let rows = [
+        (BOTH.as_slice(), Reply::json(401, &json!({"message": "Bad credentials"})), PortErrorKind::Denied, "Bad credentials"),
+        (&BOTH, Reply::empty(403), PortErrorKind::Denied, "403"),
+        (&BOTH, Reply::json(404, &json!({"message": "Not Found"})), PortErrorKind::NotFound, "was deleted"),
+        (&BOTH, Reply::empty(429), PortErrorKind::Throttled, "429"),
+        (&BOTH, Reply::empty(503), PortErrorKind::Transient, "503"),
+        (&BOTH, Reply::text(200, "<html>"), PortErrorKind::Invalid, "no JSON"),
+        (&BOTH, Reply::json(200, &json!({})), PortErrorKind::Invalid, "another shape"),
+        (&BOTH, Reply::empty(302).with("location", "https://elsewhere.test/"), PortErrorKind::Invalid, "not followed"),
+        (&[AzureDevOps], Reply::text(203, "<html>Sign in</html>"), PortErrorKind::Denied, "asks for a sign-in"),
+        (
+            &[AzureDevOps],
+            Reply::empty(302).with("location", "https://app.vssps.visualstudio.com/_signin?x=1"),
+            PortErrorKind::Denied,
+            "sign-in",
+        ),
+        (&[GitHub], Reply::empty(403).with("x-ratelimit-remaining", "0"), PortErrorKind::Throttled, "403"),
+        (&[GitHub], Reply::empty(403).with("retry-after", "60"), PortErrorKind::Throttled, "403"),
+    ];
+    for (servers, reply, kind, says) in rows {
+        for server in servers {
+            let azure = FakeAzure::start().await;
+            azure.on(if *server == AzureDevOps { BUILDS } else { RUNS }, [reply.clone()]);
+            let error = adapter(*server, &azure).observe().await.unwrap_err();
+            assert_eq!(error.kind, kind, "{server:?} {error}");
+            assert!(error.says.contains(says), "{server:?} {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_wait_that_github_asks_for_is_counted_by_its_own_clock() {
+    let azure = FakeAzure::start().await;
+    let limited = Reply::empty(403)
+        .with("x-ratelimit-remaining", "0")
+        .with("x-ratelimit-reset", "1795600890")
+        .with("date", "Wed, 25 Nov 2026 10:00:00 GMT");
+    azure.on(RUNS, [limited]);
+    let error = adapter(GitHub, &azure).observe().await.unwrap_err();
+    assert_eq!(error.retry_after, Some(Duration::from_secs(1_795_600_890 - 1_795_600_800)));
+}
+
+#[tokio::test]
+async fn a_read_is_tried_twice_and_a_success_without_an_end_is_no_guess() {
+    let azure = FakeAzure::start().await;
+    let mut build = run(2, "2026-11-25T08:00:00Z", "1.42.0").build();
+    build["finishTime"] = Value::Null;
+    azure.on(BUILDS, [Reply::empty(502), Reply::json(200, &json!({"value": [build]}))]);
+    let error = adapter(AzureDevOps, &azure).observe().await.unwrap_err();
+    assert_eq!((error.kind, azure.recorded().len()), (PortErrorKind::Invalid, 2));
+    assert!(error.says.contains("no time at which it ended"), "{error}");
+}
