@@ -36,15 +36,16 @@ impl Stage for SlotSwap {
         "site `checkout`"
     }
 
-    fn policy(&self) -> String {
+    fn policy(&self, _azure: &AzureSimulation) -> anyhow::Result<String> {
         let site = &self.site;
-        format!(
+        Ok(format!(
             "    target: {{ platform: app-service, site: {site}, goodSlots: [staging] }}\n    fingerprint: {{ setting: RELEASE_ID }}\n"
-        )
+        ))
     }
 
-    fn set_up(&self, azure: &AzureSimulation) {
+    fn set_up(&self, azure: &AzureSimulation) -> anyhow::Result<()> {
         azure.add_site(SimulatedSite::new(self.site.clone(), GOOD).with_swap_taking(Duration::from_mins(1)));
+        Ok(())
     }
 
     fn roll_out(&self, azure: &AzureSimulation) -> anyhow::Result<&'static str> {
@@ -61,8 +62,8 @@ impl Stage for SlotSwap {
         azure.is_busy(&self.site)
     }
 
-    fn alert(&self, fired_at: Timestamp) -> Vec<u8> {
-        messages::alert(&self.site, "Microsoft.Web/sites", "Http5xx", fired_at)
+    fn alert(&self, fired_at: Timestamp) -> anyhow::Result<Vec<u8>> {
+        Ok(messages::alert(&self.site, "Microsoft.Web/sites", "Http5xx", fired_at))
     }
 
     fn call(&self) -> (&'static str, &'static str) {

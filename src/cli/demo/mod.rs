@@ -4,6 +4,7 @@
 mod app_service;
 mod messages;
 mod narrator;
+mod pipeline;
 mod scene;
 mod stage;
 
@@ -63,11 +64,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn stage_of(platform: PlatformKind) -> anyhow::Result<Box<dyn Stage>> {
     Ok(match platform {
         PlatformKind::AppService => Box::new(app_service::SlotSwap::new()?),
-        PlatformKind::Kubernetes
-        | PlatformKind::ArmDeployment
-        | PlatformKind::LogicApp
-        | PlatformKind::ContainerApp
-        | PlatformKind::Pipeline => bail!("not yet"),
+        PlatformKind::Kubernetes | PlatformKind::ArmDeployment | PlatformKind::LogicApp | PlatformKind::ContainerApp => {
+            bail!("not yet")
+        }
+        PlatformKind::Pipeline => Box::new(pipeline::PipelineRun::new()),
     })
 }
 
@@ -91,7 +91,7 @@ async fn story(scene: &Scene) -> anyhow::Result<bool> {
     let (changes_before, calls_before) = (stage.changes(azure), scene.calls());
     scene.clock.sleep(Duration::from_mins(4)).await;
     let fired = scene.clock.now();
-    let alert = stage.alert(fired);
+    let alert = stage.alert(fired)?;
     narrator.tell(fired, "alert", "Azure Monitor fires `checkout-errors`, Sev1; it is delivered twice, as happens");
     scene.send("alerts", &alert)?;
     scene.send("alerts", &alert)?;

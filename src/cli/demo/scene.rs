@@ -54,7 +54,7 @@ impl Scene {
     pub async fn open(stage: Box<dyn Stage>, time_scale: &str, narrator: Narrator) -> anyhow::Result<Self> {
         let clock = Arc::new(ScaledClock::from_setting(time_scale)?);
         let azure = simulated_azure(stage.as_ref(), clock.clone()).await?;
-        let folder = folder(stage.as_ref())?;
+        let folder = folder(stage.as_ref(), &azure)?;
         let scale = (names::BACKOUT_TIME_SCALE.to_owned(), clock.setting());
         let environment = environment(stage.as_ref(), &azure, &folder, &[scale]);
         let options = HostOptions {
@@ -161,7 +161,7 @@ fn as_delivered(message: &SimulatedMessage) -> ServiceBusMessage {
 
 async fn simulated_azure(stage: &dyn Stage, clock: Arc<ScaledClock>) -> anyhow::Result<AzureSimulation> {
     let azure = AzureSimulation::start(clock).await.context("simulated Azure could not listen on this machine")?;
-    stage.set_up(&azure);
+    stage.set_up(&azure)?;
     azure.set_error_share(GOOD, 0.002);
     azure.set_error_share(BAD, 0.33);
     for queue in ["alerts", "deployments", "markers", "followups"] {
@@ -171,10 +171,10 @@ async fn simulated_azure(stage: &dyn Stage, clock: Arc<ScaledClock>) -> anyhow::
     Ok(azure)
 }
 
-fn folder(stage: &dyn Stage) -> anyhow::Result<PathBuf> {
+fn folder(stage: &dyn Stage, azure: &AzureSimulation) -> anyhow::Result<PathBuf> {
     let folder = std::env::temp_dir().join(format!("backout-demo-{}", uuid::Uuid::new_v4()));
     std::fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
-    let policy = format!("version: 1\nservices:\n  checkout:\n{}    reversible: always\n    mode: act\n", stage.policy());
+    let policy = format!("version: 1\nservices:\n  checkout:\n{}    reversible: always\n    mode: act\n", stage.policy(azure)?);
     std::fs::write(folder.join("backout.yaml"), policy)?;
     Ok(folder)
 }
@@ -201,7 +201,7 @@ fn environment(stage: &dyn Stage, azure: &AzureSimulation, folder: &Path, more: 
 pub async fn local_with_simulation(clock: Arc<ScaledClock>, listen: SocketAddr) -> anyhow::Result<ExitCode> {
     let stage = SlotSwap::new()?;
     let azure = simulated_azure(&stage, clock.clone()).await?;
-    let folder = folder(&stage)?;
+    let folder = folder(&stage, &azure)?;
     let mut child = tokio::process::Command::new(std::env::current_exe()?)
         .args(["local", "--listen", &listen.to_string()])
         .envs(environment(&stage, &azure, &folder, &[]))
@@ -212,7 +212,7 @@ pub async fn local_with_simulation(clock: Arc<ScaledClock>, listen: SocketAddr) 
     azure.deploy(&stage.site, "staging", BAD);
     azure.swap_now(&stage.site, "staging", "production").map_err(anyhow::Error::msg)?;
     let alert = folder.join("alert.json");
-    tokio::fs::write(&alert, stage.alert(clock.now())).await?;
+    tokio::fs::write(&alert, stage.alert(clock.now())?).await?;
     out(&format!("simulated: {BAD} was just swapped into `checkout`, and a third of its requests fail"));
     out(&format!("in a few minutes, send the alert:  curl --data-binary @{} http://{listen}/alerts", alert.display()));
     let status = child.wait().await?;

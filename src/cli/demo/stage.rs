@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
+use super::messages;
 use crate::{
-    domain::target::PlatformKind,
+    domain::{resource_id::ResourceId, target::PlatformKind},
     sim::{AzureSimulation, JournalEntry},
 };
 
@@ -24,10 +25,10 @@ pub trait Stage: Send + Sync {
     fn target(&self) -> &'static str;
 
     /// The policy's entry of service `checkout`, each line indented by four blanks.
-    fn policy(&self) -> String;
+    fn policy(&self, azure: &AzureSimulation) -> anyhow::Result<String>;
 
     /// Lets [`GOOD`] serve, and tells a past in which it did for 30 days.
-    fn set_up(&self, azure: &AzureSimulation);
+    fn set_up(&self, azure: &AzureSimulation) -> anyhow::Result<()>;
 
     /// The team brings [`BAD`] on its way; what it did, for people. It may take a while.
     fn roll_out(&self, azure: &AzureSimulation) -> anyhow::Result<&'static str>;
@@ -39,7 +40,7 @@ pub trait Stage: Send + Sync {
     fn is_busy(&self, azure: &AzureSimulation) -> bool;
 
     /// The alert about it.
-    fn alert(&self, fired_at: Timestamp) -> Vec<u8>;
+    fn alert(&self, fired_at: Timestamp) -> anyhow::Result<Vec<u8>>;
 
     /// Method and a part of the path of the one call that takes the rollout back.
     fn call(&self) -> (&'static str, &'static str);
@@ -60,4 +61,30 @@ pub trait Stage: Send + Sync {
         let (method, path) = self.call();
         entry.method == method && entry.path_and_query.contains(path)
     }
+}
+
+/// What runs where the platform itself measures nothing that shows a fault.
+pub const WORKLOAD: &str = "checkout";
+
+/// The Application Insights component that measures [`WORKLOAD`].
+fn component() -> anyhow::Result<ResourceId> {
+    Ok(ResourceId::parse(&format!("{GROUP}/providers/Microsoft.Insights/components/checkout-insights"))?)
+}
+
+pub fn add_measured_workload(azure: &AzureSimulation) -> anyhow::Result<()> {
+    azure.add_workload(WORKLOAD, GOOD, 300.0);
+    azure.add_component(&component()?, WORKLOAD);
+    Ok(())
+}
+
+/// What the policy says about alerts and evidence of [`WORKLOAD`].
+pub fn measured_by_component() -> anyhow::Result<String> {
+    let component = component()?;
+    Ok(format!(
+        "    alerts:\n      - resource: {component}\n    evidence:\n      - {{ resource: {component}, metric: requests/failed, of: requests/count }}\n"
+    ))
+}
+
+pub fn component_alert(fired_at: Timestamp) -> anyhow::Result<Vec<u8>> {
+    Ok(messages::alert(&component()?, "microsoft.insights/components", "requests/failed", fired_at))
 }
