@@ -7,4 +7,5 @@ mod cloud;
 mod resource_manager;
 mod app_service;
 mod preflight;
+mod kubernetes;
 mod metrics;

@@ -231,7 +231,6 @@ fn slots() {
 #[test]
 fn platforms_of_later_versions() {
     for (platform, more) in [
-        ("kubernetes", "cluster: /x, namespace: shop, kind: Deployment, name: payments"),
         ("arm-deployment", "scope: /x, lineage: 'hub-*'"),
         ("logic-app", "workflow: /x"),
         ("container-app", "app: /x"),
@@ -424,7 +423,7 @@ services:
     evidence:
       - { kql: requests }
   search:
-    target: { platform: kubernetes, name: search }
+    target: { platform: mainframe, name: search }
 notify:
   - { channel: teams }
 ";
