@@ -15,6 +15,8 @@ pub enum Role {
     ResourceManager,
     ServiceBus,
     Identity,
+    /// The API servers of all clusters.
+    Kubernetes,
     /// A host which is no part of Azure. Whoever sends it a token has been led astray.
     Stranger,
 }

@@ -114,6 +114,7 @@ fn audience(resource: &str) -> Option<Role> {
     match resource.trim_end_matches('/').to_ascii_lowercase().as_str() {
         "https://management.azure.com" | "https://management.core.windows.net" => Some(Role::ResourceManager),
         "https://servicebus.azure.net" => Some(Role::ServiceBus),
+        super::kubernetes::AKS_SERVER => Some(Role::Kubernetes),
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! A simulated Azure that speaks HTTP on loopback: for the demo, for drills and for tests.
 //!
-//! It knows nothing of the product, and the product cannot tell it from Azure but by the URLs. Four parts listen on ports of
-//! their own: resource manager, Service Bus, managed identity, and a stranger to which a misled caller might send a token.
+//! It knows nothing of the product, and the product cannot tell it from Azure but by the URLs. Five parts listen on ports of
+//! their own: resource manager, Service Bus, managed identity, the API servers of clusters, and a stranger to which a misled caller might send a token.
 //! Nothing runs in the background: what has ended by the clock takes effect when somebody next looks, dated when it ended.
 //! What is composed after documentation rather than seen on Azure: every message text, `slotsdiffs`, and error bodies.
 
@@ -46,6 +46,7 @@ pub use call::Role;
 pub use faults::{Fault, FaultBody, FaultEffect, Moment, Wait};
 pub use identity::SYSTEM_IDENTITY;
 pub use journal::{JOURNAL_ENTRIES_MAX, JournalEntry};
+pub use kubernetes::{SimulatedClusterWorkload, WorkloadId};
 pub use permissions::Grant;
 pub use server::BODY_BYTES_MAX;
 pub use service_bus::{QueueOptions, SimulatedMessage};
@@ -77,11 +78,11 @@ struct Shared {
 }
 
 impl AzureSimulation {
-    /// Binds four ports of 127.0.0.1 and serves. There are the queues `alerts`, `deployments`, `markers`, `followups`, and no site yet.
+    /// Binds five ports of 127.0.0.1 and serves. There are the queues `alerts`, `deployments`, `markers`, `followups`, and no site yet.
     pub async fn start(clock: Arc<dyn Clock>) -> io::Result<Self> {
         let mut listeners = Vec::new();
         let mut urls = BTreeMap::new();
-        for role in [Role::ResourceManager, Role::ServiceBus, Role::Identity, Role::Stranger] {
+        for role in [Role::ResourceManager, Role::ServiceBus, Role::Identity, Role::Kubernetes, Role::Stranger] {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             // The stranger has another host name as well as another port.
             let host = if role == Role::Stranger { "localhost" } else { "127.0.0.1" };
