@@ -1,5 +1,7 @@
 //! The whole story of a workload in a simulated cluster: the real adapter over HTTP, on virtual time.
 
+use std::{collections::BTreeMap, path::PathBuf};
+
 use backout::{
     domain::{
         alert::Alert,
@@ -9,12 +11,16 @@ use backout::{
         rule::RuleId,
         target::{VersionToken, WorkloadKind},
     },
-    sim::{Fault, FaultBody, FaultEffect, Moment, Role},
+    settings::names,
+    sim::{
+        Fault, FaultBody, FaultEffect, JournalEntry, Moment, Role,
+        host::{HostEmulator, HostOptions, InvocationOutcome},
+    },
 };
 use jiff::SignedDuration;
 use serde_json::json;
 
-use crate::support::cluster::{BAD, ClusterScene, GOOD, cluster};
+use crate::support::cluster::{BAD, ClusterScene, GOOD, cluster, component};
 
 async fn broken(kind: WorkloadKind) -> (ClusterScene, Alert) {
     let scene = ClusterScene::with(kind, ClusterScene::about_component).await;
@@ -211,3 +217,54 @@ async fn the_bad_build_rolled_out_again_is_a_new_rollout() {
 fn fence() -> Fence {
     Fence { claim: "a".repeat(26), record: RecordId("r".to_owned()) }
 }
+
+/// The handler as it is shipped: policy from a file, tokens from the platform's managed identity.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_real_handler_looks_at_a_workload_with_a_token_for_clusters() {
+    let scene = ClusterScene::open(WorkloadKind::Deployment).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (policy, store) = (folder.path().join("backout.yaml"), folder.path().join("state.db"));
+    let written = format!(
+        "version: 1\nservices:\n  web:\n    target: {{ platform: kubernetes, cluster: {}, namespace: shop, kind: Deployment, name: \
+         web }}\n    evidence: [{{ metric: requests/failed, of: requests/count, resource: {} }}]\n    mode: observe\n",
+        cluster(),
+        component()
+    );
+    std::fs::write(&policy, written).unwrap();
+    let azure = &scene.azure;
+    let mut environment: BTreeMap<String, String> =
+        names::ALL.iter().map(|setting| (setting.name.to_owned(), String::new())).collect();
+    environment.extend(
+        [
+            (names::BACKOUT_POLICY, policy.display().to_string()),
+            (names::BACKOUT_STORE, format!("sqlite:{}", store.display())),
+            (names::BACKOUT_ARM_ENDPOINT, azure.resource_manager_url().to_string()),
+            (names::BACKOUT_BUS_ENDPOINT, azure.bus_url().to_string()),
+            (names::IDENTITY_ENDPOINT, azure.identity_endpoint()),
+            (names::IDENTITY_HEADER, azure.identity_header()),
+            ("ServiceBus__fullyQualifiedNamespace", azure.namespace().to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    let options = HostOptions {
+        executable: Some(PathBuf::from(env!("CARGO_BIN_EXE_backout"))),
+        arguments: Some(vec!["serve".to_owned()]),
+        environment: environment.into_iter().collect(),
+        ..HostOptions::default()
+    };
+    let host = HostEmulator::start(options).await.unwrap();
+    assert!(azure.journal().is_empty(), "nothing is asked before there is work");
+    let looked = host.invoke_timer("sweep").await;
+    host.kill().await;
+    let journal = azure.journal();
+    let asked: Vec<_> = journal.iter().filter(|entry| entry.role == Role::Kubernetes).collect();
+    let lines: Vec<_> = host.lines().into_iter().map(|line| line.text).collect();
+    assert_eq!(looked.outcome, InvocationOutcome::Succeeded, "{lines:?}");
+    assert!(asked.len() >= 2, "{journal:?} {lines:?}");
+    assert!(asked.iter().all(|entry| entry.status == Some(200) && entry.identity.as_deref() == Some("system")), "{asked:?}");
+    let is_for_clusters = |entry: &&JournalEntry| entry.role == Role::Identity && entry.path_and_query.contains(AKS_APPLICATION);
+    assert_eq!(journal.iter().filter(is_for_clusters).count(), 1, "one token for all requests");
+}
+
+/// The application that stands for every AKS API server.
+const AKS_APPLICATION: &str = "resource=6dae42f8-4368-4678-94ff-3960e28e3630";

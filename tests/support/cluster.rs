@@ -58,7 +58,7 @@ pub fn cluster() -> ResourceId {
     ResourceId::parse(&id).unwrap()
 }
 
-fn component() -> ResourceId {
+pub fn component() -> ResourceId {
     let id = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/shop-prod/providers/Microsoft.Insights/components/web");
     ResourceId::parse(&id).unwrap()
 }
