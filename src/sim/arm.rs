@@ -26,8 +26,18 @@ pub(super) struct ArmRequest<'a> {
     pub here: &'a Url,
     /// A host that is no part of Azure.
     pub elsewhere: &'a Url,
+    /// Where the API servers of clusters listen.
+    pub clusters: &'a Url,
     /// A fault that changes what is done rather than what is answered.
     pub twist: Option<&'a FaultEffect>,
+}
+
+/// Where the parts of the simulation listen.
+#[derive(Clone, Copy)]
+pub(super) struct Places<'a> {
+    pub here: &'a Url,
+    pub elsewhere: &'a Url,
+    pub clusters: &'a Url,
 }
 
 /// One slot of one site; production for the site itself.
@@ -49,8 +59,7 @@ pub(super) fn answer(
     world: &mut World,
     call: &Call,
     now: Timestamp,
-    here: &Url,
-    elsewhere: &Url,
+    Places { here, elsewhere, clusters }: Places<'_>,
     twist: Option<&FaultEffect>,
 ) -> Reply {
     let identity = match world.identities.accept(call.bearer_token(), Role::ResourceManager) {
@@ -62,7 +71,7 @@ pub(super) fn answer(
             );
         }
     };
-    let request = ArmRequest { call, identity: &identity, now, here, elsewhere, twist };
+    let request = ArmRequest { call, identity: &identity, now, here, elsewhere, clusters, twist };
     let correlation = call.header("x-ms-correlation-request-id").map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
     route(world, &request)
         .unwrap_or_else(|refusal| refusal)

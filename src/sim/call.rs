@@ -18,13 +18,22 @@ pub enum Role {
     AzureDevOps,
     /// GitHub's API.
     GitHub,
+    /// The API servers of all clusters.
+    Kubernetes,
     /// A host which is no part of Azure. Whoever sends it a token has been led astray.
     Stranger,
 }
 
 impl Role {
-    pub(super) const ALL: [Self; 6] =
-        [Self::ResourceManager, Self::ServiceBus, Self::Identity, Self::AzureDevOps, Self::GitHub, Self::Stranger];
+    pub(super) const ALL: [Self; 7] = [
+        Self::ResourceManager,
+        Self::ServiceBus,
+        Self::Identity,
+        Self::AzureDevOps,
+        Self::GitHub,
+        Self::Kubernetes,
+        Self::Stranger,
+    ];
 }
 
 pub(super) struct Call {

@@ -115,6 +115,7 @@ fn audience(resource: &str) -> Option<Role> {
         "https://management.azure.com" | "https://management.core.windows.net" => Some(Role::ResourceManager),
         "https://servicebus.azure.net" => Some(Role::ServiceBus),
         "499b84ac-1321-427f-aa17-267ca6975798" => Some(Role::AzureDevOps),
+        super::kubernetes::AKS_SERVER => Some(Role::Kubernetes),
         _ => None,
     }
 }

@@ -1,8 +1,8 @@
 //! A simulated Azure that speaks HTTP on loopback: for the demo, for drills and for tests.
 //!
-//! It knows nothing of the product, and the product cannot tell it from Azure but by the URLs. Six parts listen on ports of
-//! their own: resource manager, Service Bus, managed identity, Azure DevOps, GitHub, and a stranger to which a misled caller might
-//! send a token.
+//! It knows nothing of the product, and the product cannot tell it from Azure but by the URLs. Seven parts listen on ports of
+//! their own: resource manager, Service Bus, managed identity, Azure DevOps, GitHub, the API servers of clusters, and a stranger to
+//! which a misled caller might send a token.
 //! Nothing runs in the background: what has ended by the clock takes effect when somebody next looks, dated when it ended.
 //! What is composed after documentation rather than seen on Azure: every message text, `slotsdiffs`, and error bodies.
 
@@ -47,6 +47,7 @@ pub use call::Role;
 pub use faults::{Fault, FaultBody, FaultEffect, Moment, Wait};
 pub use identity::SYSTEM_IDENTITY;
 pub use journal::{JOURNAL_ENTRIES_MAX, JournalEntry};
+pub use kubernetes::{SimulatedClusterWorkload, WorkloadId};
 pub use permissions::Grant;
 pub use pipeline::{GITHUB_TOKEN, PipelinePlace, SimulatedPipeline};
 pub use server::BODY_BYTES_MAX;
@@ -79,7 +80,7 @@ struct Shared {
 }
 
 impl AzureSimulation {
-    /// Binds six ports of 127.0.0.1 and serves. There are the queues `alerts`, `deployments`, `markers`, `followups`, and no site yet.
+    /// Binds seven ports of 127.0.0.1 and serves. There are the queues `alerts`, `deployments`, `markers`, `followups`, and no site yet.
     pub async fn start(clock: Arc<dyn Clock>) -> io::Result<Self> {
         let mut listeners = Vec::new();
         let mut urls = BTreeMap::new();

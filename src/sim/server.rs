@@ -29,7 +29,7 @@ use super::{
     Shared, arm,
     call::{Call, Reply, Role},
     faults::{FaultEffect, Moment, Wait, faulty_reply, throttled},
-    pipeline, service_bus_rest,
+    kubernetes, pipeline, service_bus_rest,
 };
 
 /// A longer body is refused with 413.
@@ -143,9 +143,14 @@ async fn work(shared: &Shared, call: &Call, twist: Option<&FaultEffect>) -> Repl
     match call.role {
         Role::ResourceManager => {
             let now = shared.clock.now();
-            let (here, elsewhere) = (shared.url(Role::ResourceManager), shared.url(Role::Stranger));
-            arm::answer(&mut shared.settled_world(), call, now, here, elsewhere, twist)
+            let places = arm::Places {
+                here: shared.url(Role::ResourceManager),
+                elsewhere: shared.url(Role::Stranger),
+                clusters: shared.url(Role::Kubernetes),
+            };
+            arm::answer(&mut shared.settled_world(), call, now, places, twist)
         }
+        Role::Kubernetes => kubernetes::answer_api(&mut shared.settled_world(), call, shared.clock.now()),
         Role::Identity => shared.world().identities.answer(call),
         Role::ServiceBus => wait_for_message(shared, call).await,
         Role::AzureDevOps | Role::GitHub => {

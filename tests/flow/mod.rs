@@ -5,6 +5,7 @@ mod crash;
 mod kill_matrix;
 mod platform_pipeline;
 mod put_back;
+mod platform_kubernetes;
 mod real;
 mod saga;
 mod storm;

@@ -7,5 +7,6 @@ mod cloud;
 mod resource_manager;
 mod app_service;
 mod preflight;
+mod kubernetes;
 mod metrics;
 mod pipeline;

@@ -6,3 +6,4 @@ mod reading;
 mod settings;
 mod source;
 mod targets_pipeline;
+mod targets_kubernetes;

@@ -3,6 +3,7 @@
 mod clock;
 mod faults;
 mod identity;
+mod kubernetes;
 mod metrics;
 mod pipelines;
 mod queues;

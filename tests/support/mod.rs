@@ -1,6 +1,7 @@
 //! Fakes of the ports, a world made of them, and a switch that ends the process at any call.
 
 pub mod broker;
+pub mod cluster;
 pub mod fake_platform;
 pub mod fake_queue;
 pub mod fake_telemetry;

@@ -58,14 +58,19 @@ words! {
 
 pub(super) fn check(findings: &mut Findings<'_>, path: &[Step], file: KubernetesTargetFile) -> Option<KubernetesTarget> {
     const SHAPE: &str = "write `/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.ContainerService/managedClusters/{name}`, as `az aks show --query id` prints it";
-    for (key, text) in [("namespace", &file.namespace), ("name", &file.name)] {
-        if !is_object_name(text) {
-            findings.add(
-                &below(path, key),
-                "is not a name of Kubernetes",
-                "write lower-case letters, digits, `-` and `.`, as `kubectl get` prints it",
-            );
-        }
+    if !is_object_name(&file.namespace) || file.namespace.len() > 63 || file.namespace.contains('.') {
+        findings.add(
+            &below(path, "namespace"),
+            "is not the name of a namespace",
+            "write lower-case letters, digits and `-`, as `kubectl get namespaces` prints it",
+        );
+    }
+    if !is_object_name(&file.name) {
+        findings.add(
+            &below(path, "name"),
+            "is not a name of Kubernetes",
+            "write lower-case letters, digits, `-` and `.`, as `kubectl get` prints it",
+        );
     }
     let cluster = match (file.cluster, file.kubeconfig) {
         (Some(text), None) => {
@@ -76,7 +81,14 @@ pub(super) fn check(findings: &mut Findings<'_>, path: &[Step], file: Kubernetes
                 super::of_type(findings, &at, id, kind, "an AKS cluster (`Microsoft.ContainerService/managedClusters`)", SHAPE)?;
             let access = match file.access {
                 None | Some(AccessWord::Direct) => ClusterAccess::Direct,
-                Some(AccessWord::RunCommand) => ClusterAccess::RunCommand,
+                Some(AccessWord::RunCommand) => {
+                    findings.add(
+                        &below(path, "access"),
+                        "says `run-command`, which is not available in this version",
+                        "remove it, and let backout reach the API server through a network of its own (VNet integration)",
+                    );
+                    ClusterAccess::RunCommand
+                }
             };
             if file.context.is_some() {
                 findings.add(&below(path, "context"), "has no meaning for an AKS cluster", "remove it");
@@ -86,6 +98,9 @@ pub(super) fn check(findings: &mut Findings<'_>, path: &[Step], file: Kubernetes
         (None, Some(file_path)) => {
             if file.access.is_some() {
                 findings.add(&below(path, "access"), "has no meaning for a kubeconfig", "remove it");
+            }
+            if file_path.trim().is_empty() {
+                findings.add(&below(path, "kubeconfig"), "is empty", "write the path of a kubeconfig file");
             }
             KubernetesCluster::Kubeconfig { path: file_path, context: file.context }
         }
@@ -106,7 +121,7 @@ pub(super) fn check(findings: &mut Findings<'_>, path: &[Step], file: Kubernetes
     Some(KubernetesTarget { cluster, namespace: file.namespace, kind, name: file.name })
 }
 
-/// A DNS subdomain (RFC 1123), as names of workloads are; of namespaces it is the larger set.
+/// A DNS subdomain (RFC 1123), as names of workloads are.
 fn is_object_name(text: &str) -> bool {
     let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     (1..=253).contains(&text.len())

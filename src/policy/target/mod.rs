@@ -18,8 +18,7 @@ use crate::domain::{
 };
 
 /// Platforms that the format knows and this version does not have.
-const LATER: &[PlatformKind] =
-    &[PlatformKind::Kubernetes, PlatformKind::ArmDeployment, PlatformKind::LogicApp, PlatformKind::ContainerApp];
+const LATER: &[PlatformKind] = &[PlatformKind::ArmDeployment, PlatformKind::LogicApp, PlatformKind::ContainerApp];
 
 /// Resource providers that observe or carry messages: acting on them would blind us, or cut off our own way in (E9).
 const MONITORING_PLANE: [&str; 8] = [
@@ -39,6 +38,7 @@ const MONITORING_PLANE: [&str; 8] = [
 #[expect(dead_code, reason = "only the schema is made from it: read apart, each problem keeps its place")]
 pub(super) enum TargetFile {
     AppService(app_service::AppServiceTargetFile),
+    Kubernetes(kubernetes::KubernetesTargetFile),
     Pipeline(pipeline::PipelineTargetFile),
 }
 
