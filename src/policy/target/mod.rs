@@ -20,7 +20,6 @@ use crate::domain::{
 /// Platforms that the format knows and this version does not have.
 const LATER: &[PlatformKind] = &[
     PlatformKind::Kubernetes,
-    PlatformKind::ArmDeployment,
     PlatformKind::LogicApp,
     PlatformKind::ContainerApp,
     PlatformKind::Pipeline,
@@ -44,6 +43,7 @@ const MONITORING_PLANE: [&str; 8] = [
 #[expect(dead_code, reason = "only the schema is made from it: read apart, each problem keeps its place")]
 pub(super) enum TargetFile {
     AppService(app_service::AppServiceTargetFile),
+    ArmDeployment(arm_deployment::ArmDeploymentTargetFile),
 }
 
 /// Reads `target:` of one service; `None` when there is none to speak of, which was told.
