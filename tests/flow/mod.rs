@@ -2,6 +2,7 @@
 
 mod commands;
 mod crash;
+mod platform_arm_deployment;
 mod real;
 mod saga;
 mod trips;
