@@ -139,12 +139,7 @@ impl ResourceManager {
     }
 
     /// [`Self::submit`] for a call whose answer says more: its body too, null where there is none that can be read.
-    pub async fn submit_for_answer(
-        &self,
-        method: Method,
-        path_and_query: &str,
-        body: Option<&Value>,
-    ) -> (Submission, Value) {
+    pub async fn submit_for_answer(&self, method: Method, path_and_query: &str, body: Option<&Value>) -> (Submission, Value) {
         const OPERATION: &str = "submit";
         let without = |submission| (submission, Value::Null);
         let url = match self.url(OPERATION, path_and_query) {

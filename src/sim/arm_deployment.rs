@@ -320,7 +320,8 @@ fn operations(scope: &Scope, record: &Record) -> Vec<Value> {
             },
         })
     };
-    let creates = record.resources.iter().filter(|_| touched).enumerate().map(|(id, resource)| operation(id, "Create", Some(resource)));
+    let creates =
+        record.resources.iter().filter(|_| touched).enumerate().map(|(id, resource)| operation(id, "Create", Some(resource)));
     creates.chain(std::iter::once(operation(record.resources.len(), "EvaluateDeploymentOutput", None))).collect()
 }
 
@@ -364,13 +365,17 @@ fn asked(scope: &Scope, request: &ArmRequest<'_>) -> Result<Asked, Reply> {
             _ => {
                 return Err(refuse(
                     "InvalidTemplate",
-                    &format!("Deployment template validation failed: 'The value for the template parameter '{name}' is not provided.'"),
+                    &format!(
+                        "Deployment template validation failed: 'The value for the template parameter '{name}' is not provided.'"
+                    ),
                 ));
             }
         }
         parameters.insert(name.clone(), Value::Object(shown));
     }
-    if let Some(stray) = given.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| declared[name.as_str()].is_null()) {
+    if let Some(stray) =
+        given.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| declared[name.as_str()].is_null())
+    {
         return Err(refuse("InvalidTemplate", &format!("The template has no parameter '{stray}'.")));
     }
     Ok(Asked { template, parameters, mode, tags: body["tags"].clone(), location })
@@ -384,10 +389,16 @@ fn deploy(world: &mut World, request: &ArmRequest<'_>, key: &str) -> Result<Repl
     let conflict = |code: &str, says: String| Err(Reply::error(StatusCode::CONFLICT, code, &says));
     match scope.records.get(&name.to_ascii_lowercase()) {
         Some(known) if !known.settled => {
-            return conflict("DeploymentActive", format!("Unable to edit or replace deployment '{name}': previous deployment is still active."));
+            return conflict(
+                "DeploymentActive",
+                format!("Unable to edit or replace deployment '{name}': previous deployment is still active."),
+            );
         }
         None if scope.records.len() >= RECORDS_MAX => {
-            return conflict("DeploymentQuotaExceeded", format!("Creating the deployment '{name}' would exceed the quota of '{RECORDS_MAX}'."));
+            return conflict(
+                "DeploymentQuotaExceeded",
+                format!("Creating the deployment '{name}' would exceed the quota of '{RECORDS_MAX}'."),
+            );
         }
         Some(_) | None => {}
     }
@@ -440,7 +451,8 @@ fn at(base: &Url, path: &str, version: &str) -> String {
 /// Ids of the resources that a template lists.
 fn resources(scope: &ResourceId, template: &Value) -> Vec<String> {
     let all = template["resources"].as_array().into_iter().flatten();
-    all.filter_map(|resource| Some(format!("{scope}/providers/{}/{}", resource["type"].as_str()?, resource["name"].as_str()?))).collect()
+    all.filter_map(|resource| Some(format!("{scope}/providers/{}/{}", resource["type"].as_str()?, resource["name"].as_str()?)))
+        .collect()
 }
 
 fn what_if(world: &mut World, request: &ArmRequest<'_>, key: &str) -> Result<Reply, Reply> {
@@ -460,7 +472,9 @@ fn what_if(world: &mut World, request: &ArmRequest<'_>, key: &str) -> Result<Rep
     }
     changes.extend(further.iter().map(|(id, kind)| change(id, kind)));
     let result = match request.twist {
-        Some(FaultEffect::OperationFails { says }) => json!({ "status": "Failed", "error": { "code": "InvalidTemplateDeployment", "message": says } }),
+        Some(FaultEffect::OperationFails { says }) => {
+            json!({ "status": "Failed", "error": { "code": "InvalidTemplateDeployment", "message": says } })
+        }
         _ => json!({ "status": "Succeeded", "properties": { "changes": changes } }),
     };
     if takes.is_zero() {
@@ -517,13 +531,7 @@ pub(super) fn settle(world: &mut World, now: Timestamp) {
 /// Deployment records, and what happens to them from elsewhere. Each panics when the scenario names a scope which is not there.
 impl AzureSimulation {
     pub fn add_lineage(&self, lineage: SimulatedLineage) {
-        let scope = Scope {
-            records: BTreeMap::new(),
-            redeployments: 0,
-            fails: None,
-            further_changes: Vec::new(),
-            lineage,
-        };
+        let scope = Scope { records: BTreeMap::new(), redeployments: 0, fails: None, further_changes: Vec::new(), lineage };
         self.shared().settled_world().arm_deployments.scopes.insert(scope.lineage.scope.canonical().to_owned(), scope);
     }
 

@@ -255,14 +255,7 @@ fn aggregations(written: Option<&str>) -> Result<Vec<String>, Reply> {
 }
 
 /// The minutes of one bin that have arrived; none of them means null.
-fn samples(
-    world: &World,
-    measured: &Measured<'_>,
-    kind: Measures,
-    bin: Timestamp,
-    grain: i64,
-    now: Timestamp,
-) -> Vec<Sample> {
+fn samples(world: &World, measured: &Measured<'_>, kind: Measures, bin: Timestamp, grain: i64, now: Timestamp) -> Vec<Sample> {
     (0..grain)
         .map(|minute| minutes_later(bin, minute))
         .filter(|minute| {

@@ -11,7 +11,9 @@ use crate::domain::target::{ArmDeploymentTarget, Fingerprint, KeyVaultSecret, sh
 enum Parameter<'a> {
     Plain(&'a Value),
     /// The record does not hold the value; at most where it lies.
-    Secret { reference: Option<&'a Value> },
+    Secret {
+        reference: Option<&'a Value>,
+    },
 }
 
 fn parameters(record: &Record) -> impl Iterator<Item = (&str, Parameter<'_>)> {

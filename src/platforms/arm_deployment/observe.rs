@@ -100,11 +100,7 @@ fn rough(record: &Record) -> String {
 }
 
 /// What the answers mean. Pure.
-pub fn interpret(
-    target: &ArmDeploymentTarget,
-    readings: &Readings,
-    observed_at: Timestamp,
-) -> Result<Observation, PortError> {
+pub fn interpret(target: &ArmDeploymentTarget, readings: &Readings, observed_at: Timestamp) -> Result<Observation, PortError> {
     let line = Line::of(target, &readings.records);
     if let Some(record) = line.undated.first() {
         let says = format!("deployment `{}` tells no time, so which one is the newest is not known", clean(&record.name));
@@ -173,12 +169,7 @@ fn running(readings: &Readings, record: &Record) -> Result<RunningVersion, PortE
         (State::Succeeded | State::GoesOn, _) => (None, format!("{name} (deployed at {at}; its content is not known)")),
         (State::Broken, _) => (None, format!("{name}, which ended half way at {at} and may have changed a part")),
     };
-    Ok(RunningVersion {
-        token: token(record),
-        fingerprint,
-        serving_since: record.began_at(),
-        label,
-    })
+    Ok(RunningVersion { token: token(record), fingerprint, serving_since: record.began_at(), label })
 }
 
 /// Names of deployments compare without case.
@@ -186,12 +177,7 @@ fn token(record: &Record) -> VersionToken {
     VersionToken(format!("deployment|{}|{}", record.name.to_lowercase(), record.correlation_id().to_ascii_lowercase()))
 }
 
-fn way_back(
-    target: &ArmDeploymentTarget,
-    readings: &Readings,
-    record: &Record,
-    runs: &Record,
-) -> Result<WayBack, PortError> {
+fn way_back(target: &ArmDeploymentTarget, readings: &Readings, record: &Record, runs: &Record) -> Result<WayBack, PortError> {
     let mut obstacles = Vec::new();
     let missing = content::missing_secrets(target, record);
     if !missing.is_empty() {

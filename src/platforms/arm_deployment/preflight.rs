@@ -19,8 +19,7 @@ use crate::{
 };
 
 /// What the identity that acts must be allowed to do, besides writing each resource of the template.
-pub const ACTING_ACTIONS: [&str; 2] =
-    ["Microsoft.Resources/deployments/write", "Microsoft.Resources/deployments/whatIf/action"];
+pub const ACTING_ACTIONS: [&str; 2] = ["Microsoft.Resources/deployments/write", "Microsoft.Resources/deployments/whatIf/action"];
 
 /// What the identity that reads must be allowed to do. `Reader` lacks the export.
 pub const READING_ACTIONS: [&str; 4] = [

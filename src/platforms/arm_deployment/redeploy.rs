@@ -169,8 +169,7 @@ fn invalid(says: String) -> PortError {
 /// The good record's own tags, by which it may belong to its lineage, and ours.
 fn tags(good: &Record, detail: &Detail) -> Value {
     let mut tags: serde_json::Map<String, Value> = good.tags.clone().unwrap_or_default().into_iter().collect();
-    for (name, value) in
-        [(RESTORES_TAG, &detail.good.name), (TAKES_BACK_TAG, &detail.accused.name), (RECORD_TAG, &detail.record)]
+    for (name, value) in [(RESTORES_TAG, &detail.good.name), (TAKES_BACK_TAG, &detail.accused.name), (RECORD_TAG, &detail.record)]
     {
         tags.insert(name.to_owned(), json!(value));
     }
@@ -199,14 +198,17 @@ fn unread(error: &PortError) -> Submission {
 /// Our own deployment is there already.
 fn follow(detail: &Detail, own: &Record) -> Submission {
     match own.state() {
-        State::GoesOn => Submission::Accepted {
-            operation: operation(detail, Act::Deploy, &json!({})),
-            poll_after_seconds: POLL_AGAIN_SECONDS,
-        },
+        State::GoesOn => {
+            Submission::Accepted { operation: operation(detail, Act::Deploy, &json!({})), poll_after_seconds: POLL_AGAIN_SECONDS }
+        }
         // The step after the what-if finds it too.
         State::Succeeded => Submission::Done,
         State::Broken => Submission::Unknown {
-            says: format!("`{}` was sent before and ended as `{}`", own.name, own.properties.provisioning_state.as_deref().unwrap_or("?")),
+            says: format!(
+                "`{}` was sent before and ended as `{}`",
+                own.name,
+                own.properties.provisioning_state.as_deref().unwrap_or("?")
+            ),
         },
     }
 }
@@ -284,8 +286,7 @@ async fn poll_what_if(arm: &ResourceManager, target: &ArmDeploymentTarget, asked
     match state {
         OperationState::Running { .. } => Ok(state),
         OperationState::Succeeded => {
-            let (good, accused) =
-                tokio::join!(record(arm, target, &detail.good.name), record(arm, target, &detail.accused.name));
+            let (good, accused) = tokio::join!(record(arm, target, &detail.good.name), record(arm, target, &detail.accused.name));
             let judged = match (good, accused) {
                 (Ok(good), Ok(accused)) => what_if::judge(&answer, &good, &accused),
                 (Err(error), _) | (_, Err(error)) if error.kind == PortErrorKind::NotFound => {
@@ -298,7 +299,9 @@ async fn poll_what_if(arm: &ResourceManager, target: &ArmDeploymentTarget, asked
                 Err(why) => OperationState::Failed { says: refused(&why) },
             })
         }
-        OperationState::Failed { says } => Ok(OperationState::Failed { says: format!("the what-if failed ({says}{})", detail_of(&answer)) }),
+        OperationState::Failed { says } => {
+            Ok(OperationState::Failed { says: format!("the what-if failed ({says}{})", detail_of(&answer)) })
+        }
         // Unknown leads to nothing: without a result there is no deployment.
         OperationState::Unknown { says } => {
             Ok(OperationState::Failed { says: refused(&format!("no result could be read ({says})")) })
@@ -306,7 +309,11 @@ async fn poll_what_if(arm: &ResourceManager, target: &ArmDeploymentTarget, asked
     }
 }
 
-async fn poll_deployment(arm: &ResourceManager, target: &ArmDeploymentTarget, asked: &Asked) -> Result<OperationState, PortError> {
+async fn poll_deployment(
+    arm: &ResourceManager,
+    target: &ArmDeploymentTarget,
+    asked: &Asked,
+) -> Result<OperationState, PortError> {
     let (state, answer) = arm.poll_for_answer(&asked.operation).await?;
     match state {
         OperationState::Running { .. } | OperationState::Succeeded => Ok(state),
