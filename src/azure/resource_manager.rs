@@ -226,9 +226,8 @@ impl ResourceManager {
             .once(client, Method::GET, url, &token, None)
             .await
             .map_err(|error| PortError::new(OPERATION, PortErrorKind::Transient, reason(&error)))?;
-        let state = match operation_state(&answer, asynchronous.is_some()) {
-            Some(state) => state,
-            None => return Err(answer.into_error(OPERATION)),
+        let Some(state) = operation_state(&answer, asynchronous.is_some()) else {
+            return Err(answer.into_error(OPERATION));
         };
         Ok((state, answer.readable()))
     }

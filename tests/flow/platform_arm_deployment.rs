@@ -19,6 +19,7 @@ use backout::{
         series::{EvidenceMetric, NoData, WorseWhen},
         service::AlertMatcher,
         target::{ArmDeploymentTarget, KeyVaultSecret, Lineage, Target},
+        target_state::TargetState,
     },
     local::memory_store::MemoryStore,
     platforms::AzurePlatforms,
@@ -38,6 +39,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::support::{
     fake_queue::FakeQueue,
+    lethal::{Death, Switch},
     policy::{FixedPolicy, SUBSCRIPTION, alert, policy, service},
     world::{BAD, GOOD, RecordingNotifier},
 };
@@ -142,17 +144,21 @@ impl Story {
         let end = self.clock.now() + SignedDuration::from_hours(hours);
         let mut next_sweep = self.clock.now() + SignedDuration::from_mins(5);
         while self.clock.now() < end {
-            while let Some((id, message)) = self.queue.take() {
-                let follow_up: FollowUp = serde_json::from_slice(&message.body).unwrap();
-                process.follow_up_received(follow_up, &self.policy).await.unwrap();
-                self.queue.complete(id);
-            }
+            self.deliver_due(&process).await;
             if self.clock.now() >= next_sweep {
                 process.sweep(&self.policy).await.unwrap();
                 next_sweep = self.clock.now() + SignedDuration::from_mins(5);
             }
             let next = self.queue.next_due().map_or(next_sweep, |due| due.min(next_sweep));
             self.clock.set(next.max(self.clock.now() + SignedDuration::from_secs(1)));
+        }
+    }
+
+    async fn deliver_due(&self, process: &Process) {
+        while let Some((id, message)) = self.queue.take() {
+            let follow_up: FollowUp = serde_json::from_slice(&message.body).unwrap();
+            process.follow_up_received(follow_up, &self.policy).await.unwrap();
+            self.queue.complete(id);
         }
     }
 
@@ -342,12 +348,12 @@ async fn a_refused_or_failing_deployment_is_told_as_it_is() {
     let firing = story.break_it().await;
     story.azure.set_deployments_fail(&story.scope, Some(("the image could not be pulled", true)));
     let record = story.told(&firing).await;
-    assert!(
-        !record.rollback.is_some_and(|state| state == RollbackState::Failed),
-        "half way is not nothing: {:#?}",
-        record.timeline
-    );
+    assert!(record.rollback != Some(RollbackState::Failed), "half way is not nothing: {:#?}", record.timeline);
     assert!(format!("{:?}", record.timeline).contains("half way"), "{:#?}", record.timeline);
+    let documents = Documents::new(story.ports.store.clone());
+    let key = story.policy.services.values().next().unwrap().target.key();
+    let state = documents.read::<TargetState>(&keys::target(&key)).await.unwrap().unwrap().value;
+    assert!(state.busy.is_some_and(|busy| busy.left_to_a_person.is_some()), "only a person can end this");
     story.assert_untouched(&record, 1);
 }
 
@@ -361,7 +367,8 @@ async fn a_deployment_that_comes_in_between_stops_the_rollback() {
     story.run(2).await;
     let record = story.record(&firing).await;
     story.assert_untouched(&record, 0);
-    assert!(record.rollback.is_some_and(RollbackState::is_terminal) || record.decision.is_some(), "{:#?}", record.timeline);
+    assert_eq!(record.rollback, Some(RollbackState::Failed), "{:#?}", record.timeline);
+    assert!(format!("{:?}", record.timeline).contains("the accused version does not run any more"), "{:#?}", record.timeline);
 
     let story = Story::begin().await;
     let firing = story.break_it().await;
@@ -369,6 +376,30 @@ async fn a_deployment_that_comes_in_between_stops_the_rollback() {
     let record = story.told(&firing).await;
     assert_eq!(record.decision.as_ref().map(|decision| decision.kind), Some(DecisionKind::Page), "{:#?}", record.timeline);
     story.assert_untouched(&record, 0);
+}
+
+#[tokio::test]
+async fn lost_wake_ups_are_made_good_by_the_sweep() {
+    let story = Story::begin().await;
+    let firing = story.break_it().await;
+    story.process().alert_received(firing.clone(), &story.policy).await.unwrap();
+    story.queue.lose_all();
+    story.run(1).await;
+    let record = story.record(&firing).await;
+    assert_eq!(story.requests("POST", "/whatIf").len(), 1, "the what-if that was asked is followed");
+    story.assert_recovered(&record, 1);
+}
+
+#[tokio::test]
+async fn a_lineage_by_tag_goes_on_with_our_own_deployment() {
+    let tagged = |name: &str, build: &str| SimulatedDeployment::new(name, build).with_tag("product", "hub");
+    let by_tag = |target: &mut ArmDeploymentTarget| {
+        target.lineage = Lineage::Tag { name: "Product".to_owned(), value: "hub".to_owned() };
+    };
+    let story = Story::with(tagged("first", GOOD), by_tag).await;
+    let firing = story.break_it_by(tagged("second", BAD)).await;
+    let record = story.told(&firing).await;
+    story.assert_recovered(&record, 1);
 }
 
 #[tokio::test]
@@ -452,4 +483,53 @@ async fn a_deployment_that_ended_half_way_is_for_a_person() {
     let record = story.told(&firing).await;
     assert_ne!(record.decision.as_ref().map(|decision| decision.kind), Some(DecisionKind::Act), "{:#?}", record.timeline);
     assert_eq!((story.puts(), story.requests("POST", "/whatIf").len()), (0, 0));
+}
+
+/// The whole story with one death; returns the number of calls through the ports when nobody dies.
+async fn story_with(death: Option<Death>) -> u64 {
+    let story = Story::begin().await;
+    let firing = story.break_it().await;
+    let switch = death.map_or_else(Switch::that_never_dies, Switch::that_dies);
+    let ports = switch.guard(&story.ports);
+    let mortal = Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&story.policy))), None, None);
+    let life = Box::pin(async {
+        mortal.alert_received(firing.clone(), &story.policy).await.unwrap();
+        for _ in 0..20 {
+            story.deliver_due(&mortal).await;
+            story.advance(SignedDuration::from_secs(30));
+        }
+    });
+    let crashed = tokio::select! {
+        biased;
+        () = life => false,
+        () = switch.died() => true,
+    };
+    drop(mortal);
+    let calls = switch.calls();
+    story.queue.unlock_all();
+    if crashed {
+        story.process().alert_received(firing.clone(), &story.policy).await.unwrap();
+    }
+    story.run(2).await;
+    let record = story.record(&firing).await;
+    let name = format!("{death:?}: {:#?}", record.timeline);
+    let (puts, effects) = (story.puts(), story.azure.redeployments(&story.scope));
+    assert!(puts <= 1 && effects <= 1, "{puts} {effects} {name}");
+    match record.rollback {
+        Some(RollbackState::Recovered) => assert_eq!((story.serves().as_str(), effects), (GOOD, 1), "{name}"),
+        Some(RollbackState::Failed) => assert_eq!((story.serves().as_str(), effects), (BAD, 0), "{name}"),
+        other => panic!("{other:?} {name}"),
+    }
+    calls
+}
+
+/// Every few calls only: each of these stories goes over HTTP.
+#[tokio::test]
+async fn a_death_between_the_two_steps_or_within_one_leads_to_at_most_one_deployment() {
+    const STRIDE: usize = 5;
+    let calls = Box::pin(story_with(None)).await;
+    assert!(calls > 40, "{calls} calls are a whole story");
+    for (index, at_call) in (1..=calls).step_by(STRIDE).enumerate() {
+        Box::pin(story_with(Some(Death { at_call, after_effect: index % 2 == 0 }))).await;
+    }
 }

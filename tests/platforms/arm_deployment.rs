@@ -323,6 +323,41 @@ async fn the_what_if_and_the_deployment_say_the_same_and_only_the_second_is_tagg
 }
 
 #[tokio::test]
+async fn a_subscriptions_deployment_names_its_location() {
+    let scope = GROUP.split("/resourceGroups").next().unwrap();
+    let below = format!("{scope}/providers/Microsoft.Resources/deployments");
+    let target = Target::ArmDeployment(ArmDeploymentTarget { scope: ResourceId::parse(scope).unwrap(), ..arm_target() });
+    let azure = FakeAzure::start().await;
+    let serve = |records: &[Value]| {
+        azure.on(&format!("GET {below}"), [Reply::json(200, &json!({"value": records}))]);
+        for record in records {
+            let path = format!("{below}/{}", record["name"].as_str().unwrap());
+            azure.on(&format!("GET {path}"), [Reply::json(200, record)]);
+            azure.on(&format!("POST {path}/exportTemplate"), [Reply::json(200, &json!({"template": template()}))]);
+        }
+    };
+    serve(&[good(), bad()]);
+    let adapter = azure.adapter(&target);
+    let [obstacle] = adapter.observe().await.unwrap().ways_back.remove(0).obstacles.try_into().unwrap();
+    assert_eq!((obstacle.rule, obstacle.weight), (RuleId::S5, ObstacleWeight::Page), "{}", obstacle.says);
+
+    let mut located = good();
+    located["location"] = json!("westeurope");
+    serve(&[located, bad()]);
+    let way = adapter.observe().await.unwrap().ways_back.remove(0);
+    assert_eq!(way.obstacles, []);
+    azure.on(&format!("PUT {below}/{OWN}"), [Reply::text(200, "{}")]);
+    assert_eq!(adapter.submit(&adapter.steps(&way, &fence())[1]).await, Submission::Done);
+    let put = azure.recorded().into_iter().find(|r| r.method == "PUT").unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&put.body).unwrap()["location"], "westeurope");
+
+    // A subscription's operations lie below the provider, unlike a group's.
+    serve(&[record("hub-43", "Failed", "10:20", "P3"), bad()]);
+    adapter.observe().await.unwrap();
+    assert!(azure.recorded().iter().any(|r| r.path == format!("{below}/hub-43/operations")));
+}
+
+#[tokio::test]
 async fn each_answer_to_the_deployment_is_taken_for_what_it_proves() {
     let error = |status, code: &str| Reply::json(status, &json!({"error": {"code": code, "message": "m"}}));
     for (reply, expected) in [
@@ -396,14 +431,17 @@ async fn the_what_ifs_result_decides_whether_anything_is_deployed() {
     let change = |id: &str, kind: &str| json!({"resourceId": id, "changeType": kind});
     let result = |changes: &[Value]| Reply::json(200, &json!({"status": "Succeeded", "properties": {"changes": changes}}));
     let fine = change(&hub, "Modify");
+    let insights = format!("{GROUP}/providers/Microsoft.Insights/components/net");
     for (reply, refused) in [
-        (result(&[fine.clone()]), None),
+        (result(std::slice::from_ref(&fine)), None),
         (result(&[fine.clone(), change("/x", "Ignore"), change("/y", "NoChange")]), None),
         (result(&[change(&hub, "Create")]), None),
         (result(&[fine.clone(), change("/x", "Delete")]), Some("it would delete `/x`")),
         (result(&[fine.clone(), change("/x", "Unsupported")]), Some("can't tell what would become of `/x`")),
         (result(&[fine.clone(), change("/x", "Replace")]), Some("`Replace`")),
         (result(&[fine.clone(), change("/x", "Create")]), Some("neither of the two deployments made")),
+        (result(&[fine.clone(), change(&insights, "Modify")]), Some("belongs to monitoring")),
+        (result(&[fine.clone(), change(&insights, "NoChange")]), None),
         (result(&[change(&hub, "Ignore")]), Some("did not look at")),
         (result(&[change(&hub, "NoChange")]), Some("it would change nothing")),
         (result(&[]), Some("it would change nothing")),
@@ -420,7 +458,7 @@ async fn the_what_ifs_result_decides_whether_anything_is_deployed() {
         match (azure.adapter(&target()).submit(&steps[0]).await, refused) {
             (Submission::Done, None) => {}
             (Submission::Refused { says }, Some(part)) => {
-                assert!(says.contains(part) && says.contains("nothing was deployed"), "{says}")
+                assert!(says.contains(part) && says.contains("nothing was deployed"), "{says}");
             }
             (other, _) => panic!("{reply:?} {other:?}"),
         }
@@ -433,7 +471,7 @@ async fn the_what_ifs_result_decides_whether_anything_is_deployed() {
         match (adapter.poll(&operation).await.unwrap(), refused) {
             (OperationState::Succeeded, None) => {}
             (OperationState::Failed { says }, Some(part)) => {
-                assert!(says.contains(part) && says.contains("nothing was deployed"), "{says}")
+                assert!(says.contains(part) && says.contains("nothing was deployed"), "{says}");
             }
             (other, _) => panic!("{reply:?} {other:?}"),
         }

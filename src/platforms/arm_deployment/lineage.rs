@@ -36,7 +36,11 @@ impl<'a> Line<'a> {
         let mut ended: Vec<_> = all_ended().filter_map(|record| Some((record.ended_at()?, record))).collect();
         ended.sort_by(|(a, one), (b, other)| b.cmp(a).then_with(|| one.name.cmp(&other.name)));
         let mut seen = BTreeSet::new();
-        let ended = ended.into_iter().map(|(_, record)| record).filter(|record| seen.insert(record.correlation_id())).collect();
+        let ended = ended
+            .into_iter()
+            .map(|(_, record)| record)
+            .filter(|record| record.correlation_id().is_empty() || seen.insert(record.correlation_id()))
+            .collect();
         Self { ended, under_way, undated }
     }
 }

@@ -7,22 +7,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::wire::Record;
-use crate::azure::answer::clean;
+use crate::{azure::answer::clean, decide::once::is_off_limits, domain::resource_id::ResourceId};
 
 /// Nested deployments are records, not resources.
 const RECORD_TYPE: &str = "/providers/microsoft.resources/deployments/";
-
-/// Ids, in lower case, that a rollback may touch: what the good and the accused deployment made.
-///
-/// The error says why that can't be told.
-pub fn touchable(good: &Record, accused: &Record) -> Result<BTreeSet<String>, String> {
-    let mut all = BTreeSet::new();
-    for record in [good, accused] {
-        let resources = record.resources().ok_or_else(|| format!("deployment `{}` does not tell what it made", record.name))?;
-        all.extend(resources);
-    }
-    Ok(all)
-}
 
 /// Whether the result allows the deployment; else why not.
 ///
@@ -39,8 +27,12 @@ pub fn judge(result: &Value, good: &Record, accused: &Record) -> Result<(), Stri
     let Some(changes) = result.pointer("/properties/changes").and_then(Value::as_array) else {
         return Err("the what-if's result lists no changes".to_owned());
     };
-    let touchable = touchable(good, accused)?;
-    let promised: BTreeSet<String> = good.resources().into_iter().flatten().collect();
+    let Some(promised) = good.resources() else {
+        return Err(format!("deployment `{}` does not tell what it made", clean(&good.name)));
+    };
+    let promised: BTreeSet<String> = promised.collect();
+    // A deployment that failed tells nothing of it, which only makes less touchable.
+    let touchable: BTreeSet<String> = promised.iter().cloned().chain(accused.resources().into_iter().flatten()).collect();
     let mut effects = 0;
     for change in changes {
         let id = change.get("resourceId").and_then(Value::as_str).unwrap_or_default();
@@ -52,6 +44,9 @@ pub fn judge(result: &Value, good: &Record, accused: &Record) -> Result<(), Stri
                 return Err(format!("the what-if did not look at `{shown}`, so what would become of it is not known"));
             }
             "ignore" | "nochange" => {}
+            "create" | "modify" | "deploy" if is_monitoring(id) => {
+                return Err(format!("it would change `{shown}`, which belongs to monitoring or messaging (E9)"));
+            }
             "create" | "modify" | "deploy" if touchable.contains(&key) => effects += 1,
             "create" | "modify" | "deploy" if key.contains(RECORD_TYPE) => {}
             "create" | "modify" | "deploy" => {
@@ -66,4 +61,8 @@ pub fn judge(result: &Value, good: &Record, accused: &Record) -> Result<(), Stri
         return Err("it would change nothing, so it would take nothing back".to_owned());
     }
     Ok(())
+}
+
+fn is_monitoring(id: &str) -> bool {
+    ResourceId::parse(id).is_ok_and(|id| is_off_limits(&id, None))
 }
