@@ -135,27 +135,36 @@ impl ResourceManager {
     ///
     /// A connection of its own: one that was kept open may be dead, and a reset on it would look like a sent call.
     pub async fn submit(&self, method: Method, path_and_query: &str, body: Option<&Value>) -> Submission {
+        self.submit_for_answer(method, path_and_query, body).await.0
+    }
+
+    /// [`Self::submit`] for a call whose answer says more: its body too, null where there is none that can be read.
+    pub async fn submit_for_answer(&self, method: Method, path_and_query: &str, body: Option<&Value>) -> (Submission, Value) {
         const OPERATION: &str = "submit";
+        let without = |submission| (submission, Value::Null);
         let url = match self.url(OPERATION, path_and_query) {
             Ok(url) => url,
-            Err(error) => return Submission::Refused { says: error.says },
+            Err(error) => return without(Submission::Refused { says: error.says }),
         };
         let token = match self.actor.bearer().await {
             Ok(token) => token,
-            Err(error) => return Submission::NotSent { says: error.says, retry_after_seconds: None },
+            Err(error) => return without(Submission::NotSent { says: error.says, retry_after_seconds: None }),
         };
         let client = match self.acting_client().await {
             Ok(client) => client,
-            Err(error) => return Submission::NotSent { says: no_client(OPERATION, &error).says, retry_after_seconds: None },
+            Err(error) => {
+                let says = no_client(OPERATION, &error).says;
+                return without(Submission::NotSent { says, retry_after_seconds: None });
+            }
         };
         match self.once(client, method, url, &token, body).await {
-            Ok(answer) => self.meaning(&answer),
+            Ok(answer) => (self.meaning(&answer), answer.readable()),
             Err(error) if error.is_connect() || error.is_builder() => {
-                Submission::NotSent { says: reason(&error), retry_after_seconds: None }
+                without(Submission::NotSent { says: reason(&error), retry_after_seconds: None })
             }
-            Err(error) => Submission::Unknown {
+            Err(error) => without(Submission::Unknown {
                 says: format!("{}; whether the call took effect must be read from the platform", reason(&error)),
-            },
+            }),
         }
     }
 
@@ -169,8 +178,8 @@ impl ResourceManager {
                 operation: self.operation(&answer.headers),
                 poll_after_seconds: poll_after_seconds(&answer.headers),
             },
-            // The one conflict that no waiting ends.
-            409 if problem.is("ScopeLocked") => Submission::Refused { says },
+            // The conflicts that no waiting ends.
+            409 if problem.is("ScopeLocked") || problem.is("DeploymentQuotaExceeded") => Submission::Refused { says },
             409 => Submission::Busy { says },
             400 | 401 | 403 | 404 | 405 | 412 | 422 => Submission::Refused { says },
             429 => Submission::NotSent {
@@ -197,8 +206,13 @@ impl ResourceManager {
 
     /// Asks once how an accepted operation stands. What cannot be read is unknown, never failed.
     pub async fn poll(&self, operation: &Value) -> Result<OperationState, PortError> {
+        Ok(self.poll_for_answer(operation).await?.0)
+    }
+
+    /// [`Self::poll`] for an operation whose end says more: the answer's body too, null where there is none that can be read.
+    pub async fn poll_for_answer(&self, operation: &Value) -> Result<(OperationState, Value), PortError> {
         const OPERATION: &str = "poll the operation";
-        let unknown = |says: String| Ok(OperationState::Unknown { says: format!("{says}; the target itself tells") });
+        let unknown = |says: String| Ok((unreadable(&says), Value::Null));
         let asynchronous = operation.get("asyncOperation").and_then(Value::as_str);
         let Some(text) = asynchronous.or_else(|| operation.get("location").and_then(Value::as_str)) else {
             return unknown("the platform accepted the call without a URL to ask".to_owned());
@@ -212,28 +226,10 @@ impl ResourceManager {
             .once(client, Method::GET, url, &token, None)
             .await
             .map_err(|error| PortError::new(OPERATION, PortErrorKind::Transient, reason(&error)))?;
-        let says = || Problem::parse(&answer.body).says(answer.status);
-        let running = OperationState::Running { poll_after_seconds: poll_after_seconds(&answer.headers) };
-        match answer.status.as_u16() {
-            200..=299 if asynchronous.is_some() => match operation_status(&answer.body) {
-                Some(status) if status == "succeeded" => Ok(OperationState::Succeeded),
-                Some(status) if ["failed", "canceled", "cancelled"].contains(&status.as_str()) => {
-                    let problem = Problem::parse(&answer.body);
-                    let details = [problem.code, problem.message].into_iter().flatten().collect::<Vec<_>>().join(": ");
-                    Ok(OperationState::Failed { says: format!("the operation is {status} {details}").trim_end().to_owned() })
-                }
-                Some(_) => Ok(running),
-                None if answer.status == StatusCode::ACCEPTED => Ok(running),
-                None => unknown("the operation's answer holds no status".to_owned()),
-            },
-            202 => Ok(running),
-            200..=299 => Ok(OperationState::Succeeded),
-            401 | 403 => unknown(format!("no right to read the operation ({})", says())),
-            404 | 410 => unknown(format!("the operation is not there any more ({})", says())),
-            408 | 429 | 500..=599 => Err(answer.into_error(OPERATION)),
-            400..=499 => Ok(OperationState::Failed { says: says() }),
-            _ => unknown(format!("the operation answered {}", answer.status.as_u16())),
-        }
+        let Some(state) = operation_state(&answer, asynchronous.is_some()) else {
+            return Err(answer.into_error(OPERATION));
+        };
+        Ok((state, answer.readable()))
     }
 
     fn is_ours(&self, url: &Url) -> bool {
@@ -353,6 +349,11 @@ impl Answer {
             .map_err(|_| PortError::new(operation, PortErrorKind::Invalid, "the answer is no JSON; check `BACKOUT_ARM_ENDPOINT`"))
     }
 
+    /// The body, if it is JSON and whole.
+    fn readable(&self) -> Value {
+        if self.complete { serde_json::from_slice(&self.body).unwrap_or_default() } else { Value::Null }
+    }
+
     fn into_error(self, operation: &'static str) -> PortError {
         let says = Problem::parse(&self.body).says(self.status);
         let challenged = self
@@ -379,6 +380,36 @@ impl Answer {
         };
         PortError { retry_after: retry_after(&self.headers), ..PortError::new(operation, kind, says) }
     }
+}
+
+/// How the operation stands by one answer; `None` for an answer that is worth asking for again.
+fn operation_state(answer: &Answer, asynchronous: bool) -> Option<OperationState> {
+    let says = || Problem::parse(&answer.body).says(answer.status);
+    let running = OperationState::Running { poll_after_seconds: poll_after_seconds(&answer.headers) };
+    Some(match answer.status.as_u16() {
+        200..=299 if asynchronous => match operation_status(&answer.body) {
+            Some(status) if status == "succeeded" => OperationState::Succeeded,
+            Some(status) if ["failed", "canceled", "cancelled"].contains(&status.as_str()) => {
+                let problem = Problem::parse(&answer.body);
+                let details = [problem.code, problem.message].into_iter().flatten().collect::<Vec<_>>().join(": ");
+                OperationState::Failed { says: format!("the operation is {status} {details}").trim_end().to_owned() }
+            }
+            Some(_) => running,
+            None if answer.status == StatusCode::ACCEPTED => running,
+            None => unreadable("the operation's answer holds no status"),
+        },
+        202 => running,
+        200..=299 => OperationState::Succeeded,
+        401 | 403 => unreadable(&format!("no right to read the operation ({})", says())),
+        404 | 410 => unreadable(&format!("the operation is not there any more ({})", says())),
+        408 | 429 | 500..=599 => return None,
+        400..=499 => OperationState::Failed { says: says() },
+        status => unreadable(&format!("the operation answered {status}")),
+    })
+}
+
+fn unreadable(says: &str) -> OperationState {
+    OperationState::Unknown { says: format!("{says}; the target itself tells") }
 }
 
 fn operation_status(body: &[u8]) -> Option<String> {

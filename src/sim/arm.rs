@@ -95,6 +95,8 @@ fn route(world: &mut World, request: &ArmRequest<'_>) -> Result<Reply, Reply> {
         "microsoft.web" => site(world, request, scope),
         "microsoft.containerservice" => kubernetes::answer(world, request),
         "microsoft.resources" => arm_deployment::answer(world, request),
+        // Results of long operations, and the operations of a group's deployments, have no provider in their path.
+        "" if arm_deployment::is_its_own(&lower) => arm_deployment::answer(world, request),
         "microsoft.logic" => logic_app::answer(world, request),
         "microsoft.app" => container_app::answer(world, request),
         _ => Err(nothing_here(call)),

@@ -43,6 +43,7 @@ use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 use url::Url;
 
+pub use arm_deployment::{SimulatedDeployment, SimulatedLineage};
 pub use call::Role;
 pub use faults::{Fault, FaultBody, FaultEffect, Moment, Wait};
 pub use identity::SYSTEM_IDENTITY;

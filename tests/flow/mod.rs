@@ -3,9 +3,10 @@
 mod commands;
 mod crash;
 mod kill_matrix;
+mod platform_arm_deployment;
+mod platform_kubernetes;
 mod platform_pipeline;
 mod put_back;
-mod platform_kubernetes;
 mod real;
 mod saga;
 mod storm;

@@ -5,5 +5,6 @@ mod problems;
 mod reading;
 mod settings;
 mod source;
-mod targets_pipeline;
+mod targets_arm_deployment;
 mod targets_kubernetes;
+mod targets_pipeline;

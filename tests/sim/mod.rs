@@ -1,5 +1,6 @@
 //! The simulated Azure, driven from outside with a plain HTTP client. All bodies are composed by us.
 
+mod arm_deployments;
 mod clock;
 mod faults;
 mod identity;

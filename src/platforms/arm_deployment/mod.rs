@@ -1,4 +1,15 @@
-//! NOT YET
+//! ARM deployment records: the way back is to deploy the content of an earlier record again.
+//!
+//! Azure has no call for that. The template is exported from the good record and sent, with the record's parameters, as a new
+//! deployment: `Incremental`, under a name made from the claim, and only after a what-if that deletes and surprises nothing.
+
+pub mod wire;
+pub mod lineage;
+pub mod content;
+pub mod observe;
+pub mod preflight;
+pub mod what_if;
+pub mod redeploy;
 
 use std::sync::Arc;
 
@@ -11,10 +22,10 @@ use crate::{
         rollback::{Fence, OperationState, Step, Submission},
         target::ArmDeploymentTarget,
     },
-    ports::{Clock, Platform, PortError, PortErrorKind},
+    ports::{Clock, Platform, PortError},
 };
 
-/// The adapter.
+/// The adapter. Reads with one identity and acts with the other, as [`ResourceManager`] was told.
 pub struct ArmDeployment {
     arm: Arc<ResourceManager>,
     clock: Arc<dyn Clock>,
@@ -27,33 +38,30 @@ impl ArmDeployment {
     }
 }
 
-fn not_yet() -> PortError {
-    PortError::new("ask the platform", PortErrorKind::Invalid, "not available in this version")
-}
-
 #[async_trait::async_trait]
 impl Platform for ArmDeployment {
     async fn observe(&self) -> Result<Observation, PortError> {
-        Err(not_yet())
+        let readings = observe::read(&self.arm, &self.target).await?;
+        observe::interpret(&self.target, &readings, self.clock.now())
     }
 
     async fn preflight(&self) -> Result<Preflight, PortError> {
-        Err(not_yet())
+        Ok(preflight::check(&self.arm, &self.target).await)
     }
 
-    fn steps(&self, _way_back: &WayBack, _fence: &Fence) -> Vec<Step> {
-        Vec::new()
+    fn steps(&self, way_back: &WayBack, fence: &Fence) -> Vec<Step> {
+        redeploy::steps(&self.target, way_back, fence)
     }
 
-    async fn submit(&self, _step: &Step) -> Submission {
-        Submission::Refused { says: not_yet().says }
+    async fn submit(&self, step: &Step) -> Submission {
+        redeploy::submit(&self.arm, &self.target, step).await
     }
 
-    async fn poll(&self, _operation: &Value) -> Result<OperationState, PortError> {
-        Err(not_yet())
+    async fn poll(&self, operation: &Value) -> Result<OperationState, PortError> {
+        redeploy::poll(&self.arm, &self.target, operation).await
     }
 
     async fn verify(&self, _way_back: &WayBack) -> Result<Observation, PortError> {
-        Err(not_yet())
+        self.observe().await
     }
 }

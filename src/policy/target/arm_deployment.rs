@@ -48,19 +48,15 @@ pub(super) fn check(findings: &mut Findings<'_>, path: &[Step], file: ArmDeploym
     }
     let lineage = match (file.lineage, file.tag) {
         (Some(pattern), None) => {
-            if pattern.trim().is_empty() || pattern.trim_matches('*').is_empty() {
-                findings.add(
-                    &below(path, "lineage"),
-                    "fits every deployment of the scope",
-                    "write the part of the name that these deployments share, such as `hub-*`",
-                );
-            }
+            lineage_name(findings, &below(path, "lineage"), &pattern);
             Lineage::Name(pattern)
         }
         (None, Some(tag)) => {
             let mut tags = tag.into_iter();
             match (tags.next(), tags.next()) {
-                (Some((name, value)), None) => Lineage::Tag { name, value },
+                (Some((name, value)), None) if !name.trim().is_empty() && !value.trim().is_empty() => {
+                    Lineage::Tag { name, value }
+                }
                 _ => {
                     findings.add(&below(path, "tag"), "is not one tag", "write one, such as `{ product: hub }`");
                     return None;
@@ -86,8 +82,48 @@ pub(super) fn check(findings: &mut Findings<'_>, path: &[Step], file: ArmDeploym
         let Some(vault) = resource_id(findings, &at, &file.vault, VAULT) else { continue };
         let kind = "microsoft.keyvault/vaults";
         if let Some(vault) = super::of_type(findings, &at, vault, kind, "a key vault (`Microsoft.KeyVault/vaults`)", VAULT) {
+            if !is_secret_name(&file.secret) {
+                findings.add(
+                    &below(&below(&below(path, "secureParameters"), &name), "secret"),
+                    "is not the name of a secret",
+                    "write its name alone, such as `admin-password`; the newest version is taken",
+                );
+            }
             secure_parameters.insert(name, KeyVaultSecret { vault, secret: file.secret });
         }
     }
     Some(ArmDeploymentTarget { scope, lineage, secure_parameters })
+}
+
+fn lineage_name(findings: &mut Findings<'_>, path: &[Step], pattern: &str) {
+    if pattern.trim().is_empty() || pattern.trim_matches('*').is_empty() {
+        findings.add(
+            path,
+            "fits every deployment of the scope",
+            "write the part of the name that these deployments share, such as `hub-*`",
+        );
+    } else if !is_deployment_name(pattern) {
+        findings.add(
+            path,
+            "fits no deployment: names hold letters, digits, `-`, `_`, `.` and parentheses, at most 64",
+            "write their name, with `*` for what differs, such as `hub-*`",
+        );
+    } else if pattern.to_lowercase().starts_with("rb-") {
+        findings.add(
+            path,
+            "fits the deployments that backout makes itself, which belong to the lineage that they restore",
+            "name your own deployments, such as `hub-*`",
+        );
+    }
+}
+
+/// Source: naming rules of `Microsoft.Resources/deployments`; `*` is ours.
+fn is_deployment_name(pattern: &str) -> bool {
+    let without = pattern.replace('*', "");
+    without.chars().count() <= 64 && without.chars().all(|c| c.is_alphanumeric() || "-_.()".contains(c))
+}
+
+/// Source: naming rules of Key Vault: 1 to 127 letters, digits and hyphens.
+fn is_secret_name(name: &str) -> bool {
+    (1..=127).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }

@@ -18,7 +18,7 @@ use crate::domain::{
 };
 
 /// Platforms that the format knows and this version does not have.
-const LATER: &[PlatformKind] = &[PlatformKind::ArmDeployment, PlatformKind::LogicApp, PlatformKind::ContainerApp];
+const LATER: &[PlatformKind] = &[PlatformKind::LogicApp, PlatformKind::ContainerApp];
 
 /// Resource providers that observe or carry messages: acting on them would blind us, or cut off our own way in (E9).
 const MONITORING_PLANE: [&str; 8] = [
@@ -39,6 +39,7 @@ const MONITORING_PLANE: [&str; 8] = [
 pub(super) enum TargetFile {
     AppService(app_service::AppServiceTargetFile),
     Kubernetes(kubernetes::KubernetesTargetFile),
+    ArmDeployment(arm_deployment::ArmDeploymentTargetFile),
     Pipeline(pipeline::PipelineTargetFile),
 }
 
