@@ -17,12 +17,8 @@ pub struct Rollout {
 impl Rollout {
     pub fn new() -> anyhow::Result<Self> {
         let cluster = ResourceId::parse(&format!("{GROUP}/providers/Microsoft.ContainerService/managedClusters/prod"))?;
-        let workload = WorkloadId {
-            cluster,
-            namespace: "shop".to_owned(),
-            kind: "Deployment".to_owned(),
-            name: "checkout".to_owned(),
-        };
+        let workload =
+            WorkloadId { cluster, namespace: "shop".to_owned(), kind: "Deployment".to_owned(), name: "checkout".to_owned() };
         Ok(Self { workload })
     }
 }

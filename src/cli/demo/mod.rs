@@ -2,6 +2,8 @@
 //! the real process beside them, speaks the custom-handler protocol, and is killed once in the middle.
 
 mod app_service;
+mod arm_deployment;
+mod kubernetes;
 mod messages;
 mod narrator;
 mod pipeline;
@@ -64,9 +66,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn stage_of(platform: PlatformKind) -> anyhow::Result<Box<dyn Stage>> {
     Ok(match platform {
         PlatformKind::AppService => Box::new(app_service::SlotSwap::new()?),
-        PlatformKind::Kubernetes | PlatformKind::ArmDeployment | PlatformKind::LogicApp | PlatformKind::ContainerApp => {
-            bail!("not yet")
-        }
+        PlatformKind::Kubernetes => Box::new(kubernetes::Rollout::new()?),
+        PlatformKind::ArmDeployment => Box::new(arm_deployment::TemplateDeployment::new()?),
+        PlatformKind::LogicApp | PlatformKind::ContainerApp => bail!("not yet"),
         PlatformKind::Pipeline => Box::new(pipeline::PipelineRun::new()),
     })
 }
