@@ -38,6 +38,11 @@ impl ResourceId {
         let Some(path) = trimmed.strip_prefix('/') else {
             return refuse("it does not begin with `/subscriptions/`");
         };
+        // Once over the whole: ids are parsed for every alert.
+        let odd = |byte: u8| byte.is_ascii_control() || b"?#%\\<>\"{}|^`".contains(&byte);
+        if path.bytes().any(odd) || !path.is_ascii() && path.chars().any(char::is_control) {
+            return refuse("it holds a character which no resource id may hold");
+        }
         let segments: Vec<&str> = path.split('/').collect();
         for segment in &segments {
             if segment.is_empty() {
@@ -48,9 +53,6 @@ impl ResourceId {
             }
             if segment.trim() != *segment {
                 return refuse("a segment begins or ends with a blank");
-            }
-            if segment.chars().any(|c| c.is_control() || "?#%\\<>\"{}|^`".contains(c)) {
-                return refuse("it holds a character which no resource id may hold");
             }
         }
         if !segments[0].eq_ignore_ascii_case("subscriptions") {
