@@ -6,4 +6,5 @@ pub mod resource_path;
 pub mod answer;
 pub mod http;
 pub mod resource_manager;
+pub mod permissions;
 pub mod service_bus;

@@ -59,6 +59,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                         let platform = wired.ports.platforms.of(&service.target);
                         let (observation, preflight) = futures::join!(platform.observe(), platform.preflight());
                         let name = format!("target of {}", service.name);
+                        for right in platform.rights() {
+                            add(
+                                &name,
+                                true,
+                                format!("needs `{}` on {} ({} identity)", right.action, right.scope, right.identity),
+                            );
+                        }
                         match observation {
                             Err(error) => add(&name, false, error.to_string()),
                             Ok(observation) => {
@@ -68,7 +75,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                                     .iter()
                                     .for_each(|obstacle| add(&name, is_good(obstacle), obstacle.says.clone()));
                                 if observation.ways_back.is_empty() {
-                                    add(&name, false, "there is no slot that could hold an earlier version".to_owned());
+                                    add(&name, false, "there is no earlier version to go back to".to_owned());
                                 }
                             }
                         }

@@ -25,6 +25,7 @@ use crate::{
         policy::{NotifyRule, Policy},
         record::Record,
         resource_id::ResourceId,
+        right::NeededRight,
         rollback::{Fence, OperationState, Step, Submission},
         series::{EvidenceMetric, Series},
         target::{Target, TargetKey, VersionToken},
@@ -241,6 +242,10 @@ impl Platform for OfflineTarget {
             }],
             obstacles: Vec::new(),
         })
+    }
+
+    fn rights(&self) -> Vec<NeededRight> {
+        Vec::new()
     }
 
     async fn preflight(&self) -> Result<Preflight, PortError> {

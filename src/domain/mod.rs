@@ -13,6 +13,7 @@ pub mod observation;
 pub mod policy;
 pub mod record;
 pub mod resource_id;
+pub mod right;
 pub mod rollback;
 pub mod rule;
 pub mod series;

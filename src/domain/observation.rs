@@ -62,6 +62,16 @@ pub struct Obstacle {
     pub says: String,
 }
 
+impl Obstacle {
+    pub fn propose(rule: RuleId, says: impl Into<String>) -> Self {
+        Self { rule, weight: ObstacleWeight::Propose, says: says.into() }
+    }
+
+    pub fn page(rule: RuleId, says: impl Into<String>) -> Self {
+        Self { rule, weight: ObstacleWeight::Page, says: says.into() }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ObstacleWeight {

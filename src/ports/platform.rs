@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::PortError;
 use crate::domain::{
     observation::{Observation, Preflight, WayBack},
+    right::NeededRight,
     rollback::{Fence, OperationState, Step, Submission},
     target::Target,
 };
@@ -19,6 +20,9 @@ pub trait Platform: Send + Sync {
     /// Not there: [`super::PortErrorKind::NotFound`]. A part that cannot be read becomes an obstacle or an unknown
     /// fingerprint, never a guess.
     async fn observe(&self) -> Result<Observation, PortError>;
+
+    /// Every right that a rollback of exactly this target needs beyond reading it. Pure.
+    fn rights(&self) -> Vec<NeededRight>;
 
     /// Whether the ways back are open: rights, locks, differences. Reads only, side by side with `observe`.
     async fn preflight(&self) -> Result<Preflight, PortError>;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header},
 };
 use bytes::Bytes;
 use serde_json::Value;
@@ -49,7 +49,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub fn new(role: Role, method: Method, uri: &axum::http::Uri, headers: HeaderMap, body: Bytes) -> Self {
+    pub fn new(role: Role, method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Self {
         let segments = uri.path().split('/').filter(|s| !s.is_empty()).map(percent_decoded).collect();
         let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
         let path_and_query = uri.path_and_query().map_or_else(String::new, ToString::to_string);

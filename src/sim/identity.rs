@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -70,7 +70,7 @@ impl Identities {
     /// Answers `GET {IDENTITY_ENDPOINT}?resource=...&api-version=2019-08-01[&client_id=...]`.
     pub fn answer(&mut self, call: &Call) -> Reply {
         let refuse = |status, message: &str| Reply::json(status, &json!({ "statusCode": status.as_u16(), "message": message }));
-        if call.method != axum::http::Method::GET {
+        if call.method != Method::GET {
             return refuse(StatusCode::METHOD_NOT_ALLOWED, "Only GET is supported");
         }
         if call.header("x-identity-header") != Some(self.secret.as_str()) {

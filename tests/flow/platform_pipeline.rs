@@ -18,6 +18,7 @@ use backout::{
         policy::Policy,
         record::{Record, RecordId},
         resource_id::ResourceId,
+        right::NeededRight,
         rollback::{Fence, OperationState, RollbackState, Step, Submission},
         rule::RuleId,
         series::{EvidenceMetric, NoData, WorseWhen},
@@ -111,6 +112,9 @@ impl Platform for MeddledPlatform {
             act(&self.azure);
         }
         self.real.observe().await
+    }
+    fn rights(&self) -> Vec<NeededRight> {
+        self.real.rights()
     }
     async fn preflight(&self) -> Result<Preflight, PortError> {
         self.real.preflight().await

@@ -6,6 +6,7 @@ use backout::{
     domain::{
         observation::{Observation, Preflight, WayBack},
         resource_id::ResourceId,
+        right::NeededRight,
         rollback::{Fence, OperationState, Step, Submission},
         series::{EvidenceMetric, Series},
         target::Target,
@@ -73,6 +74,9 @@ impl Platforms for Far<dyn Platforms> {
 impl Platform for Far<dyn Platform> {
     async fn observe(&self) -> Result<Observation, PortError> {
         self.trip(self.0.observe()).await
+    }
+    fn rights(&self) -> Vec<NeededRight> {
+        self.0.rights()
     }
     async fn preflight(&self) -> Result<Preflight, PortError> {
         self.trip(self.0.preflight()).await

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use backout::{
     domain::{
         observation::{Observation, Preflight, RunningVersion, WayBack},
+        right::NeededRight,
         rollback::{Fence, OperationState, Step, StepKind, Submission},
         target::{Fingerprint, Target, VersionToken},
     },
@@ -150,6 +151,10 @@ impl Platform for FakePlatform {
             }],
             obstacles: Vec::new(),
         })
+    }
+
+    fn rights(&self) -> Vec<NeededRight> {
+        Vec::new()
     }
 
     async fn preflight(&self) -> Result<Preflight, PortError> {

@@ -11,6 +11,7 @@ use backout::{
         observation::{Observation, Preflight, WayBack},
         policy::NotifyRule,
         resource_id::ResourceId,
+        right::NeededRight,
         rollback::{Fence, OperationState, Step, Submission},
         series::{EvidenceMetric, Series},
         target::Target,
@@ -147,6 +148,9 @@ impl Platforms for Guarded<dyn Platforms> {
 impl Platform for Guarded<dyn Platform> {
     async fn observe(&self) -> Result<Observation, PortError> {
         self.1.through(self.0.observe()).await
+    }
+    fn rights(&self) -> Vec<NeededRight> {
+        self.0.rights()
     }
     async fn preflight(&self) -> Result<Preflight, PortError> {
         self.1.through(self.0.preflight()).await

@@ -9,7 +9,7 @@ use super::{
     stage::{BAD, GOOD, GROUP, Stage},
 };
 use crate::{
-    domain::{resource_id::ResourceId, target::PlatformKind},
+    domain::resource_id::ResourceId,
     sim::{AzureSimulation, SimulatedSite},
 };
 
@@ -24,10 +24,6 @@ impl SlotSwap {
 }
 
 impl Stage for SlotSwap {
-    fn platform(&self) -> PlatformKind {
-        PlatformKind::AppService
-    }
-
     fn title(&self) -> &'static str {
         "a bad slot swap"
     }

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::stage::{self, BAD, GOOD, GROUP, Stage, WORKLOAD};
 use crate::{
-    domain::{resource_id::ResourceId, target::PlatformKind},
+    domain::resource_id::ResourceId,
     sim::{AzureSimulation, SimulatedDeployment, SimulatedLineage},
 };
 
@@ -19,10 +19,6 @@ impl TemplateDeployment {
 }
 
 impl Stage for TemplateDeployment {
-    fn platform(&self) -> PlatformKind {
-        PlatformKind::ArmDeployment
-    }
-
     fn title(&self) -> &'static str {
         "a bad deployment of a template"
     }

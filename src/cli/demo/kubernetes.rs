@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::stage::{self, BAD, GOOD, GROUP, Stage, WORKLOAD};
 use crate::{
-    domain::{resource_id::ResourceId, target::PlatformKind},
+    domain::resource_id::ResourceId,
     sim::{AzureSimulation, SimulatedClusterWorkload, WorkloadId},
 };
 
@@ -24,10 +24,6 @@ impl Rollout {
 }
 
 impl Stage for Rollout {
-    fn platform(&self) -> PlatformKind {
-        PlatformKind::Kubernetes
-    }
-
     fn title(&self) -> &'static str {
         "a bad rollout of a Deployment"
     }

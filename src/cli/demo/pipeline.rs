@@ -5,10 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::stage::{self, BAD, GOOD, Stage, WORKLOAD};
-use crate::{
-    domain::target::PlatformKind,
-    sim::{AzureSimulation, PipelinePlace, SimulatedPipeline},
-};
+use crate::sim::{AzureSimulation, PipelinePlace, SimulatedPipeline};
 
 pub struct PipelineRun {
     place: PipelinePlace,
@@ -22,10 +19,6 @@ impl PipelineRun {
 }
 
 impl Stage for PipelineRun {
-    fn platform(&self) -> PlatformKind {
-        PlatformKind::Pipeline
-    }
-
     fn title(&self) -> &'static str {
         "a bad run of a pipeline"
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::messages;
 use crate::{
-    domain::{resource_id::ResourceId, target::PlatformKind},
+    domain::resource_id::ResourceId,
     sim::{AzureSimulation, JournalEntry},
 };
 
@@ -16,8 +16,6 @@ pub const GROUP: &str = "/subscriptions/0f8fad5b-d9cb-469f-a165-70867728950e/res
 
 /// One platform's part: its scenery, what the team does, and what counts as the rollback's call.
 pub trait Stage: Send + Sync {
-    fn platform(&self) -> PlatformKind;
-
     /// What the story is about, such as `a bad slot swap`.
     fn title(&self) -> &'static str;
 

@@ -17,6 +17,7 @@ use crate::{
     azure::resource_manager::ResourceManager,
     domain::{
         observation::{Observation, Preflight, WayBack},
+        right::NeededRight,
         rollback::{Fence, OperationState, Step, Submission},
         target::AppServiceTarget,
     },
@@ -47,6 +48,10 @@ impl Platform for AppService {
     async fn observe(&self) -> Result<Observation, PortError> {
         let readings = observe::read(&self.arm, &self.sites, &self.target).await;
         observe::interpret(&self.target, &readings, self.clock.now())
+    }
+
+    fn rights(&self) -> Vec<NeededRight> {
+        preflight::rights(&self.target)
     }
 
     async fn preflight(&self) -> Result<Preflight, PortError> {

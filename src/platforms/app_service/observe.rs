@@ -17,7 +17,7 @@ use super::{
 use crate::{
     azure::{answer::clean, resource_manager::ResourceManager},
     domain::{
-        observation::{Observation, Obstacle, ObstacleWeight, RunningVersion, WayBack},
+        observation::{Observation, Obstacle, RunningVersion, WayBack},
         rule::RuleId,
         target::{AppServiceTarget, Fingerprint, FingerprintSource, VersionToken},
     },
@@ -98,7 +98,7 @@ pub fn interpret(target: &AppServiceTarget, readings: &Readings, observed_at: Ti
     against_any_rollback(target, &readings.serving, site, &mut obstacles);
 
     let ways_back = if has_no_slots(site) {
-        obstacles.push(page(
+        obstacles.push(Obstacle::page(
             RuleId::S9,
             "the app runs on Flex Consumption, which has no slots; name another way back in the policy".to_owned(),
         ));
@@ -227,14 +227,14 @@ fn against_any_rollback(target: &AppServiceTarget, serving: &SlotReading, site: 
     let slot = &target.serving_slot;
     match given(site.properties.state.as_ref()) {
         Some(state) if state.eq_ignore_ascii_case("running") => {}
-        Some(state) => obstacles.push(propose(
+        Some(state) => obstacles.push(Obstacle::propose(
             RuleId::S9,
             format!("slot {slot} is `{}`, not `Running`; start it, or leave it if that was meant", clean(state)),
         )),
-        None => obstacles.push(propose(RuleId::S9, format!("whether slot {slot} is running could not be told"))),
+        None => obstacles.push(Obstacle::propose(RuleId::S9, format!("whether slot {slot} is running could not be told"))),
     }
     if let Some(other) = given(site.properties.target_swap_slot.as_ref()) {
-        obstacles.push(propose(
+        obstacles.push(Obstacle::propose(
             RuleId::S10,
             format!("a swap with preview into `{}` is pending on slot {slot}; complete or cancel it", clean(other)),
         ));
@@ -243,7 +243,7 @@ fn against_any_rollback(target: &AppServiceTarget, serving: &SlotReading, site: 
         Ok(config) => {
             let ramp = config.properties.experiments.as_ref().and_then(|e| e.ramp_up_rules.as_ref());
             if ramp.is_some_and(|rules| !rules.is_empty()) {
-                obstacles.push(propose(
+                obstacles.push(Obstacle::propose(
                     RuleId::S10,
                     format!(
                         "traffic of slot {slot} is shared with another slot (`rampUpRules`), and would go to the bad build after \
@@ -253,11 +253,13 @@ fn against_any_rollback(target: &AppServiceTarget, serving: &SlotReading, site: 
             }
             against_auto_swap(slot, config, obstacles);
         }
-        Err(error) => obstacles
-            .push(propose(RuleId::S10, format!("traffic rules and auto-swap of slot {slot} could not be checked ({error})"))),
+        Err(error) => obstacles.push(Obstacle::propose(
+            RuleId::S10,
+            format!("traffic rules and auto-swap of slot {slot} could not be checked ({error})"),
+        )),
     }
     if let Err(error) = &serving.deployments {
-        obstacles.push(propose(
+        obstacles.push(Obstacle::propose(
             RuleId::S10,
             format!("whether something was pushed to slot {slot} since the last swap could not be checked ({error})"),
         ));
@@ -266,7 +268,7 @@ fn against_any_rollback(target: &AppServiceTarget, serving: &SlotReading, site: 
 
 fn against_auto_swap(slot: &str, config: &SiteConfig, obstacles: &mut Vec<Obstacle>) {
     if let Some(other) = given(config.properties.auto_swap_slot_name.as_ref()) {
-        obstacles.push(propose(
+        obstacles.push(Obstacle::propose(
             RuleId::S10,
             format!(
                 "slot {slot} swaps itself into `{}` after each push, which may collide; clear `autoSwapSlotName` first",
@@ -282,27 +284,29 @@ fn way_back(target: &AppServiceTarget, slot: &str, reading: &SlotReading, swap: 
     match &reading.site {
         Ok(site) => against_slot(slot, site, &mut obstacles),
         Err(error) if error.kind == PortErrorKind::NotFound => return None,
-        Err(error) => obstacles.push(propose(RuleId::S10, format!("slot {slot} could not be read ({error})"))),
+        Err(error) => obstacles.push(Obstacle::propose(RuleId::S10, format!("slot {slot} could not be read ({error})"))),
     }
     if is_production(slot) || slot.eq_ignore_ascii_case(&target.serving_slot) {
-        obstacles
-            .push(page(RuleId::S10, format!("slot {slot} must not be the source of a swap; name another one in `goodSlots`")));
+        obstacles.push(Obstacle::page(
+            RuleId::S10,
+            format!("slot {slot} must not be the source of a swap; name another one in `goodSlots`"),
+        ));
     }
     match &reading.config {
         Ok(config) => against_auto_swap(slot, config, &mut obstacles),
         Err(error) => {
-            obstacles.push(propose(RuleId::S10, format!("auto-swap of slot {slot} could not be checked ({error})")));
+            obstacles.push(Obstacle::propose(RuleId::S10, format!("auto-swap of slot {slot} could not be checked ({error})")));
         }
     }
     match (&reading.deployments, swap) {
-        (Err(error), _) => obstacles.push(propose(
+        (Err(error), _) => obstacles.push(Obstacle::propose(
             RuleId::S10,
             format!("whether slot {slot} got another build since the swap could not be checked ({error})"),
         )),
         (Ok(deployments), Some(swap)) => {
             let newest = deployments.iter().filter_map(Deployment::moment).max();
             if let Some(newest) = newest.filter(|moment| *moment > swap.at) {
-                obstacles.push(page(
+                obstacles.push(Obstacle::page(
                     RuleId::S10,
                     format!(
                         "slot {slot} got another deployment at {}, after the swap at {}: it no longer holds the build that served \
@@ -329,12 +333,13 @@ fn against_slot(slot: &str, site: &Site, obstacles: &mut Vec<Obstacle>) {
     match given(site.properties.state.as_ref()) {
         Some(state) if state.eq_ignore_ascii_case("running") => {}
         Some(state) => {
-            obstacles.push(page(RuleId::S9, format!("slot {slot} is `{}`, so it cannot warm up; start it", clean(state))));
+            obstacles
+                .push(Obstacle::page(RuleId::S9, format!("slot {slot} is `{}`, so it cannot warm up; start it", clean(state))));
         }
-        None => obstacles.push(propose(RuleId::S9, format!("whether slot {slot} is running could not be told"))),
+        None => obstacles.push(Obstacle::propose(RuleId::S9, format!("whether slot {slot} is running could not be told"))),
     }
     if let Some(other) = given(site.properties.target_swap_slot.as_ref()) {
-        obstacles.push(propose(
+        obstacles.push(Obstacle::propose(
             RuleId::S10,
             format!("a swap with preview of slot {slot} into `{}` is pending; complete or cancel it", clean(other)),
         ));
@@ -361,12 +366,4 @@ fn under_way(target: &AppServiceTarget, readings: &Readings, now: Timestamp) -> 
     let fresh = |deployment: &&Deployment| deployment.is_under_way() && deployment.moment().is_some_and(|m| m > oldest);
     let deployment = deployments.iter().find(fresh)?;
     Some(format!("deployment `{}` to slot {}", clean(deployment.kudu_id().unwrap_or("without id")), target.serving_slot))
-}
-
-pub(super) fn propose(rule: RuleId, says: String) -> Obstacle {
-    Obstacle { rule, weight: ObstacleWeight::Propose, says }
-}
-
-pub(super) fn page(rule: RuleId, says: String) -> Obstacle {
-    Obstacle { rule, weight: ObstacleWeight::Page, says }
 }

@@ -6,18 +6,18 @@ use futures::future::join_all;
 use serde_json::Value;
 
 use super::{
-    observe::{page, propose},
     swap::slot_entity,
     wire::{API_VERSION, SlotDifference, given, is_production, parse, slot_path},
 };
 use crate::{
-    azure::{answer::clean, resource_manager::ResourceManager, resource_path::resource_path},
+    azure::{answer::clean, permissions::missing, resource_manager::ResourceManager},
     domain::{
         observation::{Obstacle, Preflight},
+        right::{Identity, NeededRight},
         rule::RuleId,
         target::AppServiceTarget,
     },
-    ports::{PortError, PortErrorKind},
+    ports::PortErrorKind,
 };
 
 /// What the identity that acts must be allowed to do.
@@ -27,104 +27,23 @@ pub const SWAP_ACTION: &str = "Microsoft.Web/sites/slots/slotsswap/action";
 pub const POLLING_ACTIONS: [&str; 2] =
     ["Microsoft.Web/sites/operationresults/read", "Microsoft.Web/sites/slots/operationresults/read"];
 
-/// Whether a list of permissions grants an action.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Right {
-    Granted,
-    Missing,
-    /// Only under a condition, which we cannot evaluate.
-    Conditional,
+/// What a swap needs. Reading the site needs `Reader`, and shows whether it is there by being read.
+pub fn rights(target: &AppServiceTarget) -> Vec<NeededRight> {
+    const ROLE: &str = "Website Contributor";
+    let acting = NeededRight::all(Identity::Acting, &[SWAP_ACTION], &target.site, ROLE);
+    [acting, NeededRight::all(Identity::Reading, &POLLING_ACTIONS, &target.site, ROLE)].concat()
 }
 
 /// Reads permissions of both identities at the site, and the differences of every good slot, side by side.
 pub async fn check(arm: &ResourceManager, target: &AppServiceTarget) -> Preflight {
     let good = join_all(target.good_slots.iter().map(|slot| differences(arm, target, slot)));
-    let (rights, ways_back) = tokio::join!(Box::pin(rights(arm, target)), good);
-    Preflight { obstacles: rights, ways_back: target.good_slots.iter().map(|slot| way_name(slot)).zip(ways_back).collect() }
+    let needed = rights(target);
+    let (obstacles, ways_back) = tokio::join!(Box::pin(missing(arm, &target.site, &needed)), good);
+    Preflight { obstacles, ways_back: target.good_slots.iter().map(|slot| way_name(slot)).zip(ways_back).collect() }
 }
 
 fn way_name(slot: &str) -> String {
     format!("slot {slot}")
-}
-
-async fn rights(arm: &ResourceManager, target: &AppServiceTarget) -> Vec<Obstacle> {
-    const OPERATION: &str = "read our permissions";
-    let path = format!("{}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01", resource_path(&target.site));
-    let reading = async { if arm.has_two_identities() { Some(arm.read_all(OPERATION, &path).await) } else { None } };
-    let (acting, reading) = tokio::join!(arm.read_all_as_actor(OPERATION, &path), reading);
-    let reading = reading.as_ref().unwrap_or(&acting);
-    let mut obstacles = Vec::new();
-    missing("acting", &acting, &[SWAP_ACTION], target, &mut obstacles);
-    missing("reading", reading, &POLLING_ACTIONS, target, &mut obstacles);
-    obstacles
-}
-
-fn missing(
-    identity: &str,
-    permissions: &Result<Vec<Value>, PortError>,
-    actions: &[&str],
-    target: &AppServiceTarget,
-    obstacles: &mut Vec<Obstacle>,
-) {
-    let permissions = match permissions {
-        Ok(permissions) => permissions,
-        Err(error) => {
-            obstacles.push(propose(
-                RuleId::S9,
-                format!("whether the {identity} identity may `{}` could not be checked ({error})", actions.join("`, `")),
-            ));
-            return;
-        }
-    };
-    for action in actions {
-        let scope = &target.site;
-        match granted(permissions, action) {
-            Right::Granted => {}
-            Right::Missing => obstacles.push(page(
-                RuleId::S9,
-                format!(
-                    "the {identity} identity lacks `{action}` on `{scope}`; grant it with `az role assignment create --assignee \
-                     <principal id> --role \"Website Contributor\" --scope {scope}`, or by a custom role"
-                ),
-            )),
-            Right::Conditional => obstacles.push(propose(
-                RuleId::S9,
-                format!("the {identity} identity has `{action}` on `{scope}` only under a condition, which could not be checked"),
-            )),
-        }
-    }
-}
-
-/// Whether some entry's `actions` match and none of the *same* entry's `notActions` do.
-///
-/// `notActions` subtracts from its own role and is no deny: another entry may grant what it takes away.
-pub fn granted(permissions: &[Value], action: &str) -> Right {
-    let matches = |entry: &Value, key: &str| {
-        let patterns = entry.get(key).and_then(Value::as_array);
-        patterns.is_some_and(|all| all.iter().filter_map(Value::as_str).any(|pattern| is_match(pattern, action)))
-    };
-    let mut found = Right::Missing;
-    for entry in permissions.iter().filter(|entry| matches(entry, "actions") && !matches(entry, "notActions")) {
-        match entry.get("condition").and_then(Value::as_str) {
-            Some(condition) if !condition.trim().is_empty() => found = Right::Conditional,
-            Some(_) | None => return Right::Granted,
-        }
-    }
-    found
-}
-
-/// `*` stands for any run of characters, `/` included; case does not matter.
-fn is_match(pattern: &str, action: &str) -> bool {
-    let (pattern, action) = (pattern.to_ascii_lowercase(), action.to_ascii_lowercase());
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| action.strip_prefix(first)) else { return false };
-    let parts: Vec<&str> = parts.collect();
-    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
-    for part in middle {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
 }
 
 /// What Azure itself says against swapping `slot` with the serving one. Only names of settings are told, never values.
@@ -139,7 +58,7 @@ async fn differences(arm: &ResourceManager, target: &AppServiceTarget, slot: &st
         Ok(all) => all.iter().filter(|difference| is_error(difference)).map(|difference| blocks(slot, difference)).collect(),
         Err(error) if error.kind == PortErrorKind::NotFound => Vec::new(),
         Err(error) => {
-            vec![propose(
+            vec![Obstacle::propose(
                 RuleId::S10,
                 format!("what differs between slot {slot} and the serving one could not be checked ({error})"),
             )]
@@ -154,7 +73,7 @@ fn is_error(difference: &SlotDifference) -> bool {
 fn blocks(slot: &str, difference: &SlotDifference) -> Obstacle {
     let or = |text: Option<&String>, other: &str| given(text).map_or_else(|| other.to_owned(), clean);
     let properties = &difference.properties;
-    page(
+    Obstacle::page(
         RuleId::S10,
         format!(
             "Azure calls `{}` ({}) of slot {slot} an error for a swap; make the slots agree",
@@ -162,49 +81,4 @@ fn blocks(slot: &str, difference: &SlotDifference) -> Obstacle {
             or(properties.setting_type.as_ref(), "unknown type"),
         ),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn rights_follow_the_rules_of_role_definitions() {
-        let granted = |entries: Value| granted(entries.as_array().unwrap(), SWAP_ACTION);
-        let entry = |actions: &[&str], not: &[&str]| json!({"actions": actions, "notActions": not, "dataActions": ["*"]});
-        let rows = [
-            (json!([]), Right::Missing),
-            (json!([entry(&["*"], &[])]), Right::Granted),
-            (json!([entry(&["*/read"], &[])]), Right::Missing),
-            (json!([entry(&["microsoft.web/sites/SLOTS/slotsswap/Action"], &[])]), Right::Granted),
-            (json!([entry(&["Microsoft.Web/*"], &[])]), Right::Granted),
-            (json!([entry(&["Microsoft.Web/*/slotsswap/*"], &[])]), Right::Granted),
-            (json!([entry(&["*/action"], &[])]), Right::Granted),
-            (json!([entry(&["Microsoft.Web/sites/slotsswap/action"], &[])]), Right::Missing),
-            (json!([entry(&["Microsoft.Web/sites/slots/slotsswap"], &[])]), Right::Missing),
-            (json!([entry(&["*"], &["Microsoft.Web/sites/slots/*"])]), Right::Missing),
-            (json!([entry(&["*"], &["Microsoft.Web/*"]), entry(&["*slotsswap*"], &[])]), Right::Granted),
-            (json!([entry(&["*/read"], &[]), entry(&["*"], &["*/slotsswap/action"])]), Right::Missing),
-            (json!([{"actions": [], "dataActions": ["*"]}]), Right::Missing),
-            (json!([{"actions": ["*"]}]), Right::Granted),
-            (json!([{"actions": ["*"], "condition": "@Resource[x] == 'y'"}]), Right::Conditional),
-            (json!([{"actions": ["*"], "condition": "x"}, {"actions": ["*"]}]), Right::Granted),
-            (json!([{"actions": ["*"], "condition": " "}]), Right::Granted),
-            (json!(["text", {"actions": "*"}]), Right::Missing),
-        ];
-        for (entries, right) in rows {
-            assert_eq!(granted(entries.clone()), right, "{entries}");
-        }
-    }
-
-    #[test]
-    fn patterns_do_not_overlap_themselves() {
-        assert!(is_match("a*b*c", "a-b-c"));
-        assert!(is_match("a**c", "ac"));
-        assert!(!is_match("ab*ba", "aba"));
-        assert!(!is_match("", "a"));
-        assert!(is_match("*", ""));
-    }
 }

@@ -19,6 +19,7 @@ use crate::{
     azure::resource_manager::ResourceManager,
     domain::{
         observation::{Observation, Preflight, WayBack},
+        right::NeededRight,
         rollback::{Fence, OperationState, Step, Submission},
         target::ArmDeploymentTarget,
     },
@@ -43,6 +44,10 @@ impl Platform for ArmDeployment {
     async fn observe(&self) -> Result<Observation, PortError> {
         let readings = observe::read(&self.arm, &self.target).await?;
         observe::interpret(&self.target, &readings, self.clock.now())
+    }
+
+    fn rights(&self) -> Vec<NeededRight> {
+        preflight::rights(&self.target)
     }
 
     async fn preflight(&self) -> Result<Preflight, PortError> {

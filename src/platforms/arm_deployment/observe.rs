@@ -19,7 +19,7 @@ use super::{
 use crate::{
     azure::{answer::clean, resource_manager::ResourceManager},
     domain::{
-        observation::{Observation, Obstacle, ObstacleWeight, RunningVersion, WayBack},
+        observation::{Observation, Obstacle, RunningVersion, WayBack},
         rule::RuleId,
         target::{ArmDeploymentTarget, Lineage, VersionToken},
     },
@@ -136,7 +136,7 @@ pub fn interpret(target: &ArmDeploymentTarget, readings: &Readings, observed_at:
     }
     let mut obstacles = Vec::new();
     if readings.records.len() >= RECORDS_MAX {
-        obstacles.push(page(
+        obstacles.push(Obstacle::page(
             RuleId::S9,
             format!("`{}` holds {RECORDS_MAX} deployment records, so no further one is taken; delete old ones", target.scope),
         ));
@@ -181,10 +181,13 @@ fn way_back(target: &ArmDeploymentTarget, readings: &Readings, record: &Record, 
     let mut obstacles = Vec::new();
     let missing = content::missing_secrets(target, record);
     if !missing.is_empty() {
-        obstacles.push(page(RuleId::S5, content::lacks_secrets(&clean(&record.name), &missing)));
+        obstacles.push(Obstacle::page(RuleId::S5, content::lacks_secrets(&clean(&record.name), &missing)));
     }
     if target.scope.resource_group().is_none() && record.location.is_none() {
-        obstacles.push(page(RuleId::S5, format!("deployment `{}` names no location to deploy it in again", clean(&record.name))));
+        obstacles.push(Obstacle::page(
+            RuleId::S5,
+            format!("deployment `{}` names no location to deploy it in again", clean(&record.name)),
+        ));
     }
     let fingerprint = match readings.templates.get(&record.name) {
         Some(Ok(template)) => {
@@ -193,13 +196,16 @@ fn way_back(target: &ArmDeploymentTarget, readings: &Readings, record: &Record, 
                     "the template of `{}` takes in others by link, and what they hold may have changed since",
                     clean(&record.name)
                 );
-                obstacles.push(propose(RuleId::S5, says));
+                obstacles.push(Obstacle::propose(RuleId::S5, says));
             }
             Some(content::fingerprint(record, template))
         }
         Some(Err(error)) if may_pass(error) => return Err(error.clone()),
         Some(Err(error)) => {
-            obstacles.push(page(RuleId::S5, format!("the template of `{}` could not be read ({error})", clean(&record.name))));
+            obstacles.push(Obstacle::page(
+                RuleId::S5,
+                format!("the template of `{}` could not be read ({error})", clean(&record.name)),
+            ));
             None
         }
         None => None,
@@ -234,12 +240,4 @@ fn in_words(lineage: &Lineage) -> String {
 
 fn moment(at: Timestamp) -> String {
     at.strftime("%F %H:%M:%SZ").to_string()
-}
-
-pub(super) fn propose(rule: RuleId, says: String) -> Obstacle {
-    Obstacle { rule, weight: ObstacleWeight::Propose, says }
-}
-
-pub(super) fn page(rule: RuleId, says: String) -> Obstacle {
-    Obstacle { rule, weight: ObstacleWeight::Page, says }
 }

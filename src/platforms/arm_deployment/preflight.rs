@@ -5,16 +5,15 @@
 
 use serde_json::Value;
 
-use super::observe::{page, propose};
 use crate::{
-    azure::{resource_manager::ResourceManager, resource_path::resource_path},
+    azure::{permissions::missing, resource_manager::ResourceManager, resource_path::resource_path},
     domain::{
         observation::{Obstacle, Preflight},
         resource_id::ResourceId,
+        right::{Identity, NeededRight},
         rule::RuleId,
         target::ArmDeploymentTarget,
     },
-    platforms::app_service::preflight::{Right, granted},
     ports::PortError,
 };
 
@@ -29,52 +28,21 @@ pub const READING_ACTIONS: [&str; 4] = [
     "Microsoft.Resources/deployments/operationstatuses/read",
 ];
 
-/// Reads permissions of both identities and the locks at the scope, side by side.
-pub async fn check(arm: &ResourceManager, target: &ArmDeploymentTarget) -> Preflight {
-    const OPERATION: &str = "read our permissions";
-    let scope = resource_path(&target.scope);
-    let permissions = format!("{scope}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01");
-    let locks = format!("{scope}/providers/Microsoft.Authorization/locks?api-version=2020-05-01");
-    let reading = async { if arm.has_two_identities() { Some(arm.read_all(OPERATION, &permissions).await) } else { None } };
-    let (acting, reading, locks) =
-        tokio::join!(arm.read_all_as_actor(OPERATION, &permissions), reading, arm.read_all("read the locks", &locks));
-    let reading = reading.as_ref().unwrap_or(&acting);
-    let mut obstacles = Vec::new();
-    missing("acting", &acting, &ACTING_ACTIONS, target, &mut obstacles);
-    missing("reading", reading, &READING_ACTIONS, target, &mut obstacles);
-    obstacles.extend(locked(&locks, target));
-    Preflight { obstacles, ways_back: Vec::new() }
+/// What a redeployment needs at the scope.
+pub fn rights(target: &ArmDeploymentTarget) -> Vec<NeededRight> {
+    const ROLE: &str = "Contributor";
+    let acting = NeededRight::all(Identity::Acting, &ACTING_ACTIONS, &target.scope, ROLE);
+    [acting, NeededRight::all(Identity::Reading, &READING_ACTIONS, &target.scope, ROLE)].concat()
 }
 
-fn missing(
-    identity: &str,
-    permissions: &Result<Vec<Value>, PortError>,
-    actions: &[&str],
-    target: &ArmDeploymentTarget,
-    obstacles: &mut Vec<Obstacle>,
-) {
-    let permissions = match permissions {
-        Ok(permissions) => permissions,
-        Err(error) => {
-            let says = format!("whether the {identity} identity may `{}` could not be checked ({error})", actions.join("`, `"));
-            obstacles.push(propose(RuleId::S9, says));
-            return;
-        }
-    };
-    let scope = &target.scope;
-    for action in actions {
-        match granted(permissions, action) {
-            Right::Granted => {}
-            Right::Missing => obstacles.push(page(
-                RuleId::S9,
-                format!("the {identity} identity lacks `{action}` on `{scope}`; grant it by a role assignment there"),
-            )),
-            Right::Conditional => obstacles.push(propose(
-                RuleId::S9,
-                format!("the {identity} identity has `{action}` on `{scope}` only under a condition, which could not be checked"),
-            )),
-        }
-    }
+/// Reads permissions of both identities and the locks at the scope, side by side.
+pub async fn check(arm: &ResourceManager, target: &ArmDeploymentTarget) -> Preflight {
+    let locks = format!("{}/providers/Microsoft.Authorization/locks?api-version=2020-05-01", resource_path(&target.scope));
+    let needed = rights(target);
+    let (mut obstacles, locks) =
+        tokio::join!(Box::pin(missing(arm, &target.scope, &needed)), arm.read_all("read the locks", &locks));
+    obstacles.extend(locked(&locks, target));
+    Preflight { obstacles, ways_back: Vec::new() }
 }
 
 /// A `ReadOnly` lock refuses the deployment; `CanNotDelete` does not, since an incremental deployment deletes nothing.
@@ -88,18 +56,18 @@ fn locked(locks: &Result<Vec<Value>, PortError>, target: &ArmDeploymentTarget) -
             };
             let (over, within): (Vec<_>, Vec<_>) = locks.iter().filter(read_only).partition(|lock| lies_over(lock, scope));
             match (over.is_empty(), within.is_empty()) {
-                (false, _) => Some(page(
+                (false, _) => Some(Obstacle::page(
                     RuleId::S9,
                     format!("a `ReadOnly` lock lies on `{scope}`, so nothing can be deployed there; remove it"),
                 )),
-                (true, false) => Some(propose(
+                (true, false) => Some(Obstacle::propose(
                     RuleId::S9,
                     format!("a `ReadOnly` lock lies on a resource in `{scope}`, which a deployment may have to change"),
                 )),
                 (true, true) => None,
             }
         }
-        Err(error) => Some(propose(RuleId::S9, format!("the locks of `{scope}` could not be read ({error})"))),
+        Err(error) => Some(Obstacle::propose(RuleId::S9, format!("the locks of `{scope}` could not be read ({error})"))),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     azure::resource_manager::ResourceManager,
     domain::{
         observation::{Observation, Preflight, WayBack},
+        right::NeededRight,
         rollback::{Fence, OperationState, Step, Submission},
         target::ContainerAppTarget,
     },
@@ -35,6 +36,10 @@ fn not_yet() -> PortError {
 impl Platform for ContainerApp {
     async fn observe(&self) -> Result<Observation, PortError> {
         Err(not_yet())
+    }
+
+    fn rights(&self) -> Vec<NeededRight> {
+        Vec::new()
     }
 
     async fn preflight(&self) -> Result<Preflight, PortError> {

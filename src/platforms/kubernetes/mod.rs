@@ -27,6 +27,7 @@ use crate::{
     domain::{
         observation::{Observation, Preflight, WayBack},
         resource_id::ResourceId,
+        right::NeededRight,
         rollback::{Fence, OperationState, Step, Submission},
         target::{ClusterAccess, KubernetesCluster, KubernetesTarget, Target},
     },
@@ -175,6 +176,10 @@ impl Kubernetes {
 impl Platform for Kubernetes {
     async fn observe(&self) -> Result<Observation, PortError> {
         self.look().await
+    }
+
+    fn rights(&self) -> Vec<NeededRight> {
+        preflight::rights(&self.target)
     }
 
     async fn preflight(&self) -> Result<Preflight, PortError> {

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     azure::answer::clean,
     domain::{
-        observation::{Observation, Obstacle, ObstacleWeight, RunningVersion, WayBack},
+        observation::{Observation, Obstacle, RunningVersion, WayBack},
         rule::RuleId,
         target::{KubernetesTarget, VersionToken, WorkloadKind},
     },
@@ -148,7 +148,7 @@ pub fn interpret(target: &KubernetesTarget, readings: &Readings, observed_at: Ti
         (Progress::NotObserved, _) => Some("its controller has not seen the last change yet".to_owned()),
         (_, None) => Some("its controller has not made a revision of the last change yet".to_owned()),
         (Progress::Working { says, was_complete: false }, Some(current)) if stuck => {
-            obstacles.push(propose(
+            obstacles.push(Obstacle::propose(
                 RuleId::S9,
                 format!("the rollout of revision {} does not end: {says}; a person should look why", current.number),
             ));
@@ -217,7 +217,7 @@ fn against_revision(current: &Revision, revision: &Revision) -> Vec<Obstacle> {
             revision.number
         )
     };
-    moving.map(|image| propose(RuleId::S5, says(image))).into_iter().collect()
+    moving.map(|image| Obstacle::propose(RuleId::S5, says(image))).into_iter().collect()
 }
 
 /// No digest, and no tag or `latest`.
@@ -236,28 +236,28 @@ fn against_any_rollback(target: &KubernetesTarget, workload: &Reading, progress:
             "the Deployment is paused, so nothing would be rolled out; resume it with `kubectl rollout resume deployment/{} -n {}`",
             target.name, target.namespace
         );
-        obstacles.push(page(RuleId::S9, says));
+        obstacles.push(Obstacle::page(RuleId::S9, says));
     }
     if spec.revision_history_limit == Some(0) {
         let says = "`revisionHistoryLimit` is 0, so no earlier revision is kept; roll forward, and raise the limit".to_owned();
-        obstacles.push(page(RuleId::S5, says));
+        obstacles.push(Obstacle::page(RuleId::S5, says));
     }
     if spec.replicas == Some(0) {
-        obstacles.push(propose(RuleId::S8, "the workload is scaled to zero, so no version of it serves".to_owned()));
+        obstacles.push(Obstacle::propose(RuleId::S8, "the workload is scaled to zero, so no version of it serves".to_owned()));
     }
     if *progress == Progress::ByHand {
         let says = "the update strategy is `OnDelete`, so pods would stay on the bad version until they are deleted by hand";
-        obstacles.push(page(RuleId::S9, says.to_owned()));
+        obstacles.push(Obstacle::page(RuleId::S9, says.to_owned()));
     }
     if partition(workload) > 0 {
         let says = format!("`partition` is {}, so pods below that number would stay as they are", partition(workload));
-        obstacles.push(propose(RuleId::S9, says));
+        obstacles.push(Obstacle::propose(RuleId::S9, says));
     }
     let ordered = target.kind == WorkloadKind::StatefulSet && spec.pod_management_policy.as_deref() != Some("Parallel");
     if ordered && matches!(progress, Progress::Working { .. }) {
         let says =
             "a pod that never gets ready blocks the rollout of a StatefulSet, back too: delete it by hand after the rollback";
-        obstacles.push(propose(RuleId::S9, says.to_owned()));
+        obstacles.push(Obstacle::propose(RuleId::S9, says.to_owned()));
     }
 }
 
@@ -314,14 +314,6 @@ pub fn label(revision: &Revision) -> String {
         Some(cause) => clean(&format!("{said} (revision {}: {cause})", revision.number)),
         None => clean(&format!("{said} (revision {})", revision.number)),
     }
-}
-
-pub(super) fn propose(rule: RuleId, says: String) -> Obstacle {
-    Obstacle { rule, weight: ObstacleWeight::Propose, says }
-}
-
-pub(super) fn page(rule: RuleId, says: String) -> Obstacle {
-    Obstacle { rule, weight: ObstacleWeight::Page, says }
 }
 
 #[cfg(test)]

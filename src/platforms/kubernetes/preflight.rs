@@ -9,17 +9,37 @@ use serde_json::{Value, json};
 use super::{
     Clusters,
     connection::As,
-    observe::{page, propose},
     wire::{plural, revisions_plural},
 };
 use crate::{
     domain::{
         observation::{Obstacle, Preflight},
+        right::{Identity, NeededRight},
         rule::RuleId,
         target::{KubernetesCluster, KubernetesTarget},
     },
     ports::{PortError, PortErrorKind},
 };
+
+/// What a rollback needs in the cluster, in its own words.
+pub fn rights(target: &KubernetesTarget) -> Vec<NeededRight> {
+    const ROLE: &str = "Azure Kubernetes Service RBAC Writer";
+    let place = match &target.cluster {
+        KubernetesCluster::Aks { id, .. } => format!("{id}/namespaces/{}", target.namespace),
+        KubernetesCluster::Kubeconfig { path, .. } => format!("namespace {} of {path}", target.namespace),
+    };
+    let workloads = plural(target.kind);
+    let acting = NeededRight::all(Identity::Acting, &[&format!("patch {workloads}.apps")], &place, ROLE);
+    let list = format!("list {}.apps", revisions_plural(target.kind));
+    let get = format!("get {workloads}.apps");
+    let mut reading = NeededRight::all(Identity::Reading, &[&get, &list], &place, ROLE);
+    if let KubernetesCluster::Aks { id, .. } = &target.cluster {
+        let action = "Microsoft.ContainerService/managedClusters/listClusterUserCredential/action";
+        let role = "Azure Kubernetes Service Cluster User Role";
+        reading.extend(NeededRight::all(Identity::Reading, &[action], id, role));
+    }
+    [acting, reading].concat()
+}
 
 /// Asks for the one right of the identity that acts, and for those of the identity that reads, side by side.
 pub async fn check(clusters: &Clusters, target: &KubernetesTarget) -> Result<Preflight, PortError> {
@@ -82,8 +102,10 @@ fn missing(
                 ),
                 KubernetesCluster::Kubeconfig { .. } => "bind a Role with this right to it".to_owned(),
             };
-            Some(page(RuleId::S9, format!("the {identity} lacks {right}; {cure}")))
+            Some(Obstacle::page(RuleId::S9, format!("the {identity} lacks {right}; {cure}")))
         }
-        Err(error) => Some(propose(RuleId::S9, format!("whether the {identity} has {right} could not be checked ({error})"))),
+        Err(error) => {
+            Some(Obstacle::propose(RuleId::S9, format!("whether the {identity} has {right} could not be checked ({error})")))
+        }
     }
 }

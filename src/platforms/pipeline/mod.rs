@@ -24,6 +24,7 @@ use crate::{
     azure::{identity::Identities, resource_manager::Limits},
     domain::{
         observation::{Observation, Preflight, WayBack},
+        right::NeededRight,
         rollback::{Fence, OperationState, Step, Submission},
         target::{PipelinePlace, PipelineTarget},
     },
@@ -119,6 +120,10 @@ impl Platform for Pipeline {
     async fn observe(&self) -> Result<Observation, PortError> {
         let runs = observe::read(&self.clients, &self.target).await?;
         observe::interpret(&self.target, &runs, self.clock.now())
+    }
+
+    fn rights(&self) -> Vec<NeededRight> {
+        preflight::rights(&self.target)
     }
 
     async fn preflight(&self) -> Result<Preflight, PortError> {

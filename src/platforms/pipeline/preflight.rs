@@ -10,6 +10,7 @@ use crate::{
     azure::answer::clean,
     domain::{
         observation::{Obstacle, ObstacleWeight, Preflight},
+        right::{Identity, NeededRight},
         rule::RuleId,
         target::{PipelinePlace, PipelineTarget},
     },
@@ -17,6 +18,23 @@ use crate::{
 };
 
 const READ_PIPELINE: &str = "read the pipeline";
+
+/// What asking for a run and following it needs, in the server's own words.
+pub fn rights(target: &PipelineTarget) -> Vec<NeededRight> {
+    let all = |acting: &str, reading: &str, scope: String, role| {
+        let acting = NeededRight::all(Identity::Acting, &[acting], &scope, role);
+        [acting, NeededRight::all(Identity::Reading, &[reading], &scope, role)].concat()
+    };
+    match &target.place {
+        PipelinePlace::AzureDevOps { organization, project, pipeline, .. } => {
+            let scope = format!("pipeline {pipeline} of {organization}/{project}");
+            all("Queue builds", "View builds", scope, "Contributors")
+        }
+        PipelinePlace::GitHub { repository, workflow, .. } => {
+            all("actions: write", "actions: read", format!("{workflow} of {repository}"), "a fine-grained token")
+        }
+    }
+}
 
 /// Reads the pipeline's definition on behalf of whoever would queue it.
 pub async fn check(clients: &PipelineClients, target: &PipelineTarget) -> Preflight {
