@@ -153,7 +153,14 @@ fn compose(
         Some(reason) => reason.says.clone(),
         None => "nothing is known".to_owned(),
     };
-    Decision { kind, reasons, accused, candidates, because, look_again_at: look_again_at.filter(|_| kind == DecisionKind::Hold) }
+    Decision {
+        kind,
+        reasons,
+        accused: accused.map(Box::new),
+        candidates,
+        because,
+        look_again_at: look_again_at.filter(|_| kind == DecisionKind::Hold),
+    }
 }
 
 /// The sentence of an Act: what, when, and to what.

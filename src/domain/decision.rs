@@ -19,7 +19,7 @@ pub struct Decision {
     /// The deciding one first.
     pub reasons: Vec<Reason>,
     /// The accused, if one stands out.
-    pub accused: Option<Accused>,
+    pub accused: Option<Box<Accused>>,
     /// Every change that was weighed, best first, with its score.
     pub candidates: Vec<CandidateScore>,
     /// One sentence for a person, without rule ids.

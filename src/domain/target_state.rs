@@ -24,8 +24,8 @@ pub struct TargetState {
     pub firings: Vec<Firing>,
     /// Records that wait, and when each is due.
     pub holds: Vec<HoldRef>,
-    /// The rollback under way.
-    pub busy: Option<Busy>,
+    /// The rollback under way. In a box: the document mostly has none, and is moved through many hands.
+    pub busy: Option<Box<Busy>>,
     /// Tokens that a rollback of ours was claimed for, and tokens that our rollbacks produced: a cheap copy of the claims,
     /// which remain the truth.
     pub taken_back: Vec<TakenBack>,

@@ -174,7 +174,7 @@ impl Process {
         });
         history::trim(&mut state.taken_back, TargetState::TAKEN_BACK_MAX);
         state.generation += 1;
-        state.busy = Some(busy);
+        state.busy = Some(Box::new(busy));
         state
     }
 

@@ -68,14 +68,14 @@ fn a4_nothing_is_decided_while_an_operation_is_under_way() {
 #[test]
 fn a4_nothing_is_decided_while_a_rollback_of_ours_is_under_way() {
     let rollback = busy(&case());
-    let own = case().state(|state| state.busy = Some(rollback.clone()));
+    let own = case().state(|state| state.busy = Some(Box::new(rollback.clone())));
     let decision = check(&own, Hold, A4);
     assert_eq!(decision.because, "a rollback of `checkout` is under way for record other");
     check(&own.clone().approved(), Hold, A4);
     check(&own.after_every_wait(), Page, A4);
     let upstream = case()
         .upstream("payments", at("05:00:00"), quiet())
-        .with(|case| case.services[1].state.busy = Some(Busy { service: service("payments"), ..rollback }));
+        .with(|case| case.services[1].state.busy = Some(Box::new(Busy { service: service("payments"), ..rollback })));
     check(&upstream, Hold, A4);
 }
 
