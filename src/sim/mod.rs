@@ -46,6 +46,7 @@ pub use call::Role;
 pub use faults::{Fault, FaultBody, FaultEffect, Moment, Wait};
 pub use identity::SYSTEM_IDENTITY;
 pub use journal::{JOURNAL_ENTRIES_MAX, JournalEntry};
+pub use logic_app::SimulatedWorkflow;
 pub use permissions::Grant;
 pub use server::BODY_BYTES_MAX;
 pub use service_bus::{QueueOptions, SimulatedMessage};

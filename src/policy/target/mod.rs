@@ -18,13 +18,8 @@ use crate::domain::{
 };
 
 /// Platforms that the format knows and this version does not have.
-const LATER: &[PlatformKind] = &[
-    PlatformKind::Kubernetes,
-    PlatformKind::ArmDeployment,
-    PlatformKind::LogicApp,
-    PlatformKind::ContainerApp,
-    PlatformKind::Pipeline,
-];
+const LATER: &[PlatformKind] =
+    &[PlatformKind::Kubernetes, PlatformKind::ArmDeployment, PlatformKind::ContainerApp, PlatformKind::Pipeline];
 
 /// Resource providers that observe or carry messages: acting on them would blind us, or cut off our own way in (E9).
 const MONITORING_PLANE: [&str; 8] = [
@@ -44,6 +39,7 @@ const MONITORING_PLANE: [&str; 8] = [
 #[expect(dead_code, reason = "only the schema is made from it: read apart, each problem keeps its place")]
 pub(super) enum TargetFile {
     AppService(app_service::AppServiceTargetFile),
+    LogicApp(logic_app::LogicAppTargetFile),
 }
 
 /// Reads `target:` of one service; `None` when there is none to speak of, which was told.
@@ -116,11 +112,8 @@ pub(super) fn read(
 pub(super) fn evidence(platform: PlatformKind) -> Option<Vec<EvidenceMetric>> {
     match platform {
         PlatformKind::AppService => Some(app_service::evidence()),
-        PlatformKind::Kubernetes
-        | PlatformKind::ArmDeployment
-        | PlatformKind::LogicApp
-        | PlatformKind::ContainerApp
-        | PlatformKind::Pipeline => None,
+        PlatformKind::LogicApp => Some(logic_app::evidence()),
+        PlatformKind::Kubernetes | PlatformKind::ArmDeployment | PlatformKind::ContainerApp | PlatformKind::Pipeline => None,
     }
 }
 
