@@ -6,5 +6,6 @@ mod server;
 mod cloud;
 mod resource_manager;
 mod app_service;
+mod logic_app;
 mod preflight;
 mod metrics;

@@ -3,6 +3,7 @@
 mod clock;
 mod faults;
 mod identity;
+mod logic_app;
 mod metrics;
 mod queues;
 mod service_bus_crate;
