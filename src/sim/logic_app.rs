@@ -227,11 +227,11 @@ fn runs(world: &World, workflow: &Workflow, request: &ArmRequest<'_>) -> Result<
     let call = request.call;
     let refuse = || Reply::error(StatusCode::BAD_REQUEST, "InvalidFilterInQueryString", "The filter is not understood.");
     let Some(workload) = world.workloads.get(workflow.id.canonical()) else { return Ok(Vec::new()) };
-    let (mut before, mut status) = (request.now, None);
+    let (mut before, mut only) = (request.now, None);
     for clause in call.parameter("$filter").unwrap_or_default().split(" and ").filter(|clause| !clause.is_empty()) {
         match clause.split_whitespace().collect::<Vec<_>>().as_slice() {
             ["startTime", "lt", time] => before = time.parse().map_err(|_| refuse())?,
-            ["status", "eq", word] => status = Some(word.trim_matches('\'').to_owned()),
+            ["status", "eq", name] => only = Some(name.trim_matches('\'').to_owned()),
             _ => return Err(refuse()),
         }
     }
@@ -249,7 +249,7 @@ fn runs(world: &World, workflow: &Workflow, request: &ArmRequest<'_>) -> Result<
         let share = world.builds.get(workload.served.at(start)).map_or(0.0, |build| *build.error_share.at(start));
         let fails = (share * (back + 1) as f64).floor() > (share * back as f64).floor();
         let ended = if fails { "Failed" } else { "Succeeded" };
-        if status.as_deref().is_none_or(|wanted| wanted == ended) {
+        if only.as_deref().is_none_or(|wanted| wanted == ended) {
             let named = format!("{}/versions/{}", workflow.id, version.id);
             runs.push(json!({
                 "name": format!("run-{}", start.as_second()),
@@ -409,9 +409,9 @@ impl AzureSimulation {
             integration_account: json!({ "id": format!("{group}/providers/Microsoft.Logic/integrationAccounts/partners") }),
         });
         let mut world = self.shared().settled_world();
-        let key = workflow.id.canonical().to_owned();
-        world.workloads.insert(key.clone(), Workload::new(&workflow.build, workflow.runs_per_minute));
-        world.logic_apps.workflows.insert(key, added);
+        let SimulatedWorkflow { id, build, runs_per_minute, .. } = workflow;
+        world.workloads.insert(id.canonical().to_owned(), Workload::new(&build, runs_per_minute));
+        world.logic_apps.workflows.insert(id.canonical().to_owned(), added);
         drop(world);
         if let Ok(office) = ResourceId::parse(&office) {
             self.add_connection(&office);

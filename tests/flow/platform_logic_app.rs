@@ -27,7 +27,7 @@ use backout::{
     ports::{Clock, FollowUp},
     process::{Ports, Process},
     settings::MapSource,
-    sim::{AzureSimulation, Fault, FaultBody, FaultEffect, Moment, SimulatedWorkflow, Wait, clock::ManualClock},
+    sim::{AzureSimulation, Fault, FaultBody, FaultEffect, LockLevel, Moment, SimulatedWorkflow, Wait, clock::ManualClock},
     telemetry::AzureMetrics,
 };
 use jiff::SignedDuration;
@@ -298,16 +298,48 @@ async fn the_bad_version_saved_again_is_a_rollout_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_connection_that_the_bad_save_dropped_comes_back() {
+    let story = Story::begin().await;
+    let before = story.azure.workflow(&story.id);
+    let alert = story.break_with("a1", |story| story.azure.drop_workflow_connections(&story.id)).await;
+    story.receive(&alert).await;
+    let record = story.run(&alert).await;
+    assert_eq!(record.rollback, Some(RollbackState::Recovered), "{:#?}", record.timeline);
+    let after = story.azure.workflow(&story.id);
+    assert_eq!(after["properties"]["parameters"], before["properties"]["parameters"]);
+    assert_eq!((story.saves(), story.puts()), ((GOOD.to_owned(), 1), 1));
+}
+
+/// Tags were changed after the bad save, and both versions were seen: their content is the same, and began once.
+#[tokio::test]
+async fn a_save_of_equal_content_leaves_the_cause_to_a_person() {
+    let story = Story::begin().await;
+    let alert = story.break_it("a1").await;
+    story.process.sweep(&story.policy).await.unwrap();
+    story.azure.set_workflow_state(&story.id, "Enabled");
+    story.receive(&alert).await;
+    story.run(&alert).await;
+    let decision = story.decision(&alert).await;
+    assert_eq!(decision.kind, DecisionKind::Propose, "{decision:#?}");
+    assert!(decision.reasons.iter().any(|reason| reason.rule == RuleId::C6), "{decision:#?}");
+    assert_eq!((story.saves(), story.puts()), ((BAD.to_owned(), 0), 0));
+}
+
+/// What happens to a workflow beside the bad save.
+type Change<'a> = &'a dyn Fn(&Story);
+
+#[tokio::test]
 async fn a_person_decides_where_going_back_could_lose_something() {
     let office = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/shop/providers/Microsoft.Web/connections/office365");
     let office = ResourceId::parse(&office).unwrap();
-    type Change<'a> = &'a dyn Fn(&Story);
     let nothing: Change<'_> = &|_| ();
     let disabled: Change<'_> = &|story| story.azure.set_workflow_state(&story.id, "Disabled");
     let unconnected: Change<'_> = &|story| {
         story.azure.drop_workflow_connections(&story.id);
         story.azure.remove_connection(&office);
     };
+    let no_right: Change<'_> = &|story| story.azure.revoke(None, "Microsoft.Logic/workflows/write");
+    let locked: Change<'_> = &|story| story.azure.set_lock(&story.id, Some(LockLevel::ReadOnly));
     let secure: Change<'_> = &|story| {
         story.azure.declare_secure_parameter(&story.id, "key");
         story.azure.prune_workflow_versions(&story.id, 1);
@@ -315,6 +347,8 @@ async fn a_person_decides_where_going_back_could_lose_something() {
     for (name, before, with_it, kind, rule) in [
         ("disabled", nothing, disabled, DecisionKind::Propose, RuleId::S9),
         ("connection gone", nothing, unconnected, DecisionKind::Page, RuleId::S10),
+        ("no right", nothing, no_right, DecisionKind::Page, RuleId::S9),
+        ("locked", nothing, locked, DecisionKind::Page, RuleId::S9),
         ("secure value", secure, nothing, DecisionKind::Page, RuleId::S10),
     ] {
         let story = Story::begin().await;

@@ -118,7 +118,7 @@ async fn a_workflow_is_named_by_its_version_and_goes_back_to_the_one_before() {
     assert_ne!(way.fingerprint, observation.running.fingerprint);
     let expected = [
         "GET WF/runs?api-version=2019-05-01&$top=250&$filter=startTime%20lt%202026-11-25T10%3A00%3A00Z",
-        "GET WF/versions?api-version=2019-05-01&$top=50",
+        "GET WF/versions?api-version=2019-05-01&$top=20",
         "GET WF?api-version=2019-05-01",
     ];
     assert_eq!(lines(&azure.recorded()), expected);
@@ -228,6 +228,12 @@ async fn the_state_of_the_workflow_is_told() {
     assert_eq!((summary(&failed.obstacles), failed.under_way), (vec![(RuleId::S8, ObstacleWeight::Propose)], None));
     let updating = observe("provisioningState", json!("Updating")).await;
     assert_eq!(updating.under_way.as_deref(), Some("the workflow is `Updating`"));
+
+    // The content may have begun before the first version of the page.
+    let azure = Scene::new().azure().await;
+    let page = json!({"value": [bad(), version(GOOD, "2026-11-24T10:00:00Z", "bad")], "nextLink": "https://else.test/"});
+    azure.on(&format!("GET {}/versions", path()), [Reply::json(200, &page)]);
+    assert_eq!(azure.adapter(&target()).observe().await.unwrap().running.serving_since, None);
 
     let short = Scene { versions: vec![good()], ..Scene::new() }.observe().await;
     assert_eq!(summary(&short.obstacles), [(RuleId::S5, ObstacleWeight::Propose)], "a list without the running version");

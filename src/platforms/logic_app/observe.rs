@@ -3,7 +3,7 @@
 //! **Token.** `properties.version`, which every save makes anew. **Content.** Definition and parameters: a save that changes
 //! neither (tags, enabling) makes a version of equal content, so a content serves since the oldest of its adjoining versions.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -28,7 +28,8 @@ use crate::{
     ports::{PortError, PortErrorKind},
 };
 
-const VERSIONS_READ_MAX: usize = 50;
+/// A version comes with its definition, which may be long: a larger page could be more than a client takes.
+const VERSIONS_READ_MAX: usize = 20;
 const RUNS_READ_MAX: usize = 250;
 /// Earlier contents that are offered, the newest ones.
 const WAYS_BACK_MAX: usize = 5;
@@ -63,7 +64,7 @@ pub async fn read(arm: &ResourceManager, target: &LogicAppTarget) -> Readings {
     let foreign: BTreeMap<String, ResourceId> = history
         .earlier
         .iter()
-        .flat_map(|version| foreign_connections(version, running))
+        .flat_map(|(version, _)| foreign_connections(version, running))
         .filter_map(|(_, id)| connection(id))
         .map(|id| (id.canonical().to_owned(), id))
         .collect();
@@ -115,14 +116,15 @@ pub fn interpret(readings: &Readings, observed_at: Timestamp) -> Result<Observat
         ));
     };
     let history = History::of(running, readings.versions.as_ref().ok());
-    let mut ways_back: Vec<WayBack> = history.earlier.iter().map(|version| way_back(running, token, version, readings)).collect();
+    let mut ways_back: Vec<WayBack> =
+        history.earlier.iter().map(|version| way_back(running, token, version, &history, readings)).collect();
     // The newest one against which nothing stands comes first.
     ways_back.sort_by_key(|way| !way.obstacles.is_empty());
     Ok(Observation {
         observed_at,
         running: RunningVersion {
             token: VersionToken(token.to_owned()),
-            fingerprint: running.fingerprint(),
+            fingerprint: history.running.clone(),
             serving_since: history.since,
             label: label(running),
         },
@@ -132,52 +134,62 @@ pub fn interpret(readings: &Readings, observed_at: Timestamp) -> Result<Observat
     })
 }
 
-/// The versions around the running one.
+/// The versions before the running one, each with its content.
 struct History<'a> {
+    running: Option<Fingerprint>,
     /// When its content began to serve; `None` if that lies beyond the list.
     since: Option<Timestamp>,
-    /// Earlier versions of other content, the newest first, one for each content.
-    earlier: Vec<&'a Workflow>,
+    /// The newest first.
+    older: Vec<Version<'a>>,
+    /// Of these, the newest of each other content.
+    earlier: Vec<Version<'a>>,
     /// Whether the list holds the running version.
     is_complete: bool,
 }
 
+type Version<'a> = (&'a Workflow, Option<Fingerprint>);
+
 impl<'a> History<'a> {
-    fn of(running: &Workflow, page: Option<&'a VersionPage>) -> Self {
+    fn of(workflow: &Workflow, page: Option<&'a VersionPage>) -> Self {
+        let running = workflow.fingerprint();
         let Some(page) = page else {
-            return Self { since: running.saved_at(), earlier: Vec::new(), is_complete: true };
+            let since = workflow.saved_at();
+            return Self { running, since, older: Vec::new(), earlier: Vec::new(), is_complete: true };
         };
         // Ids count down, so of two versions of one moment the smaller id is the newer.
-        let age = |version: &Workflow| (std::cmp::Reverse(version.saved_at()), version.version().map(str::to_owned));
-        let content = running.fingerprint();
-        let is_running = |version: &&Workflow| version.version() == running.version();
-        let mut older: Vec<&Workflow> = page
-            .value
-            .iter()
-            .filter(|version| version.version().is_some() && !is_running(version) && age(version) > age(running))
-            .collect();
-        older.sort_by_key(|version| age(version));
-        let adjoining = older.iter().take_while(|version| content.is_some() && version.fingerprint() == content).count();
-        let ends_in_list = adjoining < older.len() || page.next_link.is_none();
-        let oldest = adjoining.checked_sub(1).map_or(running, |last| older[last]);
-        let mut seen = vec![content];
-        let mut earlier = Vec::new();
-        for version in older.into_iter().skip(adjoining) {
-            let content = version.fingerprint();
-            if !seen.contains(&content) && earlier.len() < WAYS_BACK_MAX {
-                earlier.push(version);
-                seen.push(content);
+        let age = |version: &Workflow| (Reverse(version.saved_at()), version.version().map(str::to_owned));
+        let is_running = |version: &Workflow| version.version() == workflow.version();
+        let is_older = |version: &&Workflow| version.version().is_some() && !is_running(version) && age(version) > age(workflow);
+        let mut older: Vec<Version<'a>> =
+            page.value.iter().filter(is_older).map(|version| (version, version.fingerprint())).collect();
+        older.sort_by_key(|(version, _)| age(version));
+        let adjoining = older.iter().take_while(|(_, content)| running.is_some() && *content == running).count();
+        let begins_in_list = adjoining < older.len() || page.next_link.is_none();
+        let oldest = adjoining.checked_sub(1).map_or(workflow, |last| older[last].0);
+        let mut earlier: Vec<Version<'a>> = Vec::new();
+        for (version, content) in &older[adjoining..] {
+            let is_new = *content != running && earlier.iter().all(|(_, known)| known != content);
+            if is_new && earlier.len() < WAYS_BACK_MAX {
+                earlier.push((version, content.clone()));
             }
         }
         Self {
-            since: oldest.saved_at().filter(|_| ends_in_list),
+            since: oldest.saved_at().filter(|_| begins_in_list),
+            is_complete: page.value.iter().any(is_running),
+            running,
+            older,
             earlier,
-            is_complete: page.value.iter().any(|version| is_running(&version)),
         }
     }
 }
 
-fn way_back(running: &Workflow, token: &str, version: &Workflow, readings: &Readings) -> WayBack {
+fn way_back(
+    running: &Workflow,
+    token: &str,
+    (version, content): &Version<'_>,
+    history: &History<'_>,
+    readings: &Readings,
+) -> WayBack {
     let id = version.version().unwrap_or_default();
     let mut obstacles = Vec::new();
     for name in version.secure_parameters() {
@@ -215,11 +227,10 @@ fn way_back(running: &Workflow, token: &str, version: &Workflow, readings: &Read
             format!("version {id} was saved with another integration account; the present one would be kept"),
         ));
     }
-    let fingerprint = version.fingerprint();
-    obstacles.extend(against_runs(id, fingerprint.as_ref(), readings));
+    obstacles.extend(against_runs(id, content.as_ref(), history, readings));
     WayBack {
         name: format!("version {id}"),
-        fingerprint,
+        fingerprint: content.clone(),
         label: label(version),
         obstacles,
         detail: json!({ VERSION: id, INSTEAD_OF: token }),
@@ -227,17 +238,14 @@ fn way_back(running: &Workflow, token: &str, version: &Workflow, readings: &Read
 }
 
 /// Whether the runs of this content, whichever of its versions ran, prove it.
-fn against_runs(id: &str, content: Option<&Fingerprint>, readings: &Readings) -> Option<Obstacle> {
+fn against_runs(id: &str, content: Option<&Fingerprint>, history: &History<'_>, readings: &Readings) -> Option<Obstacle> {
     let runs = match &readings.runs {
         Ok(runs) => runs,
         Err(error) => return Some(propose(RuleId::S5, format!("the runs of version {id} could not be read ({error})"))),
     };
-    let versions = readings.versions.as_ref().map(|page| page.value.as_slice()).unwrap_or_default();
-    let same: Vec<&str> = versions
-        .iter()
-        .filter(|version| version.version() == Some(id) || (content.is_some() && version.fingerprint().as_ref() == content))
-        .filter_map(Workflow::version)
-        .collect();
+    let is_same =
+        |(version, other): &&Version<'_>| version.version() == Some(id) || (content.is_some() && other.as_ref() == content);
+    let same: Vec<&str> = history.older.iter().filter(is_same).filter_map(|(version, _)| version.version()).collect();
     let count = |words: &[&str]| {
         let ours = runs.iter().filter(|run| run.version().is_some_and(|version| same.contains(&version)));
         ours.filter(|run| words.iter().any(|word| is(run.properties.status.as_ref(), word))).count()
