@@ -450,9 +450,12 @@ impl AzureSimulation {
         state.clone_into(&mut self.shared().settled_world().known_workflow(id).trigger_provisioning_state);
     }
 
-    /// The workflow drops its connections, as a new definition without them does.
-    pub fn drop_workflow_connections(&self, id: &ResourceId) {
-        self.shared().settled_world().resave(id, self.now(), |version| version.parameters = json!({}));
+    /// The team saves a definition that calls `build` and uses no connection any more.
+    pub fn save_workflow_without_connections(&self, id: &ResourceId, build: &str) {
+        self.shared().settled_world().resave(id, self.now(), |version| {
+            version.definition = definition(build);
+            version.parameters = json!({});
+        });
     }
 
     pub fn add_connection(&self, id: &ResourceId) {

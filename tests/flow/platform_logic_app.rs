@@ -107,15 +107,14 @@ impl Story {
 
     /// The sweep sees the good build serve; then the bad one is saved. Returns the firing.
     async fn break_it(&self, alert_id: &str) -> Alert {
-        self.break_with(alert_id, |_| ()).await
+        self.break_with(alert_id, save_bad).await
     }
 
-    /// The same, where the team does something more while it saves.
-    async fn break_with(&self, alert_id: &str, more: impl FnOnce(&Self)) -> Alert {
+    /// The same, where the team does something else than only to save.
+    async fn break_with(&self, alert_id: &str, rollout: impl FnOnce(&Self)) -> Alert {
         self.process.sweep(&self.policy).await.unwrap();
         self.advance(40);
-        self.azure.save_workflow(&self.id, BAD);
-        more(self);
+        rollout(self);
         self.advance(8);
         Alert {
             id: Some(format!("/subscriptions/{SUBSCRIPTION}/providers/Microsoft.AlertsManagement/alerts/{alert_id}")),
@@ -177,6 +176,10 @@ impl Story {
     fn puts(&self) -> usize {
         self.azure.journal().iter().filter(|entry| entry.method == "PUT").count()
     }
+}
+
+fn save_bad(story: &Story) {
+    story.azure.save_workflow(&story.id, BAD);
 }
 
 async fn token(azure: &AzureSimulation) -> String {
@@ -301,7 +304,7 @@ async fn the_bad_version_saved_again_is_a_rollout_of_its_own() {
 async fn a_connection_that_the_bad_save_dropped_comes_back() {
     let story = Story::begin().await;
     let before = story.azure.workflow(&story.id);
-    let alert = story.break_with("a1", |story| story.azure.drop_workflow_connections(&story.id)).await;
+    let alert = story.break_with("a1", |story| story.azure.save_workflow_without_connections(&story.id, BAD)).await;
     story.receive(&alert).await;
     let record = story.run(&alert).await;
     assert_eq!(record.rollback, Some(RollbackState::Recovered), "{:#?}", record.timeline);
@@ -325,7 +328,7 @@ async fn a_save_of_equal_content_leaves_the_cause_to_a_person() {
     assert_eq!((story.saves(), story.puts()), ((BAD.to_owned(), 0), 0));
 }
 
-/// What happens to a workflow beside the bad save.
+/// What happens to a workflow.
 type Change<'a> = &'a dyn Fn(&Story);
 
 #[tokio::test]
@@ -333,13 +336,27 @@ async fn a_person_decides_where_going_back_could_lose_something() {
     let office = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/shop/providers/Microsoft.Web/connections/office365");
     let office = ResourceId::parse(&office).unwrap();
     let nothing: Change<'_> = &|_| ();
-    let disabled: Change<'_> = &|story| story.azure.set_workflow_state(&story.id, "Disabled");
+    let disabled: Change<'_> = &|story| {
+        save_bad(story);
+        story.azure.set_workflow_state(&story.id, "Disabled");
+    };
     let unconnected: Change<'_> = &|story| {
-        story.azure.drop_workflow_connections(&story.id);
+        story.azure.save_workflow_without_connections(&story.id, BAD);
         story.azure.remove_connection(&office);
     };
-    let no_right: Change<'_> = &|story| story.azure.revoke(None, "Microsoft.Logic/workflows/write");
-    let locked: Change<'_> = &|story| story.azure.set_lock(&story.id, Some(LockLevel::ReadOnly));
+    let no_right: Change<'_> = &|story| {
+        save_bad(story);
+        story.azure.revoke(None, "Microsoft.Logic/workflows/write");
+    };
+    let locked: Change<'_> = &|story| {
+        save_bad(story);
+        story.azure.set_lock(&story.id, Some(LockLevel::ReadOnly));
+    };
+    // Saved for a moment only, so that no sweep saw it serve.
+    let twice: Change<'_> = &|story| {
+        story.azure.save_workflow(&story.id, "build-41b");
+        save_bad(story);
+    };
     let secure: Change<'_> = &|story| {
         story.azure.declare_secure_parameter(&story.id, "key");
         story.azure.prune_workflow_versions(&story.id, 1);
@@ -347,9 +364,10 @@ async fn a_person_decides_where_going_back_could_lose_something() {
     for (name, before, with_it, kind, rule) in [
         ("disabled", nothing, disabled, DecisionKind::Propose, RuleId::S9),
         ("connection gone", nothing, unconnected, DecisionKind::Page, RuleId::S10),
+        ("two saves", nothing, twice, DecisionKind::Propose, RuleId::S3),
         ("no right", nothing, no_right, DecisionKind::Page, RuleId::S9),
         ("locked", nothing, locked, DecisionKind::Page, RuleId::S9),
-        ("secure value", secure, nothing, DecisionKind::Page, RuleId::S10),
+        ("secure value", secure, &save_bad, DecisionKind::Page, RuleId::S10),
     ] {
         let story = Story::begin().await;
         before(&story);

@@ -116,10 +116,11 @@ pub fn interpret(readings: &Readings, observed_at: Timestamp) -> Result<Observat
         ));
     };
     let history = History::of(running, readings.versions.as_ref().ok());
-    let mut ways_back: Vec<WayBack> =
-        history.earlier.iter().map(|version| way_back(running, token, version, &history, readings)).collect();
+    let ways_back = history.earlier.iter().map(|version| way_back(running, token, version, &history, readings));
+    let mut ways_back: Vec<(usize, WayBack)> = ways_back.enumerate().collect();
     // The newest one against which nothing stands comes first.
-    ways_back.sort_by_key(|way| !way.obstacles.is_empty());
+    ways_back.sort_by_key(|(_, way)| !way.obstacles.is_empty());
+    let ways_back = ways_back.into_iter().map(|(between, way)| across(between, way)).collect();
     Ok(Observation {
         observed_at,
         running: RunningVersion {
@@ -132,6 +133,15 @@ pub fn interpret(readings: &Readings, observed_at: Timestamp) -> Result<Observat
         ways_back,
         obstacles: against_any_rollback(running, &history, readings),
     })
+}
+
+/// Versions in between may have been too short-lived to be seen serving; that they exist is enough for a person to decide.
+fn across(between: usize, mut way: WayBack) -> WayBack {
+    if between > 0 {
+        let says = format!("{between} other contents were saved between {} and the one that runs", way.name);
+        way.obstacles.push(propose(RuleId::S3, says));
+    }
+    way
 }
 
 /// The versions before the running one, each with its content.
