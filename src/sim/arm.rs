@@ -48,8 +48,18 @@ pub(super) struct Place {
     pub slot: String,
 }
 
-const WEB_VERSIONS: &[&str] =
-    &["2022-03-01", "2022-09-01", "2023-01-01", "2023-12-01", "2024-04-01", "2024-11-01", "2025-03-01", "2025-05-01"];
+/// The first one is that of connections.
+const WEB_VERSIONS: &[&str] = &[
+    "2016-06-01",
+    "2022-03-01",
+    "2022-09-01",
+    "2023-01-01",
+    "2023-12-01",
+    "2024-04-01",
+    "2024-11-01",
+    "2025-03-01",
+    "2025-05-01",
+];
 const INSIGHTS_VERSIONS: &[&str] = &["2018-01-01", "2019-07-01", "2021-05-01", "2023-10-01", "2024-02-01"];
 /// Of permissions, and of locks.
 const AUTHORIZATION_VERSIONS: &[&str] =
@@ -92,6 +102,7 @@ fn route(world: &mut World, request: &ArmRequest<'_>) -> Result<Reply, Reply> {
         return extension_of(world, request, scope.len(), rest);
     }
     match provider {
+        "microsoft.web" if scope.get(6) == Some(&"connections") => logic_app::connection(world, request),
         "microsoft.web" => site(world, request, scope),
         "microsoft.containerservice" => kubernetes::answer(world, request),
         "microsoft.resources" => arm_deployment::answer(world, request),

@@ -5,6 +5,7 @@ mod crash;
 mod kill_matrix;
 mod platform_arm_deployment;
 mod platform_kubernetes;
+mod platform_logic_app;
 mod platform_pipeline;
 mod put_back;
 mod real;

@@ -2,12 +2,13 @@
 //!
 //! The answers are composed by us in the shapes that Microsoft's generated clients read; none was recorded.
 
-mod server;
-mod cloud;
-mod resource_manager;
 mod app_service;
 mod arm_deployment;
-mod preflight;
+mod cloud;
 mod kubernetes;
+mod logic_app;
 mod metrics;
 mod pipeline;
+mod preflight;
+mod resource_manager;
+mod server;

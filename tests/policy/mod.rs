@@ -7,4 +7,5 @@ mod settings;
 mod source;
 mod targets_arm_deployment;
 mod targets_kubernetes;
+mod targets_logic_app;
 mod targets_pipeline;

@@ -230,7 +230,7 @@ fn slots() {
 
 #[test]
 fn platforms_of_later_versions() {
-    for (platform, more) in [("logic-app", "workflow: /x"), ("container-app", "app: /x")] {
+    for (platform, more) in [("container-app", "app: /x")] {
         check(
             &with_target(&format!("{{ {more}, platform: {platform} }}")),
             4,

@@ -5,6 +5,7 @@ mod clock;
 mod faults;
 mod identity;
 mod kubernetes;
+mod logic_app;
 mod metrics;
 mod pipelines;
 mod queues;

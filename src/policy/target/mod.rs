@@ -18,7 +18,7 @@ use crate::domain::{
 };
 
 /// Platforms that the format knows and this version does not have.
-const LATER: &[PlatformKind] = &[PlatformKind::LogicApp, PlatformKind::ContainerApp];
+const LATER: &[PlatformKind] = &[PlatformKind::ContainerApp];
 
 /// Resource providers that observe or carry messages: acting on them would blind us, or cut off our own way in (E9).
 const MONITORING_PLANE: [&str; 8] = [
@@ -40,6 +40,7 @@ pub(super) enum TargetFile {
     AppService(app_service::AppServiceTargetFile),
     Kubernetes(kubernetes::KubernetesTargetFile),
     ArmDeployment(arm_deployment::ArmDeploymentTargetFile),
+    LogicApp(logic_app::LogicAppTargetFile),
     Pipeline(pipeline::PipelineTargetFile),
 }
 
@@ -113,11 +114,8 @@ pub(super) fn read(
 pub(super) fn evidence(platform: PlatformKind) -> Option<Vec<EvidenceMetric>> {
     match platform {
         PlatformKind::AppService => Some(app_service::evidence()),
-        PlatformKind::Kubernetes
-        | PlatformKind::ArmDeployment
-        | PlatformKind::LogicApp
-        | PlatformKind::ContainerApp
-        | PlatformKind::Pipeline => None,
+        PlatformKind::LogicApp => Some(logic_app::evidence()),
+        PlatformKind::Kubernetes | PlatformKind::ArmDeployment | PlatformKind::ContainerApp | PlatformKind::Pipeline => None,
     }
 }
 
