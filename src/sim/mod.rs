@@ -43,6 +43,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use url::Url;
 
 pub use call::Role;
+pub use container_app::SimulatedContainerApp;
 pub use faults::{Fault, FaultBody, FaultEffect, Moment, Wait};
 pub use identity::SYSTEM_IDENTITY;
 pub use journal::{JOURNAL_ENTRIES_MAX, JournalEntry};

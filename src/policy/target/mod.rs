@@ -22,7 +22,6 @@ const LATER: &[PlatformKind] = &[
     PlatformKind::Kubernetes,
     PlatformKind::ArmDeployment,
     PlatformKind::LogicApp,
-    PlatformKind::ContainerApp,
     PlatformKind::Pipeline,
 ];
 
@@ -44,6 +43,7 @@ const MONITORING_PLANE: [&str; 8] = [
 #[expect(dead_code, reason = "only the schema is made from it: read apart, each problem keeps its place")]
 pub(super) enum TargetFile {
     AppService(app_service::AppServiceTargetFile),
+    ContainerApp(container_app::ContainerAppTargetFile),
 }
 
 /// Reads `target:` of one service; `None` when there is none to speak of, which was told.
