@@ -116,7 +116,8 @@ impl State {
     pub fn ids(&self) -> impl Iterator<Item = ResourceId> + '_ {
         let environments = self.apps.values().filter_map(|app| ResourceId::parse(&app.environment()).ok());
         let apps = self.apps.values().flat_map(|app| {
-            let revisions = app.revisions.iter().filter_map(|r| ResourceId::parse(&format!("{}/revisions/{}", app.id, r.name)).ok());
+            let revisions =
+                app.revisions.iter().filter_map(|r| ResourceId::parse(&format!("{}/revisions/{}", app.id, r.name)).ok());
             std::iter::once(app.id.clone()).chain(revisions)
         });
         environments.chain(apps)
@@ -306,7 +307,8 @@ fn patch(world: &mut World, request: &ArmRequest<'_>, id: &ResourceId) -> Result
     let body: Value = serde_json::from_slice(&request.call.body).map_err(|_| invalid("The request body is no JSON."))?;
     let app = world.container_apps.known(id);
     if app.is_busy() {
-        let says = format!("Cannot modify container app '{}' because there is an active provisioning operation in progress.", id.name());
+        let says =
+            format!("Cannot modify container app '{}' because there is an active provisioning operation in progress.", id.name());
         return Err(Reply::error(StatusCode::CONFLICT, "ContainerAppOperationInProgress", &says));
     }
     let mut change = Change::Nothing;

@@ -2,6 +2,7 @@
 
 mod commands;
 mod crash;
+mod platform_container_app;
 mod real;
 mod saga;
 mod trips;

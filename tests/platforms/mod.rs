@@ -8,3 +8,4 @@ mod resource_manager;
 mod app_service;
 mod preflight;
 mod metrics;
+mod container_app;

@@ -5,3 +5,4 @@ mod problems;
 mod reading;
 mod settings;
 mod source;
+mod targets_container_app;

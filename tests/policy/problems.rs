@@ -234,7 +234,6 @@ fn platforms_of_later_versions() {
         ("kubernetes", "cluster: /x, namespace: shop, kind: Deployment, name: payments"),
         ("arm-deployment", "scope: /x, lineage: 'hub-*'"),
         ("logic-app", "workflow: /x"),
-        ("container-app", "app: /x"),
         ("pipeline", "azureDevOps: { organization: o, project: p, pipeline: 12 }"),
     ] {
         check(

@@ -1,6 +1,7 @@
 //! The simulated Azure, driven from outside with a plain HTTP client. All bodies are composed by us.
 
 mod clock;
+mod container_app;
 mod faults;
 mod identity;
 mod metrics;

@@ -223,13 +223,15 @@ impl State<'_> {
         if self.configuration.ingress.is_none() {
             say(page(
                 RuleId::S9,
-                "the app has no ingress, so weights do not decide which revision works; deactivate the bad revision by hand".to_owned(),
+                "the app has no ingress, so weights do not decide which revision works; deactivate the bad revision by hand"
+                    .to_owned(),
             ));
         }
         if self.app.system_data.as_ref().is_none_or(|data| data.last_modified_at.is_none()) {
             say(propose(RuleId::S9, "the platform does not say when the traffic was last changed (`systemData`)".to_owned()));
         }
-        let consumes = serving.keys().filter_map(|name| self.revision(name)?.properties.template.as_ref()).any(consumes_elsewhere);
+        let consumes =
+            serving.keys().filter_map(|name| self.revision(name)?.properties.template.as_ref()).any(consumes_elsewhere);
         if consumes || self.configuration.dapr.as_ref().is_some_and(|dapr| dapr.enabled == Some(true)) {
             say(propose(
                 RuleId::S9,
@@ -288,7 +290,8 @@ impl State<'_> {
         }
         if self.mode == Mode::Multiple && revision.is_active() {
             let word = |text: &Option<String>| clean(text.as_deref().unwrap_or("not told"));
-            let state = format!("health `{}`, running state `{}`", word(&properties.health_state), word(&properties.running_state));
+            let state =
+                format!("health `{}`, running state `{}`", word(&properties.health_state), word(&properties.running_state));
             if revision.has_failed() {
                 obstacles.push(page(RuleId::S9, format!("revision {name} is not healthy ({state}); look at its logs")));
             } else if !revision.is_ready() {
@@ -309,7 +312,10 @@ impl State<'_> {
             if let Some(image) = floating_image(template) {
                 obstacles.push(propose(
                     RuleId::S10,
-                    format!("`{}` of revision {name} names no fixed content; use a tag for each build, or a digest", clean(image)),
+                    format!(
+                        "`{}` of revision {name} names no fixed content; use a tag for each build, or a digest",
+                        clean(image)
+                    ),
                 ));
             }
         }

@@ -71,10 +71,7 @@ async fn permissions(arm: &ResourceManager, scope: &ResourceId) -> Permissions {
     arm.read_all_as_actor(PERMISSIONS, &permissions_path(scope)).await
 }
 
-async fn app(
-    arm: &ResourceManager,
-    target: &ContainerAppTarget,
-) -> Result<(App, Option<(ResourceId, Permissions)>), PortError> {
+async fn app(arm: &ResourceManager, target: &ContainerAppTarget) -> Result<(App, Option<(ResourceId, Permissions)>), PortError> {
     const OPERATION: &str = "read the container app";
     let app: App = parse(OPERATION, arm.read(OPERATION, &app_path(target, "")).await?)?;
     let id = app.properties.environment_id.as_ref().or(app.properties.managed_environment_id.as_ref());
@@ -123,8 +120,9 @@ async fn locks(arm: &ResourceManager, target: &ContainerAppTarget) -> Vec<Obstac
     let path = format!("{}/providers/Microsoft.Authorization/locks?api-version=2020-05-01", resource_path(&target.app));
     match arm.read_all(OPERATION, &path).await {
         Ok(locks) => {
-            let read_only =
-                |lock: &&Value| lock.pointer("/properties/level").and_then(Value::as_str).is_some_and(|l| l.eq_ignore_ascii_case("ReadOnly"));
+            let read_only = |lock: &&Value| {
+                lock.pointer("/properties/level").and_then(Value::as_str).is_some_and(|l| l.eq_ignore_ascii_case("ReadOnly"))
+            };
             let id = |lock: &Value| clean(lock.get("id").and_then(Value::as_str).unwrap_or("without id"));
             let says = |lock: &Value| format!("the read-only lock `{}` refuses every change; take it away", id(lock));
             locks.iter().filter(read_only).map(|lock| page(RuleId::S9, says(lock))).collect()

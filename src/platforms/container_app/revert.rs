@@ -100,7 +100,10 @@ async fn activate(arm: &ResourceManager, target: &ContainerAppTarget, revision: 
         Submission::Done | Submission::Accepted { .. } => {
             Submission::Accepted { operation: json!({ ACTIVATE: revision }), poll_after_seconds: START_POLL_SECONDS }
         }
-        other @ (Submission::Refused { .. } | Submission::Busy { .. } | Submission::NotSent { .. } | Submission::Unknown { .. }) => other,
+        other @ (Submission::Refused { .. }
+        | Submission::Busy { .. }
+        | Submission::NotSent { .. }
+        | Submission::Unknown { .. }) => other,
     }
 }
 

@@ -138,7 +138,9 @@ fn rename_secrets(value: &mut Value, app: &str, secrets: &[String]) {
 fn give_empty_values(template: &mut Value) {
     for group in ["containers", "initContainers"] {
         let containers = template.get_mut(group).and_then(Value::as_array_mut);
-        for variable in containers.into_iter().flatten().filter_map(|container| container.get_mut("env")?.as_array_mut()).flatten() {
+        for variable in
+            containers.into_iter().flatten().filter_map(|container| container.get_mut("env")?.as_array_mut()).flatten()
+        {
             let given = |key: &str| variable.get(key).is_some_and(|value| !value.is_null());
             if variable.is_object() && !given("value") && !given(SECRET) {
                 variable["value"] = Value::from("");
@@ -203,9 +205,13 @@ mod tests {
         assert_eq!(missing_secrets(&good(), "shop", &secrets(&["db"])), Vec::<String>::new());
         assert_eq!(missing_secrets(&good(), "shop", &secrets(&["shop-db"])), Vec::<String>::new());
         assert_eq!(missing_secrets(&good(), "shop", &secrets(&["other"])), ["shop-db"]);
-        for (image, floating) in
-            [("r.io:5000/app", true), ("app:latest", true), ("app:1", false), ("r.io/app@sha256:ab", false), ("r.io/app:2", false)]
-        {
+        for (image, floating) in [
+            ("r.io:5000/app", true),
+            ("app:latest", true),
+            ("app:1", false),
+            ("r.io/app@sha256:ab", false),
+            ("r.io/app:2", false),
+        ] {
             let template = json!({"containers": [{"image": image}]});
             assert_eq!(floating_image(&template).is_some(), floating, "{image}");
         }

@@ -137,9 +137,10 @@ impl Revision {
     /// Active, healthy, and with a replica unless it may have none.
     pub fn is_ready(&self) -> bool {
         let properties = &self.properties;
-        let at_rest = properties.template.as_ref().is_some_and(|template| {
-            template.pointer("/scale/minReplicas").and_then(Value::as_u64).unwrap_or_default() == 0
-        });
+        let at_rest = properties
+            .template
+            .as_ref()
+            .is_some_and(|template| template.pointer("/scale/minReplicas").and_then(Value::as_u64).unwrap_or_default() == 0);
         let starts = ["Processing", "Degraded", "Unknown"].iter().any(|state| is(properties.running_state.as_ref(), state))
             || is(properties.provisioning_state.as_ref(), "Provisioning");
         self.is_active() && !self.has_failed() && !starts && (at_rest || properties.replicas.unwrap_or_default() > 0)

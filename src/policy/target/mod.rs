@@ -18,12 +18,8 @@ use crate::domain::{
 };
 
 /// Platforms that the format knows and this version does not have.
-const LATER: &[PlatformKind] = &[
-    PlatformKind::Kubernetes,
-    PlatformKind::ArmDeployment,
-    PlatformKind::LogicApp,
-    PlatformKind::Pipeline,
-];
+const LATER: &[PlatformKind] =
+    &[PlatformKind::Kubernetes, PlatformKind::ArmDeployment, PlatformKind::LogicApp, PlatformKind::Pipeline];
 
 /// Resource providers that observe or carry messages: acting on them would blind us, or cut off our own way in (E9).
 const MONITORING_PLANE: [&str; 8] = [
