@@ -48,7 +48,7 @@ impl SimulatedContainerApp {
             build: build.to_owned(),
             multiple: false,
             served_for: SignedDuration::from_hours(30 * 24),
-            change_takes: Duration::from_secs(60),
+            change_takes: Duration::from_mins(1),
             start_takes: Duration::from_secs(30),
         }
     }
@@ -124,7 +124,7 @@ impl State {
     }
 
     /// Nothing: its own request metric tells errors by a dimension only. Add a component for its workload.
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "every kind of resource is asked alike")]
+    #[expect(clippy::unused_self, reason = "every kind of resource is asked alike")]
     pub fn measured<'a>(&'a self, _world: &'a World, _id: &ResourceId) -> Option<Measured<'a>> {
         None
     }

@@ -384,6 +384,24 @@ async fn a_canary_is_taken_back_to_the_revision_that_served_alone() {
 }
 
 #[tokio::test]
+async fn a_revision_that_waited_without_traffic_makes_two_rollouts_and_is_proposed() {
+    let story = Story::begin(true).await;
+    story.process().sweep(&story.policy).await.unwrap();
+    story.advance(SignedDuration::from_mins(40));
+    let staged = story.azure.stage_container_app(&story.app, BAD);
+    story.process().sweep(&story.policy).await.unwrap();
+    story.advance(SignedDuration::from_mins(10));
+    story.azure.set_container_app_traffic(&story.app, &[(&staged, 100)]);
+    let firing = story.firing("a1");
+    let record = story.told(&firing).await;
+    let decision = record.decision.clone().unwrap();
+    let against: Vec<RuleId> = decision.reasons.iter().map(|reason| reason.rule).collect();
+    assert_eq!(decision.kind, DecisionKind::Propose, "{decision:?}");
+    assert!(against.contains(&RuleId::C6) && against.contains(&RuleId::S5), "{against:?}");
+    story.assert_untouched(&record, 0, "staged");
+}
+
+#[tokio::test]
 async fn the_same_bad_content_deployed_again_is_a_new_version_and_ours_is_marked() {
     for multiple in [false, true] {
         let story = Story::begin(multiple).await;

@@ -115,6 +115,7 @@ async fn copied(
     hash: &str,
     suffix: &str,
 ) -> Result<Value, Submission> {
+    const OPERATION: &str = "read the template to copy";
     let refused = |says: String| Submission::Refused { says: format!("{says}; nothing was sent") };
     let (app_path, Some(revision_path)) = (app_path(target, ""), revision_path(target, revision, "")) else {
         return Err(refused(format!("`{revision}` is no revision of this app")));
@@ -126,7 +127,6 @@ async fn copied(
             retry_after_seconds: error.retry_after.map(|wait| u32::try_from(wait.as_secs()).unwrap_or(u32::MAX)),
         },
     };
-    const OPERATION: &str = "read the template to copy";
     let (app, revision) = tokio::join!(arm.read(OPERATION, &app_path), arm.read(OPERATION, &revision_path));
     let app: App = app.and_then(|answer| parse(OPERATION, answer)).map_err(&unread)?;
     let read: Revision = revision.and_then(|answer| parse(OPERATION, answer)).map_err(&unread)?;
