@@ -212,6 +212,8 @@ async fn the_old_revision_must_be_able_to_serve() {
         ("unhealthy", at(active(), "healthState", json!("Unhealthy")), vec![(S9, Page)]),
         ("failed", at(active(), "runningState", json!("Failed")), vec![(S9, Page)]),
         ("degraded", at(active(), "runningState", json!("Degraded")), vec![(S9, Propose)]),
+        ("a word of later", at(active(), "runningState", json!("Activating")), vec![(S9, Propose)]),
+        ("at its limit", at(active(), "runningState", json!("RunningAtMaxScale")), vec![]),
         ("starting", at(active(), "provisioningState", json!("Provisioning")), vec![(S9, Propose)]),
         ("without replica", at(active(), "replicas", json!(0)), vec![(S9, Propose)]),
         ("at rest", at(at(active(), "replicas", json!(0)), "template/scale/minReplicas", json!(0)), vec![]),

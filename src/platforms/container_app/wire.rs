@@ -134,16 +134,21 @@ impl Revision {
             || is(properties.health_state.as_ref(), "Unhealthy")
     }
 
-    /// Active, healthy, and with a replica unless it may have none.
+    /// Active, healthy, and with a replica unless it may have none. A running state that is not known here is not ready.
     pub fn is_ready(&self) -> bool {
         let properties = &self.properties;
-        let at_rest = properties
-            .template
-            .as_ref()
-            .is_some_and(|template| template.pointer("/scale/minReplicas").and_then(Value::as_u64).unwrap_or_default() == 0);
-        let starts = ["Processing", "Degraded", "Unknown"].iter().any(|state| is(properties.running_state.as_ref(), state))
-            || is(properties.provisioning_state.as_ref(), "Provisioning");
-        self.is_active() && !self.has_failed() && !starts && (at_rest || properties.replicas.unwrap_or_default() > 0)
+        let replicas_min = properties.template.as_ref().and_then(|template| template.pointer("/scale/minReplicas")?.as_u64());
+        let running = match properties.running_state.as_deref().map(|state| state.trim().to_ascii_lowercase()) {
+            None => true,
+            Some(state) => state.is_empty() || state.starts_with("running"),
+        };
+        let serves = running && properties.replicas.unwrap_or_default() > 0;
+        // Nobody asks for it, so it has no replica and is not called running.
+        let rests = replicas_min.unwrap_or_default() == 0
+            && properties.replicas.unwrap_or_default() == 0
+            && !["Processing", "Degraded", "Unknown"].iter().any(|state| is(properties.running_state.as_ref(), state));
+        let provisions = is(properties.provisioning_state.as_ref(), "Provisioning");
+        self.is_active() && !self.has_failed() && !provisions && (serves || rests)
     }
 }
 
