@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -161,7 +161,7 @@ pub(super) fn answer(world: &mut World, request: &ArmRequest<'_>) -> Result<Repl
 pub(super) fn connection(world: &World, request: &ArmRequest<'_>) -> Result<Reply, Reply> {
     let call = request.call;
     let id = parsed(&call.segments)?;
-    if call.method != axum::http::Method::GET || id.resource_type().as_deref() != Some("microsoft.web/connections") {
+    if call.method != Method::GET || id.resource_type().as_deref() != Some("microsoft.web/connections") {
         return Err(nothing_here(call));
     }
     admit(world, request, &id, "Microsoft.Web/connections/read")?;

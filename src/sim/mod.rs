@@ -45,6 +45,7 @@ use url::Url;
 
 pub use arm_deployment::{SimulatedDeployment, SimulatedLineage};
 pub use call::Role;
+pub use container_app::SimulatedContainerApp;
 pub use faults::{Fault, FaultBody, FaultEffect, Moment, Wait};
 pub use identity::SYSTEM_IDENTITY;
 pub use journal::{JOURNAL_ENTRIES_MAX, JournalEntry};

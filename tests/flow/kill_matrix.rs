@@ -17,7 +17,7 @@ use futures::{StreamExt, stream};
 use crate::support::scene::{BAD, GOOD, Scene, alert};
 
 /// Real time after which a story has failed, on any machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Stories at once: they mostly wait.
 const AT_ONCE: usize = 4;

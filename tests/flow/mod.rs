@@ -4,6 +4,7 @@ mod commands;
 mod crash;
 mod kill_matrix;
 mod platform_arm_deployment;
+mod platform_container_app;
 mod platform_kubernetes;
 mod platform_logic_app;
 mod platform_pipeline;

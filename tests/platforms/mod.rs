@@ -5,6 +5,7 @@
 mod app_service;
 mod arm_deployment;
 mod cloud;
+mod container_app;
 mod kubernetes;
 mod logic_app;
 mod metrics;

@@ -229,16 +229,7 @@ fn slots() {
 }
 
 #[test]
-fn platforms_of_later_versions() {
-    for (platform, more) in [("container-app", "app: /x")] {
-        check(
-            &with_target(&format!("{{ {more}, platform: {platform} }}")),
-            4,
-            "services.checkout.target.platform",
-            &format!("says `{platform}`, a platform that is not available in this version"),
-            "available: `app-service`",
-        );
-    }
+fn platforms() {
     check(
         &with_target("{ platform: app-services, site: SITE }"),
         4,

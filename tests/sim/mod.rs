@@ -2,6 +2,7 @@
 
 mod arm_deployments;
 mod clock;
+mod container_app;
 mod faults;
 mod identity;
 mod kubernetes;

@@ -3,7 +3,9 @@
 
 mod app_service;
 mod arm_deployment;
+mod container_app;
 mod kubernetes;
+mod logic_app;
 mod messages;
 mod narrator;
 mod pipeline;
@@ -68,7 +70,8 @@ fn stage_of(platform: PlatformKind) -> anyhow::Result<Box<dyn Stage>> {
         PlatformKind::AppService => Box::new(app_service::SlotSwap::new()?),
         PlatformKind::Kubernetes => Box::new(kubernetes::Rollout::new()?),
         PlatformKind::ArmDeployment => Box::new(arm_deployment::TemplateDeployment::new()?),
-        PlatformKind::LogicApp | PlatformKind::ContainerApp => bail!("not yet"),
+        PlatformKind::LogicApp => Box::new(logic_app::WorkflowSave::new()?),
+        PlatformKind::ContainerApp => Box::new(container_app::Revision::new()?),
         PlatformKind::Pipeline => Box::new(pipeline::PipelineRun::new()),
     })
 }

@@ -1,4 +1,13 @@
-//! NOT YET
+//! Container Apps: the way back is to an earlier revision.
+//!
+//! In multiple-revision mode the traffic is put on it by name; in single-revision mode its template is copied, which makes a
+//! new revision of equal content. Both declare a state, so both may be sent again: every step is convergent.
+
+pub mod wire;
+pub mod template;
+pub mod observe;
+pub mod preflight;
+pub mod revert;
 
 use std::sync::Arc;
 
@@ -12,10 +21,10 @@ use crate::{
         rollback::{Fence, OperationState, Step, Submission},
         target::ContainerAppTarget,
     },
-    ports::{Clock, Platform, PortError, PortErrorKind},
+    ports::{Clock, Platform, PortError},
 };
 
-/// The adapter.
+/// The adapter. Reads with one identity and acts with the other, as [`ResourceManager`] was told.
 pub struct ContainerApp {
     arm: Arc<ResourceManager>,
     clock: Arc<dyn Clock>,
@@ -28,37 +37,34 @@ impl ContainerApp {
     }
 }
 
-fn not_yet() -> PortError {
-    PortError::new("ask the platform", PortErrorKind::Invalid, "not available in this version")
-}
-
 #[async_trait::async_trait]
 impl Platform for ContainerApp {
     async fn observe(&self) -> Result<Observation, PortError> {
-        Err(not_yet())
+        let readings = observe::read(&self.arm, &self.target).await;
+        observe::interpret(&self.target, &readings, self.clock.now())
     }
 
     fn rights(&self) -> Vec<NeededRight> {
-        Vec::new()
+        preflight::rights(&self.target)
     }
 
     async fn preflight(&self) -> Result<Preflight, PortError> {
-        Err(not_yet())
+        Ok(preflight::check(&self.arm, &self.target).await)
     }
 
-    fn steps(&self, _way_back: &WayBack, _fence: &Fence) -> Vec<Step> {
-        Vec::new()
+    fn steps(&self, way_back: &WayBack, fence: &Fence) -> Vec<Step> {
+        revert::steps(&self.target, way_back, fence)
     }
 
-    async fn submit(&self, _step: &Step) -> Submission {
-        Submission::Refused { says: not_yet().says }
+    async fn submit(&self, step: &Step) -> Submission {
+        revert::submit(&self.arm, &self.target, step).await
     }
 
-    async fn poll(&self, _operation: &Value) -> Result<OperationState, PortError> {
-        Err(not_yet())
+    async fn poll(&self, operation: &Value) -> Result<OperationState, PortError> {
+        revert::poll(&self.arm, &self.target, operation).await
     }
 
     async fn verify(&self, _way_back: &WayBack) -> Result<Observation, PortError> {
-        Err(not_yet())
+        self.observe().await
     }
 }

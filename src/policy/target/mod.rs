@@ -17,9 +17,6 @@ use crate::domain::{
     target::{FingerprintSource, PlatformKind, Target},
 };
 
-/// Platforms that the format knows and this version does not have.
-const LATER: &[PlatformKind] = &[PlatformKind::ContainerApp];
-
 /// Resource providers that observe or carry messages: acting on them would blind us, or cut off our own way in (E9).
 const MONITORING_PLANE: [&str; 8] = [
     "microsoft.insights/",
@@ -41,6 +38,7 @@ pub(super) enum TargetFile {
     Kubernetes(kubernetes::KubernetesTargetFile),
     ArmDeployment(arm_deployment::ArmDeploymentTargetFile),
     LogicApp(logic_app::LogicAppTargetFile),
+    ContainerApp(container_app::ContainerAppTargetFile),
     Pipeline(pipeline::PipelineTargetFile),
 }
 
@@ -120,30 +118,19 @@ pub(super) fn evidence(platform: PlatformKind) -> Option<Vec<EvidenceMetric>> {
 }
 
 fn platform(findings: &mut Findings<'_>, path: &[Step], word: &str) -> Option<PlatformKind> {
-    match PlatformKind::ALL.into_iter().find(|platform| platform.word() == word) {
-        Some(later) if LATER.contains(&later) => {
-            findings.misfit(
-                path,
-                format!("says `{later}`, a platform that is not available in this version"),
-                format!("available: {}; remove this service until then", words()),
-            );
-            None
-        }
-        Some(platform) => Some(platform),
-        None => {
-            let hint = match nearest(word, PlatformKind::ALL.into_iter().map(PlatformKind::word)) {
-                Some(meant) => format!("did you mean `{meant}`? Known: {}", words()),
-                None => format!("known: {}", words()),
-            };
-            findings.misfit(path, format!("says {}, which is not known", shape::shown(word)), hint);
-            None
-        }
+    let platform = PlatformKind::ALL.into_iter().find(|platform| platform.word() == word);
+    if platform.is_none() {
+        let hint = match nearest(word, PlatformKind::ALL.into_iter().map(PlatformKind::word)) {
+            Some(meant) => format!("did you mean `{meant}`? Known: {}", words()),
+            None => format!("known: {}", words()),
+        };
+        findings.misfit(path, format!("says {}, which is not known", shape::shown(word)), hint);
     }
+    platform
 }
 
 fn words() -> String {
-    let available = PlatformKind::ALL.iter().filter(|platform| !LATER.contains(platform));
-    available.map(|platform| format!("`{platform}`")).collect::<Vec<_>>().join(", ")
+    PlatformKind::ALL.map(|platform| format!("`{platform}`")).join(", ")
 }
 
 /// The id, if it is one of `resource_type` inside a resource group, and nothing of the monitoring plane.

@@ -1,0 +1,100 @@
+//! Whether the rollback would be allowed, asked before it is needed: rights of the identity that acts, and locks.
+//!
+//! Necessary, not sufficient: deny assignments and Azure Policy are not in the list of permissions. Rights to read
+//! operations are not asked for: they lie at the subscription's location, and the app itself tells how an operation ended.
+
+use serde_json::Value;
+
+use super::{
+    observe::{Mode, mode_of},
+    wire::{App, app_path, parse},
+};
+use crate::{
+    azure::{answer::clean, permissions::missing, resource_manager::ResourceManager, resource_path::resource_path},
+    domain::{
+        observation::{Obstacle, Preflight},
+        resource_id::ResourceId,
+        right::{Identity, NeededRight},
+        rule::RuleId,
+        target::ContainerAppTarget,
+    },
+    ports::PortErrorKind,
+};
+
+/// What the identity that acts must be allowed to do on the app.
+pub const WRITE: &str = "Microsoft.App/containerApps/write";
+/// In multiple-revision mode also this.
+pub const ACTIVATE: &str = "Microsoft.App/containerApps/revisions/activate/action";
+/// On the environment that the app runs in: asked of whoever writes an app.
+pub const JOIN: &str = "Microsoft.App/managedEnvironments/join/action";
+/// What the identity that reads must be allowed to do on the app.
+pub const READS: [&str; 2] = ["Microsoft.App/containerApps/read", "Microsoft.App/containerApps/revisions/read"];
+
+const ROLE: &str = "Container Apps Contributor";
+
+/// What a change of the app needs, in either mode.
+pub fn rights(target: &ContainerAppTarget) -> Vec<NeededRight> {
+    let environment = format!("the environment of {}", target.app);
+    [on_the_app(target, Mode::Multiple), NeededRight::all(Identity::Acting, &[JOIN], &environment, ROLE)].concat()
+}
+
+fn on_the_app(target: &ContainerAppTarget, mode: Mode) -> Vec<NeededRight> {
+    let acting: &[&str] = match mode {
+        Mode::Multiple => &[WRITE, ACTIVATE],
+        Mode::Single => &[WRITE],
+    };
+    let acting = NeededRight::all(Identity::Acting, acting, &target.app, ROLE);
+    [acting, NeededRight::all(Identity::Reading, &READS, &target.app, ROLE)].concat()
+}
+
+/// Two trips deep: only the app knows its mode and its environment.
+pub async fn check(arm: &ResourceManager, target: &ContainerAppTarget) -> Preflight {
+    const OPERATION: &str = "read the container app";
+    let rights = async {
+        let app = arm.read(OPERATION, &app_path(target, "")).await.and_then(|answer| parse::<App>(OPERATION, answer));
+        let (mode, environment) = match &app {
+            Ok(app) => {
+                let id = app.properties.environment_id.as_ref().or(app.properties.managed_environment_id.as_ref());
+                (mode_of(&app.configuration()).unwrap_or(Mode::Single), id.and_then(|id| ResourceId::parse(id).ok()))
+            }
+            Err(_) => (Mode::Single, None),
+        };
+        let needed = on_the_app(target, mode);
+        let on_the_environment = async {
+            match &environment {
+                Some(environment) => {
+                    missing(arm, environment, &NeededRight::all(Identity::Acting, &[JOIN], environment, ROLE)).await
+                }
+                None => Vec::new(),
+            }
+        };
+        let (mut obstacles, of_the_environment) = tokio::join!(missing(arm, &target.app, &needed), on_the_environment);
+        obstacles.extend(of_the_environment);
+        // Observing says so too; what is not known here is the mode and the environment.
+        obstacles.extend(
+            app.err().map(|error| Obstacle::propose(RuleId::S9, format!("rights could not be checked in full ({error})"))),
+        );
+        obstacles
+    };
+    let (mut obstacles, rights) = tokio::join!(Box::pin(locks(arm, target)), Box::pin(rights));
+    obstacles.extend(rights);
+    Preflight { obstacles, ways_back: Vec::new() }
+}
+
+/// A read-only lock on the app or on anything that it lies in refuses every write.
+async fn locks(arm: &ResourceManager, target: &ContainerAppTarget) -> Vec<Obstacle> {
+    const OPERATION: &str = "read the locks";
+    let path = format!("{}/providers/Microsoft.Authorization/locks?api-version=2020-05-01", resource_path(&target.app));
+    match arm.read_all(OPERATION, &path).await {
+        Ok(locks) => {
+            let read_only = |lock: &&Value| {
+                lock.pointer("/properties/level").and_then(Value::as_str).is_some_and(|l| l.eq_ignore_ascii_case("ReadOnly"))
+            };
+            let id = |lock: &Value| clean(lock.get("id").and_then(Value::as_str).unwrap_or("without id"));
+            let says = |lock: &Value| format!("the read-only lock `{}` refuses every change; take it away", id(lock));
+            locks.iter().filter(read_only).map(|lock| Obstacle::page(RuleId::S9, says(lock))).collect()
+        }
+        Err(error) if error.kind == PortErrorKind::NotFound => Vec::new(),
+        Err(error) => vec![Obstacle::propose(RuleId::S9, format!("locks could not be checked ({error})"))],
+    }
+}
