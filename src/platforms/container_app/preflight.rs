@@ -68,8 +68,8 @@ pub async fn check(arm: &ResourceManager, target: &ContainerAppTarget) -> Prefli
                 None => Vec::new(),
             }
         };
-        let (mut obstacles, of_the_environment) = tokio::join!(missing(arm, &target.app, &needed), on_the_environment);
-        obstacles.extend(of_the_environment);
+        let (mut obstacles, join) = tokio::join!(missing(arm, &target.app, &needed), on_the_environment);
+        obstacles.extend(join);
         // Observing says so too; what is not known here is the mode and the environment.
         obstacles.extend(
             app.err().map(|error| Obstacle::propose(RuleId::S9, format!("rights could not be checked in full ({error})"))),
