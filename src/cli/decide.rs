@@ -220,7 +220,8 @@ impl Platform for OfflineTarget {
         let Some((event, at)) = rollouts.get(&self.1).and_then(|event| Some((event, event.at?))) else {
             return Err(unread("read the target"));
         };
-        let from = event.slots.as_ref().map_or("an earlier deployment", |slots| slots.source.as_str());
+        let before =
+            event.slots.as_ref().map_or_else(|| "an earlier version".to_owned(), |slots| format!("slot {}", slots.source));
         Ok(Observation {
             observed_at: at,
             running: RunningVersion {
@@ -234,7 +235,7 @@ impl Platform for OfflineTarget {
             },
             under_way: None,
             ways_back: vec![WayBack {
-                name: format!("slot {from}"),
+                name: before,
                 fingerprint: None,
                 label: "what ran before".to_owned(),
                 obstacles: Vec::new(),

@@ -31,7 +31,7 @@ pub fn what_happened(busy: &Busy, observation: &Observation) -> Happened {
     match (&running.fingerprint, &busy.good.fingerprint) {
         (Some(runs), Some(good)) if runs == good => Happened::Applied { token: running.token.clone(), fingerprint: runs.clone() },
         (Some(runs), _) if Some(runs) == busy.accused_fingerprint.as_ref() => Happened::Surprise(format!(
-            "{} runs again after a change: it looks as if somebody swapped at the same time",
+            "{} runs again after a change: it looks as if somebody changed it at the same time",
             running.label
         )),
         (Some(_), Some(_)) => {
