@@ -300,6 +300,10 @@ fn changes<'a>(case: &'a Case, facts: &'a ServiceFacts) -> Vec<Candidate<'a>> {
         if running.is_some_and(|running| running.token == rollout.token) {
             continue;
         }
+        // A mix that has ended: each of its builds serves everybody now, which is a rollout of its own, or nobody.
+        if rollout.fingerprint.as_ref().is_some_and(Fingerprint::is_shared) {
+            continue;
+        }
         if let Some(rolled_out_at) = rollout.serving_since {
             // Far older ones would only fill the record.
             if case.fired_at().duration_since(rolled_out_at) <= facts.service.correlation_window {

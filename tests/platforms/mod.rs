@@ -6,6 +6,7 @@ mod server;
 mod cloud;
 mod resource_manager;
 mod app_service;
+mod app_service_ramp;
 mod arm_deployment;
 mod preflight;
 mod kubernetes;

@@ -7,13 +7,14 @@ use serde_json::Value;
 
 use super::{
     observe::{page, propose},
+    ramp,
     swap::slot_entity,
-    wire::{API_VERSION, SlotDifference, given, is_production, parse, slot_path},
+    wire::{API_VERSION, SiteConfig, SlotDifference, given, is_production, parse, slot_path},
 };
 use crate::{
     azure::{answer::clean, resource_manager::ResourceManager, resource_path::resource_path},
     domain::{
-        observation::{Obstacle, Preflight},
+        observation::{Obstacle, ObstacleWeight, Preflight},
         rule::RuleId,
         target::AppServiceTarget,
     },
@@ -36,27 +37,55 @@ pub enum Right {
     Conditional,
 }
 
-/// Reads permissions of both identities at the site, and the differences of every good slot, side by side.
+/// Reads permissions of both identities at the site, the traffic rules, and the differences of every good slot, side by side.
 pub async fn check(arm: &ResourceManager, target: &AppServiceTarget) -> Preflight {
     let good = join_all(target.good_slots.iter().map(|slot| differences(arm, target, slot)));
-    let (rights, ways_back) = tokio::join!(Box::pin(rights(arm, target)), good);
-    Preflight { obstacles: rights, ways_back: target.good_slots.iter().map(|slot| way_name(slot)).zip(ways_back).collect() }
+    let (rights, users_are_shared, mut slots) = tokio::join!(Box::pin(rights(arm, target)), users_are_shared(arm, target), good);
+    let mut to_clear_rules = rights.to_clear_rules;
+    if users_are_shared {
+        for obstacles in &mut slots {
+            obstacles.extend(to_clear_rules.clone());
+        }
+    } else {
+        // Worth knowing before there is a ramp; nothing fails for want of it until then.
+        for obstacle in &mut to_clear_rules {
+            obstacle.weight = ObstacleWeight::Propose;
+        }
+    }
+    let slots = target.good_slots.iter().map(|slot| way_name(slot)).zip(slots);
+    let ramp = std::iter::once((ramp::way_name(target), to_clear_rules));
+    Preflight { obstacles: rights.to_swap, ways_back: slots.chain(ramp).collect() }
+}
+
+/// Rules that cannot be read are told by the observation.
+async fn users_are_shared(arm: &ResourceManager, target: &AppServiceTarget) -> bool {
+    const OPERATION: &str = "read the traffic rules";
+    let path = format!("{}/config/web?{API_VERSION}", slot_path(target, &target.serving_slot));
+    let config = arm.read(OPERATION, &path).await.and_then(|answer| parse::<SiteConfig>(OPERATION, answer));
+    config.is_ok_and(|config| ramp::active_rules(&config).next().is_some())
+}
+
+/// What stands against each of the calls.
+struct Rights {
+    to_swap: Vec<Obstacle>,
+    to_clear_rules: Vec<Obstacle>,
 }
 
 fn way_name(slot: &str) -> String {
     format!("slot {slot}")
 }
 
-async fn rights(arm: &ResourceManager, target: &AppServiceTarget) -> Vec<Obstacle> {
+async fn rights(arm: &ResourceManager, target: &AppServiceTarget) -> Rights {
     const OPERATION: &str = "read our permissions";
     let path = format!("{}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01", resource_path(&target.site));
     let reading = async { if arm.has_two_identities() { Some(arm.read_all(OPERATION, &path).await) } else { None } };
     let (acting, reading) = tokio::join!(arm.read_all_as_actor(OPERATION, &path), reading);
     let reading = reading.as_ref().unwrap_or(&acting);
-    let mut obstacles = Vec::new();
-    missing("acting", &acting, &[SWAP_ACTION], target, &mut obstacles);
-    missing("reading", reading, &POLLING_ACTIONS, target, &mut obstacles);
-    obstacles
+    let (mut to_swap, mut to_clear_rules) = (Vec::new(), Vec::new());
+    missing("acting", &acting, &[SWAP_ACTION], target, &mut to_swap);
+    missing("reading", reading, &POLLING_ACTIONS, target, &mut to_swap);
+    missing("acting", &acting, &[ramp::action(target)], target, &mut to_clear_rules);
+    Rights { to_swap, to_clear_rules }
 }
 
 fn missing(
