@@ -10,7 +10,10 @@ use backout::{
     sim::{Fault, FaultBody, FaultEffect, Moment},
 };
 
-use crate::support::slots::{BAD, GOOD, SlotScene};
+use crate::support::{
+    lethal::{Death, Switch},
+    slots::{BAD, GOOD, SlotScene},
+};
 
 fn told(record: &Record) -> String {
     format!("{:?} {:#?} {:#?}", record.rollback, record.decision, record.timeline)
@@ -47,6 +50,23 @@ async fn a_bad_ramp_is_ended_once() {
     assert_eq!(scene.observe().await.running, before, "production's own rollout serves alone, as before");
     let patch = scene.azure.journal().into_iter().find(|entry| entry.method == "PATCH").unwrap();
     assert_eq!(patch.identity.as_deref(), Some("actor"));
+}
+
+#[tokio::test]
+async fn a_build_that_waited_in_its_slot_is_blamed_from_the_ramp_on() {
+    let scene = SlotScene::open().await;
+    scene.azure.deploy(&scene.site, "staging", BAD);
+    for _ in 0..24 {
+        scene.minutes_pass(5);
+        scene.sweep().await;
+    }
+    scene.azure.set_ramp_up(&scene.site, "staging", 20.0);
+    scene.minutes_pass(8);
+    let (firing, process) = (scene.firing("a1"), scene.process());
+    process.alert_received(firing.clone(), &scene.policy).await.unwrap();
+    scene.run(&process, 40).await;
+    let record = scene.record(&firing).await;
+    assert_eq!((record.rollback, scene.patches()), (Some(RollbackState::Recovered), (1, 1)), "{}", told(&record));
 }
 
 /// How a call may go wrong: the fault, requests and effects in the end, and the state that is told.
@@ -206,5 +226,55 @@ async fn without_the_right_to_clear_rules_nothing_is_begun() {
             reason.rule == RuleId::S9 && reason.says.contains("acting identity lacks `Microsoft.Web/sites/config/write`")
         };
         assert!(decision.reasons.iter().any(missing), "{decision:#?}");
+    }
+}
+
+/// The whole story with one death; returns the number of calls through the ports when nobody dies.
+async fn story_with(swapped: bool, death: Option<Death>) -> u64 {
+    let scene = Box::pin(SlotScene::open()).await;
+    let firing = if swapped { scene.swap_with_rules("a1") } else { scene.ramp_up("a1") };
+    let switch = death.map_or_else(Switch::that_never_dies, Switch::that_dies);
+    let mortal = scene.process_over(switch.guard(&scene.ports));
+    let life = Box::pin(async {
+        Box::pin(mortal.alert_received(firing.clone(), &scene.policy)).await.unwrap();
+        scene.run(&mortal, 12).await;
+    });
+    let crashed = tokio::select! {
+        biased;
+        () = life => false,
+        () = switch.died() => true,
+    };
+    drop(mortal);
+    let calls = switch.calls();
+    scene.queue.unlock_all();
+    let process = scene.process();
+    if crashed {
+        Box::pin(process.alert_received(firing.clone(), &scene.policy)).await.unwrap();
+    }
+    scene.run(&process, 60).await;
+    let record = scene.record(&firing).await;
+    let says = format!("{death:?}: {}", told(&record));
+    let ((patches, _), (swaps, swapped_back)) = (scene.patches(), scene.swaps());
+    assert!(patches <= 2 && swaps <= 1, "{patches} {swaps} {says}");
+    match (record.rollback, swapped) {
+        (Some(RollbackState::Recovered), true) => assert_eq!((scene.builds().0.as_str(), swapped_back), (GOOD, 1), "{says}"),
+        (Some(RollbackState::Recovered), false) => assert_eq!((scene.builds().0.as_str(), swaps), (GOOD, 0), "{says}"),
+        // The swap was not sent before the death, and a toggle is not sent on a guess.
+        (Some(RollbackState::Failed), true) => assert_eq!((scene.builds().0.as_str(), swapped_back), (BAD, 0), "{says}"),
+        (other, _) => panic!("{other:?} {says}"),
+    }
+    calls
+}
+
+/// Every few calls only: each of these stories goes over HTTP.
+#[tokio::test]
+async fn a_death_at_any_call_leads_to_at_most_one_swap_and_an_end_that_is_true() {
+    const STRIDE: usize = 5;
+    for swapped in [false, true] {
+        let calls = Box::pin(story_with(swapped, None)).await;
+        assert!(calls > 40, "{calls} calls are a whole story");
+        for (index, at_call) in (1..=calls).step_by(STRIDE).enumerate() {
+            Box::pin(story_with(swapped, Some(Death { at_call, after_effect: index % 2 == 0 }))).await;
+        }
     }
 }

@@ -123,7 +123,11 @@ impl SlotScene {
     }
 
     pub fn process(&self) -> Process {
-        Process::new(self.ports.clone(), Arc::new(FixedPolicy(Arc::clone(&self.policy))), None, None)
+        self.process_over(self.ports.clone())
+    }
+
+    pub fn process_over(&self, ports: Ports) -> Process {
+        Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&self.policy))), None, None)
     }
 
     pub fn platform(&self) -> Arc<dyn Platform> {
@@ -136,7 +140,7 @@ impl SlotScene {
     }
 
     pub async fn sweep(&self) {
-        self.process().sweep(&self.policy).await.unwrap();
+        Box::pin(self.process().sweep(&self.policy)).await.unwrap();
     }
 
     pub fn minutes_pass(&self, count: i64) {
@@ -150,11 +154,11 @@ impl SlotScene {
         while self.clock.now() < end {
             while let Some((id, message)) = self.queue.take() {
                 let follow_up: FollowUp = serde_json::from_slice(&message.body).unwrap();
-                process.follow_up_received(follow_up, &self.policy).await.unwrap();
+                Box::pin(process.follow_up_received(follow_up, &self.policy)).await.unwrap();
                 self.queue.complete(id);
             }
             if self.clock.now() >= next_sweep {
-                process.sweep(&self.policy).await.unwrap();
+                Box::pin(process.sweep(&self.policy)).await.unwrap();
                 next_sweep = self.clock.now() + SignedDuration::from_mins(5);
             }
             let next = self.queue.next_due().map_or(next_sweep, |due| due.min(next_sweep));
