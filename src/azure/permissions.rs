@@ -24,17 +24,35 @@ pub enum Right {
     Conditional,
 }
 
-/// What stands against a rollback for want of rights at `scope`. Each identity is asked once, side by side; one that is both is asked once.
+/// What stands against a rollback for want of rights at `scope`.
 pub async fn missing(arm: &ResourceManager, scope: &ResourceId, needed: &[NeededRight]) -> Vec<Obstacle> {
-    const OPERATION: &str = "read our permissions";
-    let path = format!("{}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01", resource_path(scope));
-    let asked_apart = arm.has_two_identities() && needed.iter().any(|right| right.identity == Identity::Reading);
-    let reading = async { if asked_apart { Some(arm.read_all(OPERATION, &path).await) } else { None } };
-    let (acting, reading) = tokio::join!(arm.read_all_as_actor(OPERATION, &path), reading);
-    let reading = reading.as_ref().unwrap_or(&acting);
-    let mut obstacles = against(Identity::Acting, &acting, needed);
-    obstacles.extend(against(Identity::Reading, reading, needed));
-    obstacles
+    Permissions::read(arm, scope, needed).await.lacking(needed)
+}
+
+/// What the identities may do at one scope, as far as it could be read.
+pub struct Permissions {
+    acting: Result<Vec<Value>, PortError>,
+    /// `None` where one identity is both, or nothing is needed of the one that reads.
+    reading: Option<Result<Vec<Value>, PortError>>,
+}
+
+impl Permissions {
+    /// Each identity is asked once, side by side; one that is both is asked once.
+    pub async fn read(arm: &ResourceManager, scope: &ResourceId, needed: &[NeededRight]) -> Self {
+        const OPERATION: &str = "read our permissions";
+        let path = format!("{}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01", resource_path(scope));
+        let asked_apart = arm.has_two_identities() && needed.iter().any(|right| right.identity == Identity::Reading);
+        let reading = async { if asked_apart { Some(arm.read_all(OPERATION, &path).await) } else { None } };
+        let (acting, reading) = tokio::join!(arm.read_all_as_actor(OPERATION, &path), reading);
+        Self { acting, reading }
+    }
+
+    /// What stands against a call that needs these rights.
+    pub fn lacking(&self, needed: &[NeededRight]) -> Vec<Obstacle> {
+        let mut obstacles = against(Identity::Acting, &self.acting, needed);
+        obstacles.extend(against(Identity::Reading, self.reading.as_ref().unwrap_or(&self.acting), needed));
+        obstacles
+    }
 }
 
 fn against(identity: Identity, permissions: &Result<Vec<Value>, PortError>, needed: &[NeededRight]) -> Vec<Obstacle> {

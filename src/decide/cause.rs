@@ -284,8 +284,13 @@ fn changes<'a>(case: &'a Case, facts: &'a ServiceFacts) -> Vec<Candidate<'a>> {
     let running = facts.observation.value().map(|observation| &observation.running);
     if let Some(running) = running
         && let known = facts.state.rollouts.iter().find(|rollout| rollout.token == running.token)
-        && let Some(serving_since) = running.serving_since.or(known.and_then(|rollout| rollout.serving_since))
+        && let Some(told) = running.serving_since.or(known.and_then(|rollout| rollout.serving_since))
     {
+        let serving_since = if running.fingerprint.as_ref().is_some_and(Fingerprint::is_shared) {
+            mixed_since(facts, &running.token, told)
+        } else {
+            told
+        };
         candidates.push(weigh(
             case,
             facts,
@@ -298,6 +303,10 @@ fn changes<'a>(case: &'a Case, facts: &'a ServiceFacts) -> Vec<Candidate<'a>> {
     }
     for rollout in &facts.state.rollouts {
         if running.is_some_and(|running| running.token == rollout.token) {
+            continue;
+        }
+        // A mix that has ended: each of its builds serves everybody now, which is a rollout of its own, or nobody.
+        if rollout.fingerprint.as_ref().is_some_and(Fingerprint::is_shared) {
             continue;
         }
         if let Some(rolled_out_at) = rollout.serving_since {
@@ -316,6 +325,13 @@ fn changes<'a>(case: &'a Case, facts: &'a ServiceFacts) -> Vec<Candidate<'a>> {
         }
     }
     candidates
+}
+
+/// When a mix began, as late as we know: not before its newest build was there, as the platform says, and not before we last
+/// saw another version.
+fn mixed_since(facts: &ServiceFacts, token: &VersionToken, told: Timestamp) -> Timestamp {
+    let others = facts.state.rollouts.iter().filter(|rollout| rollout.token != *token);
+    others.map(|rollout| rollout.last_seen_at).max().map_or(told, |seen| seen.max(told))
 }
 
 fn weigh<'a>(

@@ -214,10 +214,15 @@ fn last_served(state: &TargetState, fingerprint: &Fingerprint, winner: &Candidat
         state.rollouts.iter().filter(|rollout| rollout.token != winner.token && began(rollout) < winner.rolled_out_at).collect();
     earlier.sort_by_key(|rollout| began(rollout));
     let mut until = winner.rolled_out_at;
-    for (index, rollout) in earlier.iter().rev().enumerate() {
+    let mut steps_back = 0;
+    for rollout in earlier.iter().rev() {
         let since = began(rollout);
+        // A new build that shared the users with the old one holds nothing that lies between the two.
+        if !rollout.fingerprint.as_ref().is_some_and(Fingerprint::is_shared) {
+            steps_back += 1;
+        }
         if rollout.fingerprint.as_ref() == Some(fingerprint) {
-            return Some((Served { since, until }, index + 1));
+            return Some((Served { since, until }, steps_back));
         }
         until = since;
     }

@@ -270,7 +270,9 @@ fn sample(world: &World, measured: &Measured<'_>, kind: Measures, minute: Timest
     // A little unrest, the same in every run: -3 % to +3 % over seven minutes.
     let unrest = 1.0 + (minute.as_second().div_euclid(60).rem_euclid(7) - 3) as f64 * 0.01;
     let requests = ((measured.requests_per_minute)(minute) * unrest).round();
-    let served = measured.served.pieces(minute, minutes_later(minute, 1));
+    let end = minutes_later(minute, 1);
+    let served =
+        world.site_measured_by(&measured.id).map_or_else(|| measured.served.pieces(minute, end), |site| site.served(minute, end));
     let mixed = |of: &dyn Fn(&str) -> f64| served.iter().map(|(share, build)| share * of(build)).sum::<f64>();
     let errors =
         (requests * mixed(&|build| world.builds.get(build).map_or(0.0, |behaviour| *behaviour.error_share.at(minute)))).round();

@@ -329,6 +329,11 @@ impl AzureSimulation {
         self.shared().settled_world().components.insert(id.canonical().to_owned(), component);
     }
 
+    /// The same of a site: of all its users, whichever slot they are sent to.
+    pub fn add_site_component(&self, id: &ResourceId, site: &ResourceId) {
+        self.add_component(id, site.canonical());
+    }
+
     /// What serves the users of a workload now. Panics when there is none.
     pub fn serving_build(&self, workload: &str) -> String {
         let now = self.now();

@@ -104,10 +104,11 @@ pub(super) struct Workload {
     pub silenced: Timeline<bool>,
 }
 
-/// An Application Insights component that measures one workload.
+/// An Application Insights component that measures one workload, or one site.
 #[derive(Debug)]
 pub(super) struct Component {
     pub id: ResourceId,
+    /// Its name, or the canonical id of the site.
     pub workload: String,
 }
 
@@ -305,6 +306,16 @@ impl World {
     /// The measurements of a resource; `None` where nothing is measured.
     pub fn measured(&self, id: &ResourceId) -> Option<Measured<'_>> {
         if let Some(component) = self.components.get(id.canonical()) {
+            if let Some(site) = self.sites.get(&component.workload) {
+                return Some(Measured {
+                    id: component.id.to_string(),
+                    namespace: "microsoft.insights/components",
+                    metrics: metrics::COMPONENT_METRICS,
+                    requests_per_minute: Box::new(|minute| *site.requests_per_minute.at(minute)),
+                    served: &site.slots[PRODUCTION].served,
+                    silenced: &site.silenced,
+                });
+            }
             let workload = self.workloads.get(&component.workload)?;
             return Some(Measured {
                 id: component.id.to_string(),
@@ -328,6 +339,12 @@ impl World {
             served: &slot.served,
             silenced: &site.silenced,
         })
+    }
+
+    /// The site that a component measures.
+    pub fn site_measured_by(&self, component: &str) -> Option<&Site> {
+        let component = self.components.values().find(|known| known.id.to_string() == component)?;
+        self.sites.get(&component.workload)
     }
 
     /// From `now` on, `build` serves the users of a workload.
@@ -467,6 +484,15 @@ impl Site {
     /// ARM id of a slot; production's is the site's own.
     pub fn slot_id(&self, slot: &Slot) -> String {
         if slot.name == PRODUCTION { self.id.to_string() } else { format!("{}/slots/{}", self.id, slot.name) }
+    }
+
+    /// Which builds serve the site's users in `start..end`, with their shares; by the rules that hold at its start.
+    pub fn served(&self, start: Timestamp, end: Timestamp) -> Vec<(f64, &String)> {
+        let of = |slot: &Slot| self.traffic_share(slot, start);
+        self.slots
+            .values()
+            .flat_map(|slot| slot.served.pieces(start, end).into_iter().map(move |(share, build)| (share * of(slot), build)))
+            .collect()
     }
 
     /// Share of the site's users who are sent to `slot` at a time: what is routed there by rules, and to production the rest.

@@ -7,7 +7,8 @@ use backout::domain::{
     },
     deployment::DeploymentStatus,
     known::Known,
-    rule::RuleId::{A2, A5, C1, C2, C3, C6, C8, E3, P1, S8},
+    rule::RuleId::{A2, A5, C1, C2, C3, C6, C8, E3, P1, S5, S8},
+    target::Fingerprint,
 };
 use jiff::SignedDuration;
 
@@ -35,6 +36,30 @@ fn c1_what_came_after_the_alert_did_not_cause_it() {
     check(&blind("11:56:00"), Hold, C1);
     let decision = check(&blind("11:56:01"), Hold, C8);
     assert!(word_of(&decision, C1, Effect::Note).starts_with("the alert fired at"), "{decision:#?}");
+}
+
+/// No platform tells when users began to be sent to another build, only since when that build was there.
+#[test]
+fn c1_a_mix_began_after_another_version_was_last_seen() {
+    let mix = |pushed_at: &str, last_seen_alone: &str| {
+        let shared = Some(Fingerprint::shared(&[build(41).unwrap(), build(42).unwrap()]));
+        case()
+            .rolled_out_at(at(pushed_at))
+            .observed(|observation| observation.running.fingerprint.clone_from(&shared))
+            .state(|state| state.rollouts[0].last_seen_at = at(last_seen_alone))
+    };
+    let decision = check_acts(&mix("09:00:00", "11:49:00"));
+    assert_eq!(decision.candidates[0].rolled_out_at, Some(at("11:49:00")));
+    assert!(word_of(&decision, S5, Effect::Note).contains("to 2026-03-10T11:49:00Z"), "{decision:#?}");
+    // The onset's window ends 11:52:00; the allowance is a minute.
+    let cleared = check(&mix("09:00:00", "11:53:01"), Hold, C8);
+    assert_eq!(cleared.candidates[0].cleared_by, Some(C1));
+    // Nobody looked since the push: then that is all that is known.
+    assert_eq!(check(&mix("09:00:00", "08:00:00"), Hold, C8).candidates[0].cleared_by, Some(C3));
+    assert_eq!(check_acts(&mix("11:48:00", "11:40:00")).candidates[0].rolled_out_at, Some(at("11:48:00")));
+    // What the platform tells exactly is not moved by our looks.
+    let exact = case().state(|state| state.rollouts[0].last_seen_at = at("11:50:30"));
+    assert_eq!(check_acts(&exact).candidates[0].rolled_out_at, Some(at("11:50:00")));
 }
 
 #[test]

@@ -11,6 +11,8 @@ use backout::{
         observation::{ObstacleWeight, Preflight},
         rule::RuleId::{S1, S2, S3, S5, S9, S10},
         service::Reversible,
+        target::Fingerprint,
+        target_state::Rollout,
     },
 };
 use jiff::SignedDuration;
@@ -65,6 +67,18 @@ fn s3_no_deployment_is_skipped() {
     let decision = check(&skipped, Propose, S3);
     assert_eq!(decision.because, "build 41 lies 2 deployments back, and what lies between may not be skipped");
     check_acts(&skipped.observed(|observation| observation.ways_back = vec![way("slot staging", 40)]));
+}
+
+#[test]
+fn s3_a_build_that_shared_the_users_is_no_step() {
+    let shared = Fingerprint::shared(&[build(41).unwrap(), build(42).unwrap()]);
+    let ramped = case().state(|state| {
+        let mix = Rollout { fingerprint: Some(shared), ..rollout("mix", 0, at("11:30:00")) };
+        state.rollouts.insert(1, mix);
+    });
+    let decision = check_acts(&ramped);
+    assert!(word_of(&decision, S5, Effect::Note).contains("to 2026-03-10T11:30:00Z"), "what it served alone: {decision:#?}");
+    assert!(decision.candidates.iter().all(|candidate| !candidate.label.contains("build 0")), "{decision:#?}");
 }
 
 #[test]

@@ -48,7 +48,8 @@ async fn an_open_way_has_no_obstacles() {
     azure.on("GET /page2", [Reply::json(200, &json!({"value": [difference("Information")]}))]);
     let preflight = check(&azure, &["staging", "gone"]).await.unwrap();
     assert_eq!(preflight.obstacles, []);
-    assert_eq!(preflight.ways_back, [("slot staging".to_owned(), vec![]), ("slot gone".to_owned(), vec![])]);
+    let open = |name: &str| (name.to_owned(), vec![]);
+    assert_eq!(preflight.ways_back, [open("slot staging"), open("slot gone"), open("slot production alone")]);
 
     let recorded = azure.recorded();
     let asked = |line: &str| recorded.iter().filter(|r| r.line() == line).collect::<Vec<_>>();
@@ -70,7 +71,7 @@ async fn one_identity_is_asked_once() {
     let arm = ResourceManager::new(azure.url.clone(), both.clone(), both);
     let preflight = adapter_over(arm, &target(&[], FingerprintSource::Default)).preflight().await.unwrap();
     assert_eq!(preflight.obstacles, []);
-    assert_eq!(azure.recorded().len(), 1);
+    assert_eq!(azure.recorded().iter().filter(|r| r.line() == permissions()).count(), 1);
 }
 
 #[tokio::test]
@@ -116,4 +117,29 @@ async fn a_difference_that_azure_calls_an_error_closes_the_way() {
     assert_eq!(summary(&preflight.ways_back[0].1), [(RuleId::S10, ObstacleWeight::Page)]);
     let says = &preflight.ways_back[0].1[0].says;
     assert!(says.contains("`DB` (AppSetting)") && !says.contains("hunter"), "{says}");
+}
+
+#[tokio::test]
+async fn clearing_rules_needs_a_right_of_its_own() {
+    let azure = FakeAzure::start().await;
+    let no_write = r#"{"value": [{"actions": ["*"], "notActions": ["Microsoft.Web/sites/config/write"]}]}"#;
+    azure.on(&permissions(), [Reply::text(200, no_write)]).on(&diffs("staging"), [Reply::json(200, &json!({"value": []}))]);
+    let config = format!("GET {SITE}/config/web");
+    let rules = |percentage: u32| {
+        let rule = json!({"actionHostName": "checkout-staging.test", "reroutePercentage": percentage});
+        Reply::json(200, &json!({"properties": {"experiments": {"rampUpRules": [rule]}}}))
+    };
+    let lacks = |weight| vec![(RuleId::S9, weight)];
+    for (rules, swap, ramp) in [
+        (rules(20), lacks(ObstacleWeight::Page), lacks(ObstacleWeight::Page)),
+        (rules(0), vec![], lacks(ObstacleWeight::Propose)),
+    ] {
+        azure.on(&config, [rules]);
+        let preflight = check(&azure, &["staging"]).await.unwrap();
+        assert_eq!(preflight.obstacles, []);
+        assert_eq!(summary(&preflight.ways_back[0].1), swap);
+        assert_eq!(summary(&preflight.ways_back[1].1), ramp);
+        let says = &preflight.ways_back[1].1[0].says;
+        assert!(says.contains("acting identity lacks `Microsoft.Web/sites/config/write`"), "{says}");
+    }
 }

@@ -1,7 +1,9 @@
+use backout::domain::resource_id::ResourceId;
 use jiff::SignedDuration;
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Drill, site};
+use super::{Drill, answer, site};
 
 const METRICS: &str = "/providers/Microsoft.Insights/metrics?api-version=2024-02-01";
 
@@ -161,4 +163,32 @@ async fn definitions_name_what_can_be_asked() {
     assert_eq!(names, ["Requests", "Http2xx", "Http5xx", "HttpResponseTime"]);
     assert_eq!(list["value"][3]["unit"], "Seconds");
     assert_eq!(list["value"][3]["primaryAggregationType"], "Average");
+}
+
+#[tokio::test]
+async fn a_component_of_a_site_sees_all_users_of_a_ramp() {
+    let drill = Drill::new().await;
+    let group = "subscriptions/8d1f7a0e-0000-4000-8000-000000000001/resourceGroups/shop";
+    let component = format!("/{group}/providers/Microsoft.Insights/components/checkout");
+    drill.azure.add_site_component(&ResourceId::parse(&component).unwrap(), &site());
+    drill.azure.set_error_share("build-2", 0.5);
+    drill.azure.deploy(&site(), "staging", "build-2");
+    drill.azure.set_ramp_up(&site(), "staging", 20.0);
+    drill.advance_seconds(120);
+    let clear = json!({ "properties": { "experiments": { "rampUpRules": [] } } });
+    assert_eq!(drill.arm(Method::PATCH, "/config/web", Some(clear)).await.status, 200);
+    drill.advance_seconds(480);
+    let span = "timespan=2026-11-25T09:59:00Z/2026-11-25T10:04:00Z&interval=PT1M&metricnames=requests/count,requests/failed&aggregation=count";
+    let url = format!("{}{}{METRICS}&{span}", drill.azure.resource_manager_url(), &component[1..]);
+    let seen = answer(drill.http.get(url).bearer_auth(&drill.arm_token)).await.unwrap();
+    assert_eq!(seen.status, 200, "{}", seen.text);
+    let seen = seen.json();
+    let (requests, errors) = (points(&seen, 0, "count"), points(&seen, 1, "count"));
+    assert_eq!(requests.len(), 5);
+    for (index, (minute, value)) in errors.iter().enumerate() {
+        let all = requests[index].1.unwrap();
+        assert!((291.0..=309.0).contains(&all), "{minute}: {all}");
+        let ramped = ["10:00", "10:01"].contains(&minute.as_str());
+        assert_eq!(*value, Some(if ramped { (all * 0.1).round() } else { 0.0 }), "{minute}");
+    }
 }

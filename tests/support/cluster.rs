@@ -222,7 +222,7 @@ impl ClusterScene {
     }
 }
 
-fn credential(azure: &AzureSimulation, client_id: &'static str) -> Arc<dyn TokenCredential> {
+pub fn credential(azure: &AzureSimulation, client_id: &'static str) -> Arc<dyn TokenCredential> {
     Arc::new(SimulatedIdentity { azure: azure.clone(), client_id, http: reqwest::Client::new() })
 }
 

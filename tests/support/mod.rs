@@ -9,5 +9,6 @@ pub mod lethal;
 pub mod outage;
 pub mod policy;
 pub mod scene;
+pub mod slots;
 pub mod town;
 pub mod world;

@@ -179,6 +179,21 @@ impl fmt::Display for VersionToken {
 #[serde(transparent)]
 pub struct Fingerprint(pub String);
 
+impl Fingerprint {
+    const SHARED: &str = "shared:";
+
+    /// Of several contents that serve at the same time, each a share of the users.
+    pub fn shared(contents: &[Self]) -> Self {
+        let contents: Vec<&str> = contents.iter().map(|content| content.0.as_str()).collect();
+        Self(format!("{}{}", Self::SHARED, contents.join(" + ")))
+    }
+
+    /// Such a mix stands between two versions: to go past it skips nothing.
+    pub fn is_shared(&self) -> bool {
+        self.0.starts_with(Self::SHARED)
+    }
+}
+
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

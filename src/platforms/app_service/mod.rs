@@ -1,11 +1,13 @@
-//! App Service slots (web apps, Function Apps, Standard logic apps): the way back is to swap the slots again.
+//! App Service slots (web apps, Function Apps, Standard logic apps): the way back is to swap the slots again, or to end a ramp.
 //!
-//! A swap is its own inverse, so its one step is a toggle. The good slot is always the source of the call and the serving
+//! Rules that send users to a newer build in another slot are cleared, which is a convergent step and leads back by itself. A swap
+//! is its own inverse, so its step is a toggle; rules that would outlive it are cleared before it. The good slot is always the source of the call and the serving
 //! slot its target, since the source is restarted and warmed up while the target goes on serving.
 
 pub mod wire;
 pub mod release_mark;
 pub mod observe;
+pub mod ramp;
 pub mod preflight;
 pub mod swap;
 
@@ -59,7 +61,7 @@ impl Platform for AppService {
     }
 
     fn steps(&self, way_back: &WayBack, _fence: &Fence) -> Vec<Step> {
-        vec![swap::step(&self.target, way_back)]
+        swap::steps(&self.target, way_back)
     }
 
     async fn submit(&self, step: &Step) -> Submission {

@@ -3,13 +3,14 @@
 //! **Token.** `swap|T` with the completion time of the last swap that concerned the serving slot, else `swap|none`. A build that
 //! is pushed straight to the serving slot leaves no new swap time; so if the active deployment ended after the swap (or there
 //! was no swap), the rollout is named by it: `deployment|ID|END`. A swap then need not lead back: whether a slot holds the good
-//! build is told by fingerprints alone.
+//! build is told by fingerprints alone. While rules send users to a newer build in another slot, that is the rollout: [`super::ramp`].
 
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
+    ramp::{self, RAMP, Ramp},
     release_mark::{self, ReleaseMark, SiteClient},
     swap::SLOT,
     wire::{API_VERSION, Deployment, Site, SiteConfig, SlotSwapStatus, given, is_production, normalised, parse, slot_path, time},
@@ -29,6 +30,15 @@ pub struct Readings {
     pub serving: SlotReading,
     /// In the policy's order.
     pub good: Vec<(String, SlotReading)>,
+    /// Further slots, to which users of the serving one are sent.
+    pub ramped: Vec<(String, SlotReading)>,
+}
+
+impl Readings {
+    /// Every slot but the serving one.
+    pub fn others(&self) -> impl Iterator<Item = &(String, SlotReading)> {
+        self.good.iter().chain(&self.ramped)
+    }
 }
 
 pub struct SlotReading {
@@ -42,11 +52,16 @@ pub struct SlotReading {
 /// A deployment that is under way for longer than this was abandoned by Kudu, and must not keep a target waiting for ever.
 const DEPLOYMENT_HOURS_MAX: i64 = 1;
 
-/// Reads serving slot and good slots side by side: one trip deep, two where a path on the slot's own host is asked.
+/// Reads serving slot and good slots side by side: one trip deep, two where a path on the slot's own host is asked, and one more
+/// while users are sent to a slot that is none of these.
 pub async fn read(arm: &ResourceManager, sites: &SiteClient, target: &AppServiceTarget) -> Readings {
     let good = join_all(target.good_slots.iter().map(|slot| read_slot(arm, sites, target, slot)));
     let (serving, good) = tokio::join!(Box::pin(read_slot(arm, sites, target, &target.serving_slot)), good);
-    Readings { serving, good: target.good_slots.iter().cloned().zip(good).collect() }
+    let mut readings = Readings { serving, good: target.good_slots.iter().cloned().zip(good).collect(), ramped: Vec::new() };
+    let further = ramp::slots_to_read(target, &readings);
+    let ramped = join_all(further.iter().map(|slot| Box::pin(read_slot(arm, sites, target, slot)))).await;
+    readings.ramped = further.into_iter().zip(ramped).collect();
+    readings
 }
 
 async fn read_slot(arm: &ResourceManager, sites: &SiteClient, target: &AppServiceTarget, slot: &str) -> SlotReading {
@@ -94,22 +109,42 @@ pub fn interpret(target: &AppServiceTarget, readings: &Readings, observed_at: Ti
         Err(error) => return Err(error.clone()),
     };
     let swap = Swap::of(site.properties.slot_swap_status.as_ref(), &target.serving_slot)?;
+    // Without the traffic rules nobody can say which builds serve, so not even the rollout could be named.
+    let config = readings.serving.config.as_ref().map_err(Clone::clone)?;
+    let own = content(target, &readings.serving);
+    let base = Base::of(&readings.serving, swap.as_ref());
+    let ramp = ramp::read(readings, config, base.since)?;
     let mut obstacles = Vec::new();
-    against_any_rollback(target, &readings.serving, site, &mut obstacles);
-
+    against_any_rollback(target, &readings.serving, site, config, &mut obstacles);
+    if let Ramp::Untold(why) = &ramp {
+        obstacles.push(Obstacle::propose(
+            RuleId::S10,
+            format!(
+                "traffic of slot {} is shared with another slot (`rampUpRules`), and whether that one holds a newer build cannot be \
+                 told ({why}); clear the rules, or decide by hand",
+                target.serving_slot
+            ),
+        ));
+    }
     let ways_back = if has_no_slots(site) {
         obstacles.push(Obstacle::page(
             RuleId::S9,
-            "the app runs on Flex Consumption, which has no slots; name another way back in the policy".to_owned(),
+            "the app runs on Flex Consumption, which has no slots; let its pipeline deploy the good build again: name it with \
+             `platform: pipeline` as the target in the policy"
+                .to_owned(),
         ));
         Vec::new()
     } else {
-        readings.good.iter().filter_map(|(slot, reading)| way_back(target, slot, reading, swap.as_ref())).collect()
+        let slots = readings.good.iter().filter_map(|(slot, reading)| way_back(target, slot, reading, swap.as_ref(), &ramp));
+        ramp::way_back(target, &ramp, &own).into_iter().chain(slots).collect()
     };
     Ok(Observation {
         observed_at,
-        running: running(target, &readings.serving, swap.as_ref()),
-        under_way: under_way(target, readings, observed_at),
+        running: match &ramp {
+            Ramp::Rollout(shares) => ramp::running(target, &base, &own, shares),
+            Ramp::Off | Ramp::Older | Ramp::Untold(_) => base.running(own),
+        },
+        under_way: under_way(target, readings, config, observed_at),
         ways_back,
         obstacles,
     })
@@ -146,35 +181,57 @@ impl Swap {
     }
 }
 
-fn running(target: &AppServiceTarget, serving: &SlotReading, swap: Option<&Swap>) -> RunningVersion {
-    let pushed = active(serving).and_then(|deployment| Some((deployment.kudu_id()?, deployment.moment()?)));
-    let content = content(target, serving);
-    let build = &content.label;
-    let later_push = pushed.filter(|(_, moment)| swap.is_none_or(|swap| *moment > swap.at));
-    let (token, serving_since, label) = match (later_push, swap) {
-        (Some((id, moment)), _) => {
-            (format!("deployment|{id}|{}", normalised(moment)), Some(moment), format!("{build} (pushed at {})", at(moment)))
-        }
-        (None, Some(swap)) => {
-            let from = swap.partner.as_ref().map(|slot| format!(" from {}", clean(slot))).unwrap_or_default();
-            (format!("swap|{}", normalised(swap.at)), Some(swap.at), format!("{build} (swapped in{from} at {})", at(swap.at)))
-        }
-        (None, None) => ("swap|none".to_owned(), None, build.clone()),
-    };
-    RunningVersion { token: VersionToken(token), fingerprint: content.fingerprint, serving_since, label }
+/// The rollout of the serving slot itself.
+pub(super) struct Base {
+    pub token: String,
+    pub since: Option<Timestamp>,
+    /// How the build came there, for people; empty where that is not told.
+    how: String,
 }
 
-fn at(moment: Timestamp) -> String {
+impl Base {
+    fn of(serving: &SlotReading, swap: Option<&Swap>) -> Self {
+        let pushed = active(serving).and_then(|deployment| Some((deployment.kudu_id()?, deployment.moment()?)));
+        let later_push = pushed.filter(|(_, moment)| swap.is_none_or(|swap| *moment > swap.at));
+        match (later_push, swap) {
+            (Some((id, moment)), _) => Self {
+                token: format!("deployment|{id}|{}", normalised(moment)),
+                since: Some(moment),
+                how: format!(" (pushed at {})", at(moment)),
+            },
+            (None, Some(swap)) => {
+                let from = swap.partner.as_ref().map(|slot| format!(" from {}", clean(slot))).unwrap_or_default();
+                Self {
+                    token: format!("swap|{}", normalised(swap.at)),
+                    since: Some(swap.at),
+                    how: format!(" (swapped in{from} at {})", at(swap.at)),
+                }
+            }
+            (None, None) => Self { token: "swap|none".to_owned(), since: None, how: String::new() },
+        }
+    }
+
+    fn running(self, own: Content) -> RunningVersion {
+        RunningVersion {
+            token: VersionToken(self.token),
+            fingerprint: own.fingerprint,
+            serving_since: self.since,
+            label: format!("{}{}", own.label, self.how),
+        }
+    }
+}
+
+pub(super) fn at(moment: Timestamp) -> String {
     moment.strftime("%H:%M:%SZ").to_string()
 }
 
-struct Content {
-    fingerprint: Option<Fingerprint>,
-    label: String,
+pub(super) struct Content {
+    pub fingerprint: Option<Fingerprint>,
+    pub label: String,
 }
 
 /// What the slot holds: by the policy's mark, else the container's image, else the active deployment.
-fn content(target: &AppServiceTarget, reading: &SlotReading) -> Content {
+pub(super) fn content(target: &AppServiceTarget, reading: &SlotReading) -> Content {
     let known = |kind: &str, text: &str, label: String| Content {
         fingerprint: Some(Fingerprint(format!("{kind}:{text}"))),
         label: clean(&label),
@@ -218,12 +275,18 @@ fn image(linux_fx_version: &str) -> Option<&str> {
     (prefix.eq_ignore_ascii_case(PREFIX) && !image.is_empty()).then_some(image)
 }
 
-fn active(reading: &SlotReading) -> Option<&Deployment> {
+pub(super) fn active(reading: &SlotReading) -> Option<&Deployment> {
     let deployments = reading.deployments.as_ref().ok()?;
     deployments.iter().filter(|deployment| deployment.properties.active == Some(true)).max_by_key(|d| d.moment())
 }
 
-fn against_any_rollback(target: &AppServiceTarget, serving: &SlotReading, site: &Site, obstacles: &mut Vec<Obstacle>) {
+fn against_any_rollback(
+    target: &AppServiceTarget,
+    serving: &SlotReading,
+    site: &Site,
+    config: &SiteConfig,
+    obstacles: &mut Vec<Obstacle>,
+) {
     let slot = &target.serving_slot;
     match given(site.properties.state.as_ref()) {
         Some(state) if state.eq_ignore_ascii_case("running") => {}
@@ -239,25 +302,7 @@ fn against_any_rollback(target: &AppServiceTarget, serving: &SlotReading, site: 
             format!("a swap with preview into `{}` is pending on slot {slot}; complete or cancel it", clean(other)),
         ));
     }
-    match &serving.config {
-        Ok(config) => {
-            let ramp = config.properties.experiments.as_ref().and_then(|e| e.ramp_up_rules.as_ref());
-            if ramp.is_some_and(|rules| !rules.is_empty()) {
-                obstacles.push(Obstacle::propose(
-                    RuleId::S10,
-                    format!(
-                        "traffic of slot {slot} is shared with another slot (`rampUpRules`), and would go to the bad build after \
-                         a swap; clear the rules first"
-                    ),
-                ));
-            }
-            against_auto_swap(slot, config, obstacles);
-        }
-        Err(error) => obstacles.push(Obstacle::propose(
-            RuleId::S10,
-            format!("traffic rules and auto-swap of slot {slot} could not be checked ({error})"),
-        )),
-    }
+    against_auto_swap(slot, config, obstacles);
     if let Err(error) = &serving.deployments {
         obstacles.push(Obstacle::propose(
             RuleId::S10,
@@ -279,7 +324,13 @@ fn against_auto_swap(slot: &str, config: &SiteConfig, obstacles: &mut Vec<Obstac
 }
 
 /// `None` where the slot does not exist.
-fn way_back(target: &AppServiceTarget, slot: &str, reading: &SlotReading, swap: Option<&Swap>) -> Option<WayBack> {
+fn way_back(
+    target: &AppServiceTarget,
+    slot: &str,
+    reading: &SlotReading,
+    swap: Option<&Swap>,
+    ramp: &Ramp<'_>,
+) -> Option<WayBack> {
     let mut obstacles = Vec::new();
     match &reading.site {
         Ok(site) => against_slot(slot, site, &mut obstacles),
@@ -319,14 +370,23 @@ fn way_back(target: &AppServiceTarget, slot: &str, reading: &SlotReading, swap: 
         }
         (Ok(_), None) => {}
     }
+    let detail = match ramp {
+        Ramp::Off => json!({ SLOT: slot }),
+        // The rules stay with the serving slot, and would send users to the accused build after the swap.
+        Ramp::Older | Ramp::Untold(_) => json!({ SLOT: slot, RAMP: "off" }),
+        Ramp::Rollout(_) => {
+            obstacles.push(Obstacle::page(
+                RuleId::S10,
+                format!(
+                    "what came last to slot {} is a newer build for a share of its users, so ending that comes before any swap",
+                    target.serving_slot
+                ),
+            ));
+            json!({ SLOT: slot })
+        }
+    };
     let content = content(target, reading);
-    Some(WayBack {
-        name: format!("slot {slot}"),
-        fingerprint: content.fingerprint,
-        label: content.label,
-        obstacles,
-        detail: json!({ SLOT: slot }),
-    })
+    Some(WayBack { name: format!("slot {slot}"), fingerprint: content.fingerprint, label: content.label, obstacles, detail })
 }
 
 fn against_slot(slot: &str, site: &Site, obstacles: &mut Vec<Obstacle>) {
@@ -352,9 +412,9 @@ fn has_no_slots(site: &Site) -> bool {
     is_function_app && given(site.properties.sku.as_ref()).is_some_and(|sku| sku.eq_ignore_ascii_case("FlexConsumption"))
 }
 
-fn under_way(target: &AppServiceTarget, readings: &Readings, now: Timestamp) -> Option<String> {
-    let serving = (&target.serving_slot, &readings.serving);
-    let all = std::iter::once(serving).chain(readings.good.iter().map(|(slot, reading)| (slot, reading)));
+fn under_way(target: &AppServiceTarget, readings: &Readings, config: &SiteConfig, now: Timestamp) -> Option<String> {
+    let serving = (target.serving_slot.as_str(), &readings.serving);
+    let all = std::iter::once(serving).chain(readings.others().map(|(slot, reading)| (slot.as_str(), reading)));
     for (slot, reading) in all {
         let operation = reading.site.as_ref().ok().and_then(|s| given(s.properties.in_progress_operation_id.as_ref()));
         if let Some(operation) = operation {
@@ -362,8 +422,9 @@ fn under_way(target: &AppServiceTarget, readings: &Readings, now: Timestamp) -> 
         }
     }
     let oldest = now - SignedDuration::from_hours(DEPLOYMENT_HOURS_MAX);
-    let deployments = readings.serving.deployments.as_ref().ok()?;
     let fresh = |deployment: &&Deployment| deployment.is_under_way() && deployment.moment().is_some_and(|m| m > oldest);
-    let deployment = deployments.iter().find(fresh)?;
-    Some(format!("deployment `{}` to slot {}", clean(deployment.kudu_id().unwrap_or("without id")), target.serving_slot))
+    std::iter::once(serving).chain(ramp::slots(readings, config)).find_map(|(slot, reading)| {
+        let deployment = reading.deployments.as_ref().ok()?.iter().find(fresh)?;
+        Some(format!("deployment `{}` to slot {slot}", clean(deployment.kudu_id().unwrap_or("without id"))))
+    })
 }

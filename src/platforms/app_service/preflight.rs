@@ -6,13 +6,14 @@ use futures::future::join_all;
 use serde_json::Value;
 
 use super::{
+    ramp,
     swap::slot_entity,
-    wire::{API_VERSION, SlotDifference, given, is_production, parse, slot_path},
+    wire::{API_VERSION, SiteConfig, SlotDifference, given, is_production, parse, slot_path},
 };
 use crate::{
-    azure::{answer::clean, permissions::missing, resource_manager::ResourceManager},
+    azure::{answer::clean, permissions::Permissions, resource_manager::ResourceManager},
     domain::{
-        observation::{Obstacle, Preflight},
+        observation::{Obstacle, ObstacleWeight, Preflight},
         right::{Identity, NeededRight},
         rule::RuleId,
         target::AppServiceTarget,
@@ -27,19 +28,50 @@ pub const SWAP_ACTION: &str = "Microsoft.Web/sites/slots/slotsswap/action";
 pub const POLLING_ACTIONS: [&str; 2] =
     ["Microsoft.Web/sites/operationresults/read", "Microsoft.Web/sites/slots/operationresults/read"];
 
-/// What a swap needs. Reading the site needs `Reader`, and shows whether it is there by being read.
+/// What a swap needs, and the end of a ramp. Reading the site needs `Reader`, and shows whether it is there by being read.
 pub fn rights(target: &AppServiceTarget) -> Vec<NeededRight> {
-    const ROLE: &str = "Website Contributor";
+    [to_swap(target), to_clear_rules(target)].concat()
+}
+
+const ROLE: &str = "Website Contributor";
+
+fn to_swap(target: &AppServiceTarget) -> Vec<NeededRight> {
     let acting = NeededRight::all(Identity::Acting, &[SWAP_ACTION], &target.site, ROLE);
     [acting, NeededRight::all(Identity::Reading, &POLLING_ACTIONS, &target.site, ROLE)].concat()
 }
 
-/// Reads permissions of both identities at the site, and the differences of every good slot, side by side.
+fn to_clear_rules(target: &AppServiceTarget) -> Vec<NeededRight> {
+    NeededRight::all(Identity::Acting, &[ramp::action(target)], &target.site, ROLE)
+}
+
+/// Reads permissions of both identities at the site, the traffic rules, and the differences of every good slot, side by side.
 pub async fn check(arm: &ResourceManager, target: &AppServiceTarget) -> Preflight {
     let good = join_all(target.good_slots.iter().map(|slot| differences(arm, target, slot)));
     let needed = rights(target);
-    let (obstacles, ways_back) = tokio::join!(Box::pin(missing(arm, &target.site, &needed)), good);
-    Preflight { obstacles, ways_back: target.good_slots.iter().map(|slot| way_name(slot)).zip(ways_back).collect() }
+    let (permissions, users_are_shared, mut slots) =
+        tokio::join!(Box::pin(Permissions::read(arm, &target.site, &needed)), users_are_shared(arm, target), good);
+    let mut against_clearing = permissions.lacking(&to_clear_rules(target));
+    if users_are_shared {
+        for obstacles in &mut slots {
+            obstacles.extend(against_clearing.clone());
+        }
+    } else {
+        // Worth knowing before there is a ramp; nothing fails for want of it until then.
+        for obstacle in &mut against_clearing {
+            obstacle.weight = ObstacleWeight::Propose;
+        }
+    }
+    let slots = target.good_slots.iter().map(|slot| way_name(slot)).zip(slots);
+    let ramp = std::iter::once((ramp::way_name(target), against_clearing));
+    Preflight { obstacles: permissions.lacking(&to_swap(target)), ways_back: slots.chain(ramp).collect() }
+}
+
+/// Rules that cannot be read are told by the observation.
+async fn users_are_shared(arm: &ResourceManager, target: &AppServiceTarget) -> bool {
+    const OPERATION: &str = "read the traffic rules";
+    let path = format!("{}/config/web?{API_VERSION}", slot_path(target, &target.serving_slot));
+    let config = arm.read(OPERATION, &path).await.and_then(|answer| parse::<SiteConfig>(OPERATION, answer));
+    config.is_ok_and(|config| ramp::active_rules(&config).next().is_some())
 }
 
 fn way_name(slot: &str) -> String {

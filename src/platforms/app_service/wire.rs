@@ -68,7 +68,30 @@ pub struct SiteConfigProperties {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Experiments {
-    pub ramp_up_rules: Option<Vec<Value>>,
+    pub ramp_up_rules: Option<Vec<RampUpRule>>,
+}
+
+/// Sends a share of the slot's users to another slot.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RampUpRule {
+    /// The other slot's host name.
+    pub action_host_name: Option<String>,
+    pub reroute_percentage: Option<f64>,
+    /// Portal and CLI write the other slot's name here; anything else may stand there as well.
+    pub name: Option<String>,
+    /// The platform changes the percentage by itself.
+    pub change_step: Option<f64>,
+    pub change_decision_callback_url: Option<String>,
+}
+
+impl RampUpRule {
+    /// Whether users are sent away now, or may be without anybody's doing.
+    pub fn is_active(&self) -> bool {
+        let moves =
+            self.change_step.is_some_and(|step| step != 0.0) || given(self.change_decision_callback_url.as_ref()).is_some();
+        moves || self.reroute_percentage.is_none_or(|percentage| percentage > 0.0)
+    }
 }
 
 /// One entry of `GET .../deployments`. The log lies in the content and moves with it in a swap.

@@ -1,0 +1,193 @@
+//! A simulated site with slots, the real adapter over HTTP, and the process between them, on virtual time.
+
+use std::{sync::Arc, time::Duration};
+
+use backout::{
+    azure::{
+        identity::{Identities, TokenSource},
+        resource_manager::ResourceManager,
+    },
+    domain::{
+        alert::Alert,
+        observation::Observation,
+        policy::Policy,
+        record::{Record, RecordId},
+        resource_id::ResourceId,
+        series::{EvidenceMetric, NoData, WorseWhen},
+        service::{AlertMatcher, Service},
+        target::{AppServiceTarget, FingerprintSource, Target},
+    },
+    local::memory_store::MemoryStore,
+    platforms::AzurePlatforms,
+    ports::{Clock, FollowUp, Platform},
+    process::{Ports, Process},
+    settings::MapSource,
+    sim::{AzureSimulation, JournalEntry, SimulatedSite, clock::ManualClock},
+    telemetry::AzureMetrics,
+};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    cluster::credential,
+    fake_queue::FakeQueue,
+    policy::{FixedPolicy, SUBSCRIPTION, alert, policy, service},
+    world::RecordingNotifier,
+};
+
+pub const GOOD: &str = "build-41";
+pub const BAD: &str = "build-42";
+
+/// A third of the requests that the bad build serves fail; a component measures all users of the site.
+pub struct SlotScene {
+    pub azure: AzureSimulation,
+    pub clock: Arc<ManualClock>,
+    pub site: ResourceId,
+    pub target: Target,
+    pub queue: FakeQueue,
+    pub policy: Arc<Policy>,
+    pub ports: Ports,
+}
+
+impl SlotScene {
+    /// Production and staging have held the good build for a month, and backout has seen it for 40 minutes.
+    pub async fn open() -> Self {
+        let start: Timestamp = "2026-03-02T03:00:00Z".parse().unwrap();
+        let clock = Arc::new(ManualClock::that_advances_on_sleep(start));
+        let azure = AzureSimulation::start(clock.clone()).await.unwrap();
+        let id = |rest: &str| {
+            ResourceId::parse(&format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/shop-prod/providers/{rest}")).unwrap()
+        };
+        let (site, component) = (id("Microsoft.Web/sites/shop"), id("Microsoft.Insights/components/shop"));
+        azure.add_site(SimulatedSite::new(site.clone(), GOOD).with_swap_taking(Duration::from_mins(1)));
+        azure.add_site_component(&component, &site);
+        azure.set_error_share(GOOD, 0.001);
+        azure.set_error_share(BAD, 0.33);
+        let target = Target::AppService(AppServiceTarget {
+            site: site.clone(),
+            serving_slot: "production".to_owned(),
+            good_slots: vec!["staging".to_owned()],
+            fingerprint: FingerprintSource::Default,
+        });
+        let evidence = EvidenceMetric {
+            metric: "requests/failed".to_owned(),
+            of: Some("requests/count".to_owned()),
+            worse_when: WorseWhen::Higher,
+            no_data: NoData::Unknown,
+            resource: Some(component.clone()),
+        };
+        let alerts = vec![AlertMatcher { resource: Some(component), rule: None, property: Vec::new() }];
+        let service = Service { target: target.clone(), evidence: vec![evidence], alerts, ..service("checkout") };
+        let as_clock: Arc<dyn Clock> = clock.clone();
+        let queue = FakeQueue::new(as_clock.clone());
+        let (reader, actor) = (credential(&azure, "reader"), credential(&azure, "actor"));
+        let tokens = |credential| TokenSource::new(credential, "https://management.azure.com/.default");
+        let (reading, acting) = (tokens(Arc::clone(&reader)), tokens(Arc::clone(&actor)));
+        let arm = Arc::new(ResourceManager::new(azure.resource_manager_url(), reading, acting));
+        let identities = Arc::new(Identities::of(reader, actor));
+        let settings = Arc::new(MapSource::new([("", "")]));
+        let ports = Ports {
+            store: Arc::new(MemoryStore::new()),
+            follow_ups: Arc::new(queue.clone()),
+            platforms: Arc::new(AzurePlatforms::new(Arc::clone(&arm), identities, settings, as_clock.clone())),
+            telemetry: Arc::new(AzureMetrics::new(arm)),
+            notifier: Arc::new(RecordingNotifier::default()),
+            clock: as_clock,
+        };
+        let scene = Self { azure, clock, site, target, queue, policy: Arc::new(policy(vec![service])), ports };
+        scene.sweep().await;
+        scene.minutes_pass(40);
+        scene
+    }
+
+    /// The bad build is pushed to staging, gets 20 % of the users, and the component's alert fires.
+    pub fn ramp_up(&self, id: &str) -> Alert {
+        self.azure.deploy(&self.site, "staging", BAD);
+        self.azure.set_ramp_up(&self.site, "staging", 20.0);
+        self.minutes_pass(8);
+        self.firing(id)
+    }
+
+    /// The bad build goes live by a swap, and rules send 20 % of the users to what served before.
+    pub fn swap_with_rules(&self, id: &str) -> Alert {
+        self.azure.deploy(&self.site, "staging", BAD);
+        self.azure.swap_now(&self.site, "staging", "production").unwrap();
+        self.azure.set_ramp_up(&self.site, "staging", 20.0);
+        self.minutes_pass(8);
+        self.firing(id)
+    }
+
+    pub fn firing(&self, id: &str) -> Alert {
+        let component =
+            format!("/subscriptions/{SUBSCRIPTION}/resourcegroups/shop-prod/providers/microsoft.insights/components/shop");
+        Alert { resources: vec![component], ..alert(id, "checkout", self.clock.now() - SignedDuration::from_mins(1)) }
+    }
+
+    pub fn process(&self) -> Process {
+        self.process_over(self.ports.clone())
+    }
+
+    pub fn process_over(&self, ports: Ports) -> Process {
+        Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&self.policy))), None, None)
+    }
+
+    pub fn platform(&self) -> Arc<dyn Platform> {
+        self.ports.platforms.of(&self.target)
+    }
+
+    /// What runs, by the adapter.
+    pub async fn observe(&self) -> Observation {
+        self.platform().observe().await.unwrap()
+    }
+
+    pub async fn sweep(&self) {
+        Box::pin(self.process().sweep(&self.policy)).await.unwrap();
+    }
+
+    pub fn minutes_pass(&self, count: i64) {
+        self.clock.advance(SignedDuration::from_mins(count).unsigned_abs());
+    }
+
+    /// Delivers what is scheduled, and sweeps every five minutes, for `minutes`.
+    pub async fn run(&self, process: &Process, minutes: i64) {
+        let end = self.clock.now() + SignedDuration::from_mins(minutes);
+        let mut next_sweep = self.clock.now() + SignedDuration::from_mins(5);
+        while self.clock.now() < end {
+            while let Some((id, message)) = self.queue.take() {
+                let follow_up: FollowUp = serde_json::from_slice(&message.body).unwrap();
+                Box::pin(process.follow_up_received(follow_up, &self.policy)).await.unwrap();
+                self.queue.complete(id);
+            }
+            if self.clock.now() >= next_sweep {
+                Box::pin(process.sweep(&self.policy)).await.unwrap();
+                next_sweep = self.clock.now() + SignedDuration::from_mins(5);
+            }
+            let next = self.queue.next_due().map_or(next_sweep, |due| due.min(next_sweep));
+            self.clock.set(next.max(self.clock.now() + SignedDuration::from_secs(1)));
+        }
+    }
+
+    pub async fn record(&self, alert: &Alert) -> Record {
+        self.process().record(&RecordId::of(alert)).await.unwrap().expect("the firing has its record")
+    }
+
+    /// Changes of the configuration that reached resource manager, and how many of them took effect.
+    pub fn patches(&self) -> (usize, u32) {
+        self.count("PATCH", "/config/web")
+    }
+
+    /// The same of swaps.
+    pub fn swaps(&self) -> (usize, u32) {
+        self.count("POST", "/slotsswap")
+    }
+
+    fn count(&self, method: &str, path_contains: &str) -> (usize, u32) {
+        let is_it = |entry: &JournalEntry| entry.method == method && entry.path_and_query.contains(path_contains);
+        let all: Vec<_> = self.azure.journal().into_iter().filter(is_it).collect();
+        (all.len(), all.iter().map(|entry| entry.effects).sum())
+    }
+
+    /// Builds of production and staging.
+    pub fn builds(&self) -> (String, String) {
+        (self.azure.build_in(&self.site, "production"), self.azure.build_in(&self.site, "staging"))
+    }
+}
