@@ -7,8 +7,8 @@ use std::{io::IsTerminal, panic};
 
 use tracing::{Level, Metadata, Span, Subscriber};
 use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::{FilterExt, filter_fn},
+    Layer,
+    filter::{FilterExt, Targets, filter_fn},
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
     registry::LookupSpan,
@@ -30,9 +30,12 @@ pub enum LogFormat {
     Person,
 }
 
-/// Starts logging for this process; the second call is an error. The level comes from `RUST_LOG`, default `info`.
+/// Starts logging for this process; the second call is an error. The level comes from `RUST_LOG` (`debug`, or
+/// `info,backout::process=debug`), default `info`.
 pub fn init(format: LogFormat) -> Result<(), TryInitError> {
-    let filter = || EnvFilter::builder().with_default_directive(Level::INFO.into()).from_env_lossy();
+    #[expect(clippy::disallowed_methods, reason = "logging starts before the settings are read")]
+    let levels = std::env::var("RUST_LOG").ok();
+    let filter = || levels.as_deref().and_then(|levels| levels.parse().ok()).unwrap_or(Targets::new().with_default(Level::INFO));
     match format {
         LogFormat::Host => tracing_subscriber::registry().with(host_layer(std::io::stdout, filter())).try_init()?,
         LogFormat::Person => {
@@ -46,7 +49,7 @@ pub fn init(format: LogFormat) -> Result<(), TryInitError> {
 }
 
 /// One JSON object a line, with the fields of the innermost span under `span`.
-pub fn host_layer<S, W>(writer: W, filter: EnvFilter) -> impl Layer<S>
+pub fn host_layer<S, W>(writer: W, filter: Targets) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,

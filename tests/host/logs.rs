@@ -10,7 +10,7 @@ use backout::{
     observability::{host_layer, invocation_span},
 };
 use serde_json::Value;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt};
+use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt};
 
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<Vec<u8>>>);
@@ -37,7 +37,7 @@ impl<'a> MakeWriter<'a> for Kept {
 /// The lines that `speak` leads to, each of which must be one JSON object.
 fn logged(filter: &str, speak: impl FnOnce()) -> Vec<Value> {
     let kept = Kept::default();
-    let subscriber = tracing_subscriber::registry().with(host_layer(kept.clone(), EnvFilter::new(filter)));
+    let subscriber = tracing_subscriber::registry().with(host_layer(kept.clone(), filter.parse().unwrap()));
     tracing::subscriber::with_default(subscriber, speak);
     let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
     text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()

@@ -244,7 +244,7 @@ async fn the_log_has_one_line_at_the_level_of_the_outcome() {
     ] {
         let written = Written::default();
         let writer = written.clone();
-        let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
         let guard = tracing::subscriber::set_default(subscriber);
         channels.tell(&notice(kind), &log).await.unwrap();
         drop(guard);
