@@ -35,7 +35,10 @@ pub enum LogFormat {
 pub fn init(format: LogFormat) -> Result<(), TryInitError> {
     #[expect(clippy::disallowed_methods, reason = "logging starts before the settings are read")]
     let levels = std::env::var("RUST_LOG").ok();
-    let filter = || levels.as_deref().and_then(|levels| levels.parse().ok()).unwrap_or(Targets::new().with_default(Level::INFO));
+    let filter = || {
+        let targets: Targets = levels.as_deref().and_then(|levels| levels.parse().ok()).unwrap_or_default();
+        if targets.default_level().is_some() { targets } else { targets.with_default(Level::INFO) }
+    };
     match format {
         LogFormat::Host => tracing_subscriber::registry().with(host_layer(std::io::stdout, filter())).try_init()?,
         LogFormat::Person => {

@@ -16,10 +16,12 @@ use axum::{
 use backout::{
     domain::policy::{Channel, NoticeKind, NotifyRule},
     notify::Channels,
+    observability::host_layer,
     ports::{Notice, Notifier, PortErrorKind},
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use tracing_subscriber::layer::SubscriberExt;
 
 fn notice(kind: NoticeKind) -> Notice {
     Notice {
@@ -244,7 +246,7 @@ async fn the_log_has_one_line_at_the_level_of_the_outcome() {
     ] {
         let written = Written::default();
         let writer = written.clone();
-        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let subscriber = tracing_subscriber::registry().with(host_layer(move || writer.clone(), "info".parse().unwrap()));
         let guard = tracing::subscriber::set_default(subscriber);
         channels.tell(&notice(kind), &log).await.unwrap();
         drop(guard);
@@ -252,10 +254,10 @@ async fn the_log_has_one_line_at_the_level_of_the_outcome() {
         assert_eq!(text.lines().count(), 1, "{text}");
         let event: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(event["level"], level);
-        assert_eq!(event["fields"]["message"], format!("{word}: checkout: build-42 is taken back"));
-        assert_eq!(event["fields"]["notice.kind"], word);
-        assert_eq!(event["fields"]["record.id"], "abcdefghijklmnopqrstuvwxyz");
-        assert_eq!(event["fields"]["notice.text"], "Errors rose from 0.1 % to 12 % two minutes after the swap. | Rules: C1, S5");
+        assert_eq!(event["message"], format!("{word}: checkout: build-42 is taken back"));
+        assert_eq!(event["notice.kind"], word);
+        assert_eq!(event["record.id"], "abcdefghijklmnopqrstuvwxyz");
+        assert_eq!(event["notice.text"], "Errors rose from 0.1 % to 12 % two minutes after the swap. | Rules: C1, S5");
     }
 }
 
