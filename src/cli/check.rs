@@ -44,6 +44,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             Err(trouble) => add("policy", false, trouble.to_string()),
             Ok(policy) => {
                 add("policy", true, format!("{} services at {}", policy.services.len(), wired.settings.policy));
+                // Known without asking anybody: whoever grants them has them before the first contact.
+                for service in policy.services.values() {
+                    for right in wired.ports.platforms.of(&service.target).rights() {
+                        let says = format!("needs `{}` on {} ({} identity)", right.action, right.scope, right.identity);
+                        add(&format!("rights for {}", service.name), true, says);
+                    }
+                }
                 if !args.offline {
                     progress("reading the store");
                     match wired.process.control().await {
@@ -59,13 +66,6 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                         let platform = wired.ports.platforms.of(&service.target);
                         let (observation, preflight) = futures::join!(platform.observe(), platform.preflight());
                         let name = format!("target of {}", service.name);
-                        for right in platform.rights() {
-                            add(
-                                &name,
-                                true,
-                                format!("needs `{}` on {} ({} identity)", right.action, right.scope, right.identity),
-                            );
-                        }
                         match observation {
                             Err(error) => add(&name, false, error.to_string()),
                             Ok(observation) => {

@@ -38,6 +38,45 @@ fn folder_with_policy(mode: &str) -> tempfile::TempDir {
     folder
 }
 
+/// Exactly the rights of the targets in the policy, and nothing of platforms that it does not name.
+#[test]
+fn check_lists_the_rights_of_the_targets_in_the_policy() {
+    let folder = tempfile::tempdir().unwrap();
+    let workflow = SITE.replace("Microsoft.Web/sites/checkout", "Microsoft.Logic/workflows/invoices");
+    let policy = format!(
+        "version: 1\nservices:\n  checkout:\n    target: {{ platform: app-service, site: {SITE} }}\n  invoices:\n    target: {{ \
+         platform: logic-app, workflow: {workflow} }}\n"
+    );
+    std::fs::write(folder.path().join("backout.yaml"), policy).unwrap();
+    let checked = backout(folder.path(), &["check", "--offline", "--format", "json"]);
+    let lines: Vec<Value> = checked.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let rights_for = |service: &str| -> Vec<String> {
+        let what = format!("rights for {service}");
+        lines.iter().filter(|line| line["what"] == what).map(|line| line["says"].as_str().unwrap().to_owned()).collect()
+    };
+    let needs = |action: &str, scope: &str, identity: &str| format!("needs `{action}` on {scope} ({identity} identity)");
+    assert_eq!(
+        rights_for("checkout"),
+        [
+            needs("Microsoft.Web/sites/slots/slotsswap/action", SITE, "acting"),
+            needs("Microsoft.Web/sites/operationresults/read", SITE, "reading"),
+            needs("Microsoft.Web/sites/slots/operationresults/read", SITE, "reading"),
+            needs("Microsoft.Web/sites/config/write", SITE, "acting"),
+        ]
+    );
+    assert_eq!(
+        rights_for("invoices"),
+        [
+            needs("Microsoft.Logic/workflows/write", &workflow, "acting"),
+            needs("Microsoft.Logic/workflows/read", &workflow, "reading"),
+            needs("Microsoft.Logic/workflows/versions/read", &workflow, "reading"),
+            needs("Microsoft.Logic/workflows/runs/read", &workflow, "reading"),
+            needs("Microsoft.Logic/workflows/triggers/read", &workflow, "reading"),
+        ]
+    );
+    assert_eq!(lines.iter().filter(|line| line["what"].as_str().unwrap().starts_with("rights for")).count(), 9);
+}
+
 /// Composed after the published schemas: an Event Grid swap event, and a common-schema metric alert five minutes later.
 fn write_messages(folder: &Path) {
     let swap = json!({
