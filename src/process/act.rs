@@ -83,6 +83,12 @@ impl Process {
         );
         let (set, reserved) = (set?, reserved?);
         let Some(state) = set else {
+            // Another delivery about this very record was faster: the rollback is its own, and must find the record as it left it.
+            let now = self.documents.read::<TargetState>(&keys::target(&target)).await?;
+            if now.is_some_and(|state| state.value.busy.is_some_and(|busy| busy.record == record.id)) {
+                let says = format!("record {}: another delivery of it is taking the version back", record.id);
+                return Ok(Outcome::Settled { says });
+            }
             // Somebody was faster: the target has changed, so the decision is made afresh.
             return self.decide_again(record).await;
         };

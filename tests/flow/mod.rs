@@ -15,4 +15,5 @@ mod saga;
 mod storm;
 mod told_once;
 mod trips;
+mod two_deliveries;
 mod two_services;
