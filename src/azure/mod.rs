@@ -7,4 +7,5 @@ pub mod answer;
 pub mod http;
 pub mod resource_manager;
 pub mod permissions;
+pub mod locks;
 pub mod service_bus;

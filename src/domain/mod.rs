@@ -7,6 +7,7 @@ pub mod approval;
 pub mod decision;
 pub mod deployment;
 pub mod event;
+pub mod glob;
 pub mod instant;
 pub mod known;
 pub mod observation;

@@ -3,10 +3,8 @@
 //! Necessary, not sufficient: which rights the resources of the template need, and what Azure Policy says to them, the what-if
 //! tells, which comes before anything is deployed.
 
-use serde_json::Value;
-
 use crate::{
-    azure::{permissions::missing, resource_manager::ResourceManager, resource_path::resource_path},
+    azure::{locks, permissions::missing, resource_manager::ResourceManager},
     domain::{
         observation::{Obstacle, Preflight},
         resource_id::ResourceId,
@@ -37,24 +35,19 @@ pub fn rights(target: &ArmDeploymentTarget) -> Vec<NeededRight> {
 
 /// Reads permissions of both identities and the locks at the scope, side by side.
 pub async fn check(arm: &ResourceManager, target: &ArmDeploymentTarget) -> Preflight {
-    let locks = format!("{}/providers/Microsoft.Authorization/locks?api-version=2020-05-01", resource_path(&target.scope));
     let needed = rights(target);
     let (mut obstacles, locks) =
-        tokio::join!(Box::pin(missing(arm, &target.scope, &needed)), arm.read_all("read the locks", &locks));
+        tokio::join!(Box::pin(missing(arm, &target.scope, &needed)), locks::read_only(arm, &target.scope));
     obstacles.extend(locked(&locks, target));
     Preflight { obstacles, ways_back: Vec::new() }
 }
 
 /// A `ReadOnly` lock refuses the deployment; `CanNotDelete` does not, since an incremental deployment deletes nothing.
-fn locked(locks: &Result<Vec<Value>, PortError>, target: &ArmDeploymentTarget) -> Option<Obstacle> {
+fn locked(locks: &Result<Vec<String>, PortError>, target: &ArmDeploymentTarget) -> Option<Obstacle> {
     let scope = &target.scope;
     match locks {
         Ok(locks) => {
-            let read_only = |lock: &&Value| {
-                let level = lock.pointer("/properties/level").and_then(Value::as_str);
-                level.is_some_and(|level| level.eq_ignore_ascii_case("ReadOnly"))
-            };
-            let (over, within): (Vec<_>, Vec<_>) = locks.iter().filter(read_only).partition(|lock| lies_over(lock, scope));
+            let (over, within): (Vec<_>, Vec<_>) = locks.iter().partition(|lock| lies_over(lock, scope));
             match (over.is_empty(), within.is_empty()) {
                 (false, _) => Some(Obstacle::page(
                     RuleId::S9,
@@ -72,8 +65,8 @@ fn locked(locks: &Result<Vec<Value>, PortError>, target: &ArmDeploymentTarget) -
 }
 
 /// Whether the lock holds for the whole scope; one that does not say where it lies is taken for such.
-fn lies_over(lock: &Value, scope: &ResourceId) -> bool {
-    let id = lock.get("id").and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
+fn lies_over(lock: &str, scope: &ResourceId) -> bool {
+    let id = lock.to_ascii_lowercase();
     let at = id.split("/providers/microsoft.authorization/locks/").next().unwrap_or_default();
     ResourceId::parse(at).map_or(true, |at| scope.is_within(&at))
 }

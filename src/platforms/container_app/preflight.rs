@@ -3,14 +3,12 @@
 //! Necessary, not sufficient: deny assignments and Azure Policy are not in the list of permissions. Rights to read
 //! operations are not asked for: they lie at the subscription's location, and the app itself tells how an operation ended.
 
-use serde_json::Value;
-
 use super::{
     observe::{Mode, mode_of},
     wire::{App, app_path, parse},
 };
 use crate::{
-    azure::{answer::clean, permissions::missing, resource_manager::ResourceManager, resource_path::resource_path},
+    azure::{answer::clean, locks, permissions::missing, resource_manager::ResourceManager},
     domain::{
         observation::{Obstacle, Preflight},
         resource_id::ResourceId,
@@ -76,24 +74,17 @@ pub async fn check(arm: &ResourceManager, target: &ContainerAppTarget) -> Prefli
         );
         obstacles
     };
-    let (mut obstacles, rights) = tokio::join!(Box::pin(locks(arm, target)), Box::pin(rights));
+    let (mut obstacles, rights) = tokio::join!(Box::pin(locked(arm, target)), Box::pin(rights));
     obstacles.extend(rights);
     Preflight { obstacles, ways_back: Vec::new() }
 }
 
 /// A read-only lock on the app or on anything that it lies in refuses every write.
-async fn locks(arm: &ResourceManager, target: &ContainerAppTarget) -> Vec<Obstacle> {
-    const OPERATION: &str = "read the locks";
-    let path = format!("{}/providers/Microsoft.Authorization/locks?api-version=2020-05-01", resource_path(&target.app));
-    match arm.read_all(OPERATION, &path).await {
-        Ok(locks) => {
-            let read_only = |lock: &&Value| {
-                lock.pointer("/properties/level").and_then(Value::as_str).is_some_and(|l| l.eq_ignore_ascii_case("ReadOnly"))
-            };
-            let id = |lock: &Value| clean(lock.get("id").and_then(Value::as_str).unwrap_or("without id"));
-            let says = |lock: &Value| format!("the read-only lock `{}` refuses every change; take it away", id(lock));
-            locks.iter().filter(read_only).map(|lock| Obstacle::page(RuleId::S9, says(lock))).collect()
-        }
+async fn locked(arm: &ResourceManager, target: &ContainerAppTarget) -> Vec<Obstacle> {
+    let named = |id: &str| if id.is_empty() { "without id".to_owned() } else { clean(id) };
+    let says = |id: &String| format!("the read-only lock `{}` refuses every change; take it away", named(id));
+    match locks::read_only(arm, &target.app).await {
+        Ok(locks) => locks.iter().map(|lock| Obstacle::page(RuleId::S9, says(lock))).collect(),
         Err(error) if error.kind == PortErrorKind::NotFound => Vec::new(),
         Err(error) => vec![Obstacle::propose(RuleId::S9, format!("locks could not be checked ({error})"))],
     }

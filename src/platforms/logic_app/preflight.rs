@@ -3,10 +3,8 @@
 //! Necessary, not sufficient: deny assignments, Azure Policy, and the right to join the version's connections and integration
 //! account are not asked for.
 
-use serde_json::Value;
-
 use crate::{
-    azure::{permissions::missing, resource_manager::ResourceManager, resource_path::resource_path},
+    azure::{locks, permissions::missing, resource_manager::ResourceManager},
     domain::{
         observation::{Obstacle, Preflight},
         right::{Identity, NeededRight},
@@ -35,19 +33,17 @@ pub fn rights(target: &LogicAppTarget) -> Vec<NeededRight> {
 
 /// Permissions of both identities at the workflow, and the locks on it, side by side.
 pub async fn check(arm: &ResourceManager, target: &LogicAppTarget) -> Preflight {
-    let locks = format!("{}/providers/Microsoft.Authorization/locks?api-version=2020-05-01", resource_path(&target.workflow));
     let needed = rights(target);
     let (mut obstacles, locks) =
-        tokio::join!(Box::pin(missing(arm, &target.workflow, &needed)), arm.read_all("read the locks", &locks));
+        tokio::join!(Box::pin(missing(arm, &target.workflow, &needed)), locks::read_only(arm, &target.workflow));
     obstacles.extend(locked(&locks));
     Preflight { obstacles, ways_back: Vec::new() }
 }
 
-fn locked(locks: &Result<Vec<Value>, PortError>) -> Option<Obstacle> {
-    let level = |lock: &Value| lock["properties"]["level"].as_str().is_some_and(|level| level.eq_ignore_ascii_case("ReadOnly"));
+fn locked(locks: &Result<Vec<String>, PortError>) -> Option<Obstacle> {
     match locks {
-        Ok(locks) if locks.iter().any(level) => {
-            Some(Obstacle::page(RuleId::S9, "a `ReadOnly` lock refuses every save; remove it with `az lock delete`".to_owned()))
+        Ok(locks) if !locks.is_empty() => {
+            Some(Obstacle::page(RuleId::S9, "a `ReadOnly` lock refuses every save; remove it with `az lock delete`"))
         }
         Ok(_) => None,
         Err(error) => Some(Obstacle::propose(RuleId::S9, format!("whether a lock refuses saves could not be checked ({error})"))),
