@@ -2,12 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use azure_core::{
-    credentials::{AccessToken, TokenCredential, TokenRequestOptions},
-    time::OffsetDateTime,
-};
 use backout::{
-    azure::{identity::Identities, resource_manager::ResourceManager},
     domain::{
         alert::Alert,
         decision::DecisionKind,
@@ -16,14 +11,12 @@ use backout::{
         resource_id::ResourceId,
         rollback::{ClaimKind, RollbackState},
         rule::RuleId,
-        series::{EvidenceMetric, NoData, WorseWhen},
+        series::NoData,
         service::AlertMatcher,
         target::{ArmDeploymentTarget, KeyVaultSecret, Lineage, Target},
         target_state::TargetState,
     },
-    local::memory_store::MemoryStore,
-    platforms::AzurePlatforms,
-    ports::{Clock, FollowUp},
+    ports::Clock,
     process::{
         Ports, Process,
         documents::{Documents, keys},
@@ -33,7 +26,6 @@ use backout::{
         AzureSimulation, Fault, FaultBody, FaultEffect, JournalEntry, Moment, SimulatedDeployment, SimulatedLineage,
         clock::ManualClock,
     },
-    telemetry::AzureMetrics,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -41,7 +33,8 @@ use crate::support::{
     fake_queue::FakeQueue,
     lethal::{Death, Switch},
     policy::{FixedPolicy, SUBSCRIPTION, alert, policy, service},
-    world::{BAD, GOOD, RecordingNotifier},
+    simulated::{deliver_due, failed_requests, identity, ports, run_while},
+    world::{BAD, GOOD},
 };
 
 const WORKLOAD: &str = "network";
@@ -85,29 +78,10 @@ impl Story {
         let mut network = service("network");
         network.target = Target::ArmDeployment(target);
         network.alerts = vec![AlertMatcher { resource: Some(component.clone()), rule: None, property: Vec::new() }];
-        network.evidence = vec![EvidenceMetric {
-            metric: "requests/failed".to_owned(),
-            of: Some("requests/count".to_owned()),
-            worse_when: WorseWhen::Higher,
-            no_data: NoData::Unknown,
-            resource: Some(component.clone()),
-        }];
+        network.evidence = vec![failed_requests(&component, NoData::Unknown)];
 
-        let identities =
-            Arc::new(Identities::of(Arc::new(token(&azure, None).await), Arc::new(token(&azure, Some("actor")).await)));
-        let audience = "https://management.azure.com/.default";
-        let arm =
-            Arc::new(ResourceManager::new(azure.resource_manager_url(), identities.reader(audience), identities.actor(audience)));
-        let queue = FakeQueue::new(as_clock.clone());
-        let settings = Arc::new(MapSource::new([("", "")]));
-        let ports = Ports {
-            store: Arc::new(MemoryStore::new()),
-            follow_ups: Arc::new(queue.clone()),
-            platforms: Arc::new(AzurePlatforms::new(Arc::clone(&arm), identities, settings, as_clock.clone())),
-            telemetry: Arc::new(AzureMetrics::new(arm)),
-            notifier: Arc::new(RecordingNotifier::default()),
-            clock: as_clock,
-        };
+        let (reader, actor) = (identity(&azure, None), identity(&azure, Some("actor")));
+        let (ports, queue) = ports(&azure, as_clock, reader, actor, MapSource::new([("", "")]));
         Self { azure, clock, queue, scope, component, policy: Arc::new(policy(vec![network])), ports }
     }
 
@@ -140,26 +114,11 @@ impl Story {
 
     /// Delivers what is due as time passes, with a sweep every five minutes.
     async fn run(&self, hours: i64) {
-        let process = self.process();
-        let end = self.clock.now() + SignedDuration::from_hours(hours);
-        let mut next_sweep = self.clock.now() + SignedDuration::from_mins(5);
-        while self.clock.now() < end {
-            self.deliver_due(&process).await;
-            if self.clock.now() >= next_sweep {
-                process.sweep(&self.policy).await.unwrap();
-                next_sweep = self.clock.now() + SignedDuration::from_mins(5);
-            }
-            let next = self.queue.next_due().map_or(next_sweep, |due| due.min(next_sweep));
-            self.clock.set(next.max(self.clock.now() + SignedDuration::from_secs(1)));
-        }
+        run_while(&self.clock, &self.queue, &self.process(), &self.policy, hours * 60, async || true).await;
     }
 
     async fn deliver_due(&self, process: &Process) {
-        while let Some((id, message)) = self.queue.take() {
-            let follow_up: FollowUp = serde_json::from_slice(&message.body).unwrap();
-            process.follow_up_received(follow_up, &self.policy).await.unwrap();
-            self.queue.complete(id);
-        }
+        deliver_due(&self.queue, process, &self.policy).await;
     }
 
     async fn record(&self, alert: &Alert) -> Record {
@@ -200,26 +159,6 @@ impl Story {
         assert_eq!((self.puts(), self.azure.redeployments(&self.scope)), (puts, 0), "{says}");
         assert_eq!(self.serves(), BAD, "{says}");
     }
-}
-
-/// The same token whatever it is for.
-#[derive(Debug)]
-struct Given(String);
-
-#[async_trait::async_trait]
-impl TokenCredential for Given {
-    async fn get_token(&self, _: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
-        Ok(AccessToken::new(self.0.clone(), OffsetDateTime::from_unix_timestamp(4_000_000_000).unwrap()))
-    }
-}
-
-async fn token(azure: &AzureSimulation, client_id: Option<&str>) -> Given {
-    let mut query = vec![("resource", "https://management.azure.com/"), ("api-version", "2019-08-01")];
-    query.extend(client_id.map(|id| ("client_id", id)));
-    let url = url::Url::parse_with_params(&azure.identity_endpoint(), &query).unwrap();
-    let answer = reqwest::Client::new().get(url).header("X-IDENTITY-HEADER", azure.identity_header()).send().await.unwrap();
-    let body: serde_json::Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-    Given(body["access_token"].as_str().unwrap().to_owned())
 }
 
 fn status(moment: Moment, status: u16) -> FaultEffect {

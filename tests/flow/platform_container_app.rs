@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use azure_core::{
-    credentials::{AccessToken, TokenCredential, TokenRequestOptions},
-    time::OffsetDateTime,
-};
 use backout::{
-    azure::{identity::Identities, resource_manager::ResourceManager},
     domain::{
         alert::Alert,
         decision::DecisionKind,
@@ -16,27 +11,25 @@ use backout::{
         resource_id::ResourceId,
         rollback::{Claim, ClaimKind, RollbackState},
         rule::RuleId,
-        series::{EvidenceMetric, NoData, WorseWhen},
+        series::NoData,
         service::AlertMatcher,
         target::{ContainerAppTarget, Target},
     },
-    local::memory_store::MemoryStore,
-    platforms::AzurePlatforms,
-    ports::{Clock, FollowUp},
+    ports::Clock,
     process::{
         Ports, Process,
         documents::{Documents, keys},
     },
     settings::MapSource,
     sim::{AzureSimulation, Fault, FaultBody, FaultEffect, JournalEntry, Moment, SimulatedContainerApp, clock::ManualClock},
-    telemetry::AzureMetrics,
 };
 use jiff::{SignedDuration, Timestamp};
 
 use crate::support::{
     fake_queue::FakeQueue,
     policy::{FixedPolicy, SUBSCRIPTION, alert, policy, service},
-    world::{BAD, GOOD, RecordingNotifier},
+    simulated::{failed_requests, identity, ports, run_while},
+    world::{BAD, GOOD},
 };
 
 const WORKLOAD: &str = "orders";
@@ -72,29 +65,10 @@ impl Story {
         let mut orders = service("orders");
         orders.target = Target::ContainerApp(ContainerAppTarget { app: app.clone() });
         orders.alerts = vec![AlertMatcher { resource: Some(component.clone()), rule: None, property: Vec::new() }];
-        orders.evidence = vec![EvidenceMetric {
-            metric: "requests/failed".to_owned(),
-            of: Some("requests/count".to_owned()),
-            worse_when: WorseWhen::Higher,
-            no_data: NoData::Unknown,
-            resource: Some(component.clone()),
-        }];
+        orders.evidence = vec![failed_requests(&component, NoData::Unknown)];
 
-        let identities =
-            Arc::new(Identities::of(Arc::new(token(&azure, None).await), Arc::new(token(&azure, Some("actor")).await)));
-        let audience = "https://management.azure.com/.default";
-        let arm =
-            Arc::new(ResourceManager::new(azure.resource_manager_url(), identities.reader(audience), identities.actor(audience)));
-        let queue = FakeQueue::new(as_clock.clone());
-        let settings = Arc::new(MapSource::new([("", "")]));
-        let ports = Ports {
-            store: Arc::new(MemoryStore::new()),
-            follow_ups: Arc::new(queue.clone()),
-            platforms: Arc::new(AzurePlatforms::new(Arc::clone(&arm), identities, settings, as_clock.clone())),
-            telemetry: Arc::new(AzureMetrics::new(arm)),
-            notifier: Arc::new(RecordingNotifier::default()),
-            clock: as_clock,
-        };
+        let (reader, actor) = (identity(&azure, None), identity(&azure, Some("actor")));
+        let (ports, queue) = ports(&azure, as_clock, reader, actor, MapSource::new([("", "")]));
         Self { azure, clock, queue, app, component, policy: Arc::new(policy(vec![orders])), ports }
     }
 
@@ -130,22 +104,7 @@ impl Story {
 
     /// Delivers what is due as time passes, with a sweep every five minutes.
     async fn run(&self, minutes: i64) {
-        let process = self.process();
-        let end = self.clock.now() + SignedDuration::from_mins(minutes);
-        let mut next_sweep = self.clock.now() + SignedDuration::from_mins(5);
-        while self.clock.now() < end {
-            while let Some((id, message)) = self.queue.take() {
-                let follow_up: FollowUp = serde_json::from_slice(&message.body).unwrap();
-                process.follow_up_received(follow_up, &self.policy).await.unwrap();
-                self.queue.complete(id);
-            }
-            if self.clock.now() >= next_sweep {
-                process.sweep(&self.policy).await.unwrap();
-                next_sweep = self.clock.now() + SignedDuration::from_mins(5);
-            }
-            let next = self.queue.next_due().map_or(next_sweep, |due| due.min(next_sweep));
-            self.clock.set(next.max(self.clock.now() + SignedDuration::from_secs(1)));
-        }
+        run_while(&self.clock, &self.queue, &self.process(), &self.policy, minutes, async || true).await;
     }
 
     async fn record(&self, alert: &Alert) -> Record {
@@ -182,26 +141,6 @@ impl Story {
         assert_eq!((self.patches(), self.azure.container_app_changes(&self.app)), (patches, 0), "{says}");
         assert_eq!(self.azure.serving_build(WORKLOAD), BAD, "{says}");
     }
-}
-
-/// The same token whatever it is for.
-#[derive(Debug)]
-struct Given(String);
-
-#[async_trait::async_trait]
-impl TokenCredential for Given {
-    async fn get_token(&self, _: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
-        Ok(AccessToken::new(self.0.clone(), OffsetDateTime::from_unix_timestamp(4_000_000_000).unwrap()))
-    }
-}
-
-async fn token(azure: &AzureSimulation, client_id: Option<&str>) -> Given {
-    let mut query = vec![("resource", "https://management.azure.com/"), ("api-version", "2019-08-01")];
-    query.extend(client_id.map(|id| ("client_id", id)));
-    let url = url::Url::parse_with_params(&azure.identity_endpoint(), &query).unwrap();
-    let answer = reqwest::Client::new().get(url).header("X-IDENTITY-HEADER", azure.identity_header()).send().await.unwrap();
-    let body: serde_json::Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-    Given(body["access_token"].as_str().unwrap().to_owned())
 }
 
 fn status(moment: Moment, status: u16) -> FaultEffect {

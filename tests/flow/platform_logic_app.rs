@@ -2,15 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use azure_core::{
-    credentials::{AccessToken, TokenCredential, TokenRequestOptions},
-    time::OffsetDateTime,
-};
 use backout::{
-    azure::{
-        identity::{Identities, TokenSource},
-        resource_manager::{Limits, ResourceManager},
-    },
     domain::{
         alert::{Alert, AlertSchema, AlertSignal, Condition, Severity},
         decision::{Decision, DecisionKind},
@@ -22,13 +14,10 @@ use backout::{
         series::{EvidenceMetric, NoData, WorseWhen},
         target::{LogicAppTarget, Target},
     },
-    local::memory_store::MemoryStore,
-    platforms::AzurePlatforms,
-    ports::{Clock, FollowUp},
-    process::{Ports, Process},
+    ports::Clock,
+    process::Process,
     settings::MapSource,
     sim::{AzureSimulation, Fault, FaultBody, FaultEffect, LockLevel, Moment, SimulatedWorkflow, Wait, clock::ManualClock},
-    telemetry::AzureMetrics,
 };
 use jiff::SignedDuration;
 use serde_json::json;
@@ -36,20 +25,9 @@ use serde_json::json;
 use crate::support::{
     fake_queue::FakeQueue,
     policy::{FixedPolicy, SUBSCRIPTION, policy, service},
-    world::{BAD, GOOD, RecordingNotifier},
+    simulated::{identity, ports, run_while},
+    world::{BAD, GOOD},
 };
-
-const SCOPE: &str = "https://management.azure.com/.default";
-
-#[derive(Debug)]
-struct FixedToken(String);
-
-#[async_trait::async_trait]
-impl TokenCredential for FixedToken {
-    async fn get_token(&self, _: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
-        Ok(AccessToken::new(self.0.clone(), OffsetDateTime::from_unix_timestamp(4_000_000_000).unwrap()))
-    }
-}
 
 struct Story {
     azure: AzureSimulation,
@@ -71,22 +49,8 @@ impl Story {
         azure.add_workflow(SimulatedWorkflow::new(id.clone(), GOOD));
         azure.set_error_share(BAD, 0.3);
 
-        let token: Arc<dyn TokenCredential> = Arc::new(FixedToken(token(&azure).await));
-        let source = TokenSource::new(Arc::clone(&token), SCOPE);
-        let limits = Limits { retry_pause: Duration::from_millis(1), ..Limits::default() };
-        let arm = ResourceManager::new(azure.resource_manager_url(), source.clone(), source).with_limits(limits);
-        let arm = Arc::new(arm);
-        let identities = Arc::new(Identities::of(Arc::clone(&token), token));
-        let settings = Arc::new(MapSource::new([("", "")]));
-        let queue = FakeQueue::new(as_clock.clone());
-        let ports = Ports {
-            store: Arc::new(MemoryStore::new()),
-            follow_ups: Arc::new(queue.clone()),
-            platforms: Arc::new(AzurePlatforms::new(Arc::clone(&arm), identities, settings, as_clock.clone())),
-            telemetry: Arc::new(AzureMetrics::new(arm)),
-            notifier: Arc::new(RecordingNotifier::default()),
-            clock: as_clock,
-        };
+        let token = identity(&azure, None);
+        let (ports, queue) = ports(&azure, as_clock, Arc::clone(&token), token, MapSource::new([("", "")]));
         let mut orders = service("orders");
         orders.target = Target::LogicApp(LogicAppTarget { workflow: id.clone() });
         orders.evidence = vec![EvidenceMetric {
@@ -138,27 +102,12 @@ impl Story {
 
     /// Runs everything that is scheduled, and a sweep every five minutes, for two hours or until the rollback has ended.
     async fn run(&self, alert: &Alert) -> Record {
-        let end = self.clock.now() + SignedDuration::from_hours(2);
-        let mut next_sweep = self.clock.now() + SignedDuration::from_mins(5);
-        loop {
-            while let Some((id, message)) = self.queue.take() {
-                let follow_up: FollowUp = serde_json::from_slice(&message.body).unwrap();
-                self.process.follow_up_received(follow_up, &self.policy).await.unwrap();
-                self.queue.complete(id);
-            }
-            let now = self.clock.now();
-            if now >= next_sweep {
-                self.process.sweep(&self.policy).await.unwrap();
-                next_sweep = now + SignedDuration::from_mins(5);
-            }
-            let record = self.record(alert).await;
-            let ended = record.rollback.is_some_and(RollbackState::is_terminal) && self.queue.next_due().is_none();
-            if ended || now >= end {
-                return record;
-            }
-            let due = self.queue.next_due().map_or(next_sweep, |due| due.min(next_sweep));
-            self.clock.set(due.max(now + SignedDuration::from_secs(1)));
-        }
+        run_while(&self.clock, &self.queue, &self.process, &self.policy, 120, async || {
+            let ended = self.record(alert).await.rollback.is_some_and(RollbackState::is_terminal);
+            !ended || self.queue.next_due().is_some()
+        })
+        .await;
+        self.record(alert).await
     }
 
     async fn record(&self, alert: &Alert) -> Record {
@@ -180,15 +129,6 @@ impl Story {
 
 fn save_bad(story: &Story) {
     story.azure.save_workflow(&story.id, BAD);
-}
-
-async fn token(azure: &AzureSimulation) -> String {
-    let query = [("resource", "https://management.azure.com/"), ("api-version", "2019-08-01")];
-    let url = url::Url::parse_with_params(&azure.identity_endpoint(), &query).unwrap();
-    let http = reqwest::Client::new();
-    let answer = http.get(url).header("X-IDENTITY-HEADER", azure.identity_header()).send().await.unwrap();
-    let body: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
-    body["access_token"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]

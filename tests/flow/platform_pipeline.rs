@@ -5,12 +5,7 @@ use std::{
     time::Duration,
 };
 
-use azure_core::{
-    credentials::{AccessToken, TokenCredential, TokenRequestOptions},
-    time::OffsetDateTime,
-};
 use backout::{
-    azure::{identity::Identities, resource_manager::ResourceManager},
     domain::{
         alert::Alert,
         decision::DecisionKind,
@@ -21,12 +16,10 @@ use backout::{
         right::NeededRight,
         rollback::{Fence, OperationState, RollbackState, Step, Submission},
         rule::RuleId,
-        series::{EvidenceMetric, NoData, WorseWhen},
+        series::NoData,
         service::AlertMatcher,
         target::{self, PipelineTarget, Target},
     },
-    local::memory_store::MemoryStore,
-    platforms::AzurePlatforms,
     ports::{Clock, FollowUp, Platform, Platforms, PortError},
     process::{Ports, Process},
     settings::MapSource,
@@ -34,7 +27,6 @@ use backout::{
         AzureSimulation, Fault, FaultBody, FaultEffect, GITHUB_TOKEN, JournalEntry, Moment, PipelinePlace, Role,
         SimulatedPipeline, clock::ManualClock,
     },
-    telemetry::AzureMetrics,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -42,7 +34,7 @@ use serde_json::Value;
 use crate::support::{
     fake_queue::FakeQueue,
     policy::{FixedPolicy, SUBSCRIPTION, alert, policy, service},
-    world::RecordingNotifier,
+    simulated::{failed_requests, identity, ports, run_while},
 };
 
 const GOOD: &str = "1.41.2";
@@ -51,33 +43,11 @@ const WORKLOAD: &str = "legacy";
 const READER: &str = "00000000-0000-4000-8000-00000000000a";
 const ACTOR: &str = "00000000-0000-4000-8000-00000000000b";
 
-/// Asks the simulated managed identity, as the platform's own credential does.
-#[derive(Debug)]
-struct SimulatedIdentity {
-    endpoint: String,
-    secret: String,
-    client_id: &'static str,
-}
-
-#[async_trait::async_trait]
-impl TokenCredential for SimulatedIdentity {
-    async fn get_token(&self, scopes: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
-        let resource = scopes[0].trim_end_matches("/.default");
-        let query = [("resource", resource), ("api-version", "2019-08-01"), ("client_id", self.client_id)];
-        let url = url::Url::parse_with_params(&self.endpoint, query).unwrap();
-        let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-        let answer = client.get(url).header("x-identity-header", &self.secret).send().await.unwrap();
-        let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-        let token = body["access_token"].as_str().unwrap().to_owned();
-        Ok(AccessToken::new(token, OffsetDateTime::from_unix_timestamp(4_000_000_000).unwrap()))
-    }
-}
-
 type Meddling = Box<dyn FnOnce(&AzureSimulation) + Send>;
 
 /// The real adapters; before a certain observation something happens elsewhere.
 struct Meddled {
-    real: AzurePlatforms,
+    real: Arc<dyn Platforms>,
     azure: AzureSimulation,
     meddling: Arc<Mutex<Option<(u32, Meddling)>>>,
 }
@@ -190,37 +160,14 @@ impl Story {
             decision_parameter: "decisionId".to_owned(),
         });
         legacy.alerts = vec![AlertMatcher { resource: None, rule: Some("legacy-*".to_owned()), property: Vec::new() }];
-        legacy.evidence = vec![EvidenceMetric {
-            metric: "requests/failed".to_owned(),
-            of: Some("requests/count".to_owned()),
-            worse_when: WorseWhen::Higher,
-            no_data: NoData::Zero,
-            resource: Some(insights),
-        }];
+        legacy.evidence = vec![failed_requests(&insights, NoData::Zero)];
         let policy = Arc::new(policy(vec![legacy]));
 
-        let identity = |client_id| {
-            Arc::new(SimulatedIdentity { endpoint: azure.identity_endpoint(), secret: azure.identity_header(), client_id })
-        };
-        let identities = Arc::new(Identities::of(identity(READER), identity(ACTOR)));
-        let scope = "https://management.azure.com/.default";
-        let arm = Arc::new(ResourceManager::new(azure.resource_manager_url(), identities.reader(scope), identities.actor(scope)));
-        let settings = Arc::new(MapSource::new([("DEPLOY_TOKEN", GITHUB_TOKEN)]));
+        let (reader, actor) = (identity(&azure, Some(READER)), identity(&azure, Some(ACTOR)));
+        let (real, queue) = ports(&azure, as_clock, reader, actor, MapSource::new([("DEPLOY_TOKEN", GITHUB_TOKEN)]));
         let meddling: Arc<Mutex<Option<(u32, Meddling)>>> = Arc::default();
-        let platforms = Meddled {
-            real: AzurePlatforms::new(Arc::clone(&arm), identities, settings, as_clock.clone()),
-            azure: azure.clone(),
-            meddling: Arc::clone(&meddling),
-        };
-        let queue = FakeQueue::new(as_clock.clone());
-        let ports = Ports {
-            store: Arc::new(MemoryStore::new()),
-            follow_ups: Arc::new(queue.clone()),
-            platforms: Arc::new(platforms),
-            telemetry: Arc::new(AzureMetrics::new(arm)),
-            notifier: Arc::new(RecordingNotifier::default()),
-            clock: as_clock,
-        };
+        let platforms = Arc::new(Meddled { real: real.platforms.clone(), azure: azure.clone(), meddling: Arc::clone(&meddling) });
+        let ports = Ports { platforms, ..real };
         let process = Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&policy))), None, None);
         process.sweep(&policy).await.unwrap();
         Self { azure, clock, place, policy, queue, meddling, process }
@@ -246,27 +193,12 @@ impl Story {
 
     /// Everything that is scheduled, and a sweep every five minutes, until the rollback has ended.
     async fn run_to_end(&self, firing: &Alert) -> Record {
-        let end = self.clock.now() + SignedDuration::from_hours(4);
-        let mut next_sweep = self.clock.now() + SignedDuration::from_mins(5);
-        loop {
-            while let Some((id, message)) = self.queue.take() {
-                let follow_up: FollowUp = serde_json::from_slice(&message.body).unwrap();
-                self.process.follow_up_received(follow_up, &self.policy).await.unwrap();
-                self.queue.complete(id);
-            }
-            let now = self.clock.now();
-            if now >= next_sweep {
-                self.process.sweep(&self.policy).await.unwrap();
-                next_sweep = now + SignedDuration::from_mins(5);
-            }
-            let record = self.record(firing).await;
-            let ended = record.rollback.is_none_or(RollbackState::is_terminal) && self.queue.next_due().is_none();
-            if ended || now >= end {
-                return record;
-            }
-            let next = self.queue.next_due().map_or(next_sweep, |due| due.min(next_sweep));
-            self.clock.set(next.max(now + SignedDuration::from_secs(1)));
-        }
+        run_while(&self.clock, &self.queue, &self.process, &self.policy, 240, async || {
+            let ended = self.record(firing).await.rollback.is_none_or(RollbackState::is_terminal);
+            !ended || self.queue.next_due().is_some()
+        })
+        .await;
+        self.record(firing).await
     }
 
     async fn record(&self, alert: &Alert) -> Record {

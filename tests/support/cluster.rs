@@ -2,15 +2,7 @@
 
 use std::sync::Arc;
 
-use azure_core::{
-    credentials::{AccessToken, TokenCredential, TokenRequestOptions},
-    time::OffsetDateTime,
-};
 use backout::{
-    azure::{
-        identity::{Identities, TokenSource},
-        resource_manager::ResourceManager,
-    },
     domain::{
         alert::Alert,
         observation::Observation,
@@ -18,24 +10,21 @@ use backout::{
         record::{Record, RecordId},
         resource_id::ResourceId,
         rollback::{Fence, OperationState, Submission},
-        series::{EvidenceMetric, NoData, WorseWhen},
+        series::NoData,
         service::{AlertMatcher, Service},
         target::{ClusterAccess, KubernetesCluster, KubernetesTarget, Target, WorkloadKind},
     },
-    local::memory_store::MemoryStore,
-    platforms::AzurePlatforms,
-    ports::{Clock, FollowUp, Platform},
+    ports::{Clock, Platform},
     process::{Ports, Process},
     settings::MapSource,
     sim::{AzureSimulation, SimulatedClusterWorkload, WorkloadId, clock::ManualClock},
-    telemetry::AzureMetrics,
 };
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     fake_queue::FakeQueue,
     policy::{FixedPolicy, SUBSCRIPTION, alert, policy, service},
-    world::RecordingNotifier,
+    simulated::{failed_requests, identity, ports, run_while},
 };
 
 pub const GOOD: &str = "build-41";
@@ -100,30 +89,10 @@ impl ClusterScene {
             kind,
             name: "web".to_owned(),
         });
-        let evidence = EvidenceMetric {
-            metric: "requests/failed".to_owned(),
-            of: Some("requests/count".to_owned()),
-            worse_when: WorseWhen::Higher,
-            no_data: NoData::Unknown,
-            resource: Some(component()),
-        };
+        let evidence = failed_requests(&component(), NoData::Unknown);
         let service = change(Service { target: target.clone(), evidence: vec![evidence], ..service("checkout") });
-        let as_clock: Arc<dyn Clock> = clock.clone();
-        let queue = FakeQueue::new(as_clock.clone());
-        let (reader, actor) = (credential(&azure, "reader"), credential(&azure, "actor"));
-        let scope = "https://management.azure.com/.default";
-        let tokens = |credential: &Arc<dyn TokenCredential>| TokenSource::new(Arc::clone(credential), scope);
-        let arm = Arc::new(ResourceManager::new(azure.resource_manager_url(), tokens(&reader), tokens(&actor)));
-        let identities = Arc::new(Identities::of(reader, actor));
-        let settings = Arc::new(MapSource::new([("", "")]));
-        let ports = Ports {
-            store: Arc::new(MemoryStore::new()),
-            follow_ups: Arc::new(queue.clone()),
-            platforms: Arc::new(AzurePlatforms::new(Arc::clone(&arm), identities, settings, as_clock.clone())),
-            telemetry: Arc::new(AzureMetrics::new(arm)),
-            notifier: Arc::new(RecordingNotifier::default()),
-            clock: as_clock,
-        };
+        let (reader, actor) = (identity(&azure, Some("reader")), identity(&azure, Some("actor")));
+        let (ports, queue) = ports(&azure, clock.clone(), reader, actor, MapSource::new([("", "")]));
         Self { azure, clock, id, target, queue, policy: Arc::new(policy(vec![service])), ports }
     }
 
@@ -188,27 +157,9 @@ impl ClusterScene {
         Service { alerts: vec![matcher], ..service }
     }
 
-    pub async fn deliver_due(&self, process: &Process) {
-        while let Some((id, message)) = self.queue.take() {
-            let follow_up: FollowUp = serde_json::from_slice(&message.body).unwrap();
-            process.follow_up_received(follow_up, &self.policy).await.unwrap();
-            self.queue.complete(id);
-        }
-    }
-
     /// Delivers what is scheduled, and sweeps every five minutes, for `minutes`.
     pub async fn run(&self, process: &Process, minutes: i64) {
-        let end = self.now() + SignedDuration::from_mins(minutes);
-        let mut next_sweep = self.now() + SignedDuration::from_mins(5);
-        while self.now() < end {
-            self.deliver_due(process).await;
-            if self.now() >= next_sweep {
-                process.sweep(&self.policy).await.unwrap();
-                next_sweep = self.now() + SignedDuration::from_mins(5);
-            }
-            let next = self.queue.next_due().map_or(next_sweep, |due| due.min(next_sweep));
-            self.clock.set(next.max(self.now() + SignedDuration::from_secs(1)));
-        }
+        run_while(&self.clock, &self.queue, process, &self.policy, minutes, async || true).await;
     }
 
     pub async fn record(&self, alert: &Alert) -> Record {
@@ -219,35 +170,5 @@ impl ClusterScene {
     pub fn patches(&self) -> (usize, u32) {
         let all: Vec<_> = self.azure.journal().into_iter().filter(|entry| entry.method == "PATCH").collect();
         (all.len(), all.iter().map(|entry| entry.effects).sum())
-    }
-}
-
-pub fn credential(azure: &AzureSimulation, client_id: &'static str) -> Arc<dyn TokenCredential> {
-    Arc::new(SimulatedIdentity { azure: azure.clone(), client_id, http: reqwest::Client::new() })
-}
-
-/// A managed identity of the simulation, asked every time.
-struct SimulatedIdentity {
-    azure: AzureSimulation,
-    client_id: &'static str,
-    http: reqwest::Client,
-}
-
-impl std::fmt::Debug for SimulatedIdentity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.client_id)
-    }
-}
-
-#[async_trait::async_trait]
-impl TokenCredential for SimulatedIdentity {
-    async fn get_token(&self, scopes: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
-        let resource = scopes[0].trim_end_matches("/.default");
-        let query = [("resource", resource), ("api-version", "2019-08-01"), ("client_id", self.client_id)];
-        let url = url::Url::parse_with_params(&self.azure.identity_endpoint(), query).unwrap();
-        let answer = self.http.get(url).header("X-IDENTITY-HEADER", self.azure.identity_header()).send().await.unwrap();
-        let answer: serde_json::Value = answer.json().await.unwrap();
-        let token = answer["access_token"].as_str().unwrap().to_owned();
-        Ok(AccessToken::new(token, OffsetDateTime::from_unix_timestamp(4_000_000_000).unwrap()))
     }
 }

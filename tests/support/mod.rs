@@ -9,6 +9,7 @@ pub mod lethal;
 pub mod outage;
 pub mod policy;
 pub mod scene;
+pub mod simulated;
 pub mod slots;
 pub mod town;
 pub mod world;

@@ -3,35 +3,27 @@
 use std::{sync::Arc, time::Duration};
 
 use backout::{
-    azure::{
-        identity::{Identities, TokenSource},
-        resource_manager::ResourceManager,
-    },
     domain::{
         alert::Alert,
         observation::Observation,
         policy::Policy,
         record::{Record, RecordId},
         resource_id::ResourceId,
-        series::{EvidenceMetric, NoData, WorseWhen},
+        series::NoData,
         service::{AlertMatcher, Service},
         target::{AppServiceTarget, FingerprintSource, Target},
     },
-    local::memory_store::MemoryStore,
-    platforms::AzurePlatforms,
-    ports::{Clock, FollowUp, Platform},
+    ports::{Clock, Platform},
     process::{Ports, Process},
     settings::MapSource,
     sim::{AzureSimulation, JournalEntry, SimulatedSite, clock::ManualClock},
-    telemetry::AzureMetrics,
 };
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    cluster::credential,
     fake_queue::FakeQueue,
     policy::{FixedPolicy, SUBSCRIPTION, alert, policy, service},
-    world::RecordingNotifier,
+    simulated::{failed_requests, identity, ports, run_while},
 };
 
 pub const GOOD: &str = "build-41";
@@ -68,31 +60,11 @@ impl SlotScene {
             good_slots: vec!["staging".to_owned()],
             fingerprint: FingerprintSource::Default,
         });
-        let evidence = EvidenceMetric {
-            metric: "requests/failed".to_owned(),
-            of: Some("requests/count".to_owned()),
-            worse_when: WorseWhen::Higher,
-            no_data: NoData::Unknown,
-            resource: Some(component.clone()),
-        };
+        let evidence = failed_requests(&component, NoData::Unknown);
         let alerts = vec![AlertMatcher { resource: Some(component), rule: None, property: Vec::new() }];
         let service = Service { target: target.clone(), evidence: vec![evidence], alerts, ..service("checkout") };
-        let as_clock: Arc<dyn Clock> = clock.clone();
-        let queue = FakeQueue::new(as_clock.clone());
-        let (reader, actor) = (credential(&azure, "reader"), credential(&azure, "actor"));
-        let tokens = |credential| TokenSource::new(credential, "https://management.azure.com/.default");
-        let (reading, acting) = (tokens(Arc::clone(&reader)), tokens(Arc::clone(&actor)));
-        let arm = Arc::new(ResourceManager::new(azure.resource_manager_url(), reading, acting));
-        let identities = Arc::new(Identities::of(reader, actor));
-        let settings = Arc::new(MapSource::new([("", "")]));
-        let ports = Ports {
-            store: Arc::new(MemoryStore::new()),
-            follow_ups: Arc::new(queue.clone()),
-            platforms: Arc::new(AzurePlatforms::new(Arc::clone(&arm), identities, settings, as_clock.clone())),
-            telemetry: Arc::new(AzureMetrics::new(arm)),
-            notifier: Arc::new(RecordingNotifier::default()),
-            clock: as_clock,
-        };
+        let (reader, actor) = (identity(&azure, Some("reader")), identity(&azure, Some("actor")));
+        let (ports, queue) = ports(&azure, clock.clone(), reader, actor, MapSource::new([("", "")]));
         let scene = Self { azure, clock, site, target, queue, policy: Arc::new(policy(vec![service])), ports };
         scene.sweep().await;
         scene.minutes_pass(40);
@@ -149,21 +121,7 @@ impl SlotScene {
 
     /// Delivers what is scheduled, and sweeps every five minutes, for `minutes`.
     pub async fn run(&self, process: &Process, minutes: i64) {
-        let end = self.clock.now() + SignedDuration::from_mins(minutes);
-        let mut next_sweep = self.clock.now() + SignedDuration::from_mins(5);
-        while self.clock.now() < end {
-            while let Some((id, message)) = self.queue.take() {
-                let follow_up: FollowUp = serde_json::from_slice(&message.body).unwrap();
-                Box::pin(process.follow_up_received(follow_up, &self.policy)).await.unwrap();
-                self.queue.complete(id);
-            }
-            if self.clock.now() >= next_sweep {
-                Box::pin(process.sweep(&self.policy)).await.unwrap();
-                next_sweep = self.clock.now() + SignedDuration::from_mins(5);
-            }
-            let next = self.queue.next_due().map_or(next_sweep, |due| due.min(next_sweep));
-            self.clock.set(next.max(self.clock.now() + SignedDuration::from_secs(1)));
-        }
+        run_while(&self.clock, &self.queue, process, &self.policy, minutes, async || true).await;
     }
 
     pub async fn record(&self, alert: &Alert) -> Record {
