@@ -11,7 +11,13 @@ use serde_json::Value;
 pub struct Problem {
     pub code: Option<String>,
     pub message: Option<String>,
+    /// `target` of the first particular, which names what the problem is about.
+    about: Option<String>,
 }
+
+/// How resource manager says that a subscription does not know a resource provider: 409 and 404. Source: azcore's registration
+/// policy (Azure SDK for Go), and the list of common deployment errors.
+const UNREGISTERED: [&str; 2] = ["MissingSubscriptionRegistration", "SubscriptionNotRegistered"];
 
 impl Problem {
     /// Reads `{"error": {...}}`, the capitalised form of App Service, and the body of a failed operation; anything else is empty.
@@ -19,7 +25,8 @@ impl Problem {
         let Ok(root) = serde_json::from_slice::<Value>(body) else { return Self::default() };
         let inner = either(&root, "error", "Error").filter(|v| v.is_object()).unwrap_or(&root);
         let text = |lower, upper| either(inner, lower, upper).and_then(Value::as_str).map(clean).filter(|text| !text.is_empty());
-        Self { code: text("code", "Code"), message: text("message", "Message") }
+        let about = either(inner, "details", "Details").and_then(|details| either(details.get(0)?, "target", "Target")?.as_str());
+        Self { code: text("code", "Code"), message: text("message", "Message"), about: about.map(clean) }
     }
 
     /// Codes are compared without case.
@@ -27,14 +34,41 @@ impl Problem {
         self.code.as_deref().is_some_and(|c| c.eq_ignore_ascii_case(code))
     }
 
+    /// Whether the subscription does not know the resource provider, which no waiting ends.
+    pub fn is_unregistered(&self) -> bool {
+        UNREGISTERED.iter().any(|code| self.is(code))
+    }
+
     /// `409 Conflict: message`, for a person.
     pub fn says(&self, status: StatusCode) -> String {
+        if self.is_unregistered() {
+            let namespace = self.namespace();
+            let (named, written) = match &namespace {
+                Some(namespace) => (format!(" `{namespace}`"), namespace.as_str()),
+                None => (String::new(), "<its namespace>"),
+            };
+            return format!(
+                "{} {}: the subscription is not registered for the resource provider{named}; check that the id in the policy names \
+                 the right subscription, else register it with `az provider register --namespace {written}`",
+                status.as_u16(),
+                self.code.as_deref().unwrap_or_default()
+            );
+        }
         match (&self.code, &self.message) {
             (Some(code), Some(message)) => format!("{} {code}: {message}", status.as_u16()),
             (Some(code), None) => format!("{} {code}", status.as_u16()),
             (None, Some(message)) => format!("{}: {message}", status.as_u16()),
             (None, None) => status.to_string(),
         }
+    }
+}
+
+impl Problem {
+    /// The resource provider that is spoken of: named by itself, else the one word in quotes that looks like it.
+    fn namespace(&self) -> Option<String> {
+        let is_one = |text: &&str| text.contains('.') && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
+        let quoted = self.message.as_deref().into_iter().flat_map(|message| message.split(['\'', '"']).skip(1).step_by(2));
+        self.about.as_deref().into_iter().chain(quoted).find(is_one).map(str::to_owned)
     }
 }
 
@@ -114,6 +148,29 @@ mod tests {
         }
         assert_eq!(Problem::default().says(StatusCode::GATEWAY_TIMEOUT), "504 Gateway Timeout");
         assert!(arm.is("conflict"));
+    }
+
+    #[test]
+    fn a_provider_that_the_subscription_does_not_know_has_its_own_sentence() {
+        let says = |body: &str, status| Problem::parse(body.as_bytes()).says(status);
+        // In the shape of azcore's test of its registration policy.
+        let missing = says(
+            r#"{"error":{"code":"MissingSubscriptionRegistration","message":"The subscription must be registered to use namespace 'Microsoft.App'. See https://aka.ms/rps-not-found","details":[{"code":"MissingSubscriptionRegistration","target":"Microsoft.App","message":"m"}]}}"#,
+            StatusCode::CONFLICT,
+        );
+        assert_eq!(
+            missing,
+            "409 MissingSubscriptionRegistration: the subscription is not registered for the resource provider `Microsoft.App`; check \
+             that the id in the policy names the right subscription, else register it with `az provider register --namespace \
+             Microsoft.App`"
+        );
+        let quoted = says(
+            r#"{"error":{"code":"subscriptionnotregistered","message":"The subscription 'x' is not registered for 'Microsoft.Logic'"}}"#,
+            StatusCode::NOT_FOUND,
+        );
+        assert!(quoted.contains("--namespace Microsoft.Logic`"), "{quoted}");
+        let bare = says(r#"{"error":{"code":"SubscriptionNotRegistered"}}"#, StatusCode::NOT_FOUND);
+        assert!(bare.contains("the resource provider; check") && bare.contains("--namespace <its namespace>`"), "{bare}");
     }
 
     #[test]

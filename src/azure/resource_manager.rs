@@ -111,13 +111,27 @@ impl ResourceManager {
         path_and_query: &str,
         body: Option<&Value>,
     ) -> Result<Value, PortError> {
+        self.posted(operation, path_and_query, body.map(Value::to_string)).await?.into_value(operation)
+    }
+
+    /// [`Self::read_by_post`] where letters count: JSON is sent as it is written, and the answer is its text.
+    pub async fn read_text_by_post(
+        &self,
+        operation: &'static str,
+        path_and_query: &str,
+        json: Option<String>,
+    ) -> Result<String, PortError> {
+        let body = self.posted(operation, path_and_query, json).await?.into_body(operation)?;
+        String::from_utf8(body).map_err(|_| no_json(operation))
+    }
+
+    async fn posted(&self, operation: &'static str, path_and_query: &str, json: Option<String>) -> Result<Answer, PortError> {
         let url = self.url(operation, path_and_query)?;
         let token = self.reader.bearer().await?;
         let client = self.reading_client().await.map_err(|error| no_client(operation, &error))?;
-        match self.once(client, Method::POST, url, &token, body).await {
-            Ok(answer) => answer.into_value(operation),
-            Err(error) => Err(PortError::new(operation, PortErrorKind::Transient, reason(&error))),
-        }
+        self.once(client, Method::POST, url, &token, json)
+            .await
+            .map_err(|error| PortError::new(operation, PortErrorKind::Transient, reason(&error)))
     }
 
     /// [`Self::read_by_post`] for a list; further pages are read with GET.
@@ -135,11 +149,11 @@ impl ResourceManager {
     ///
     /// A connection of its own: one that was kept open may be dead, and a reset on it would look like a sent call.
     pub async fn submit(&self, method: Method, path_and_query: &str, body: Option<&Value>) -> Submission {
-        self.submit_for_answer(method, path_and_query, body).await.0
+        self.submit_for_answer(method, path_and_query, body.map(Value::to_string)).await.0
     }
 
-    /// [`Self::submit`] for a call whose answer says more: its body too, null where there is none that can be read.
-    pub async fn submit_for_answer(&self, method: Method, path_and_query: &str, body: Option<&Value>) -> (Submission, Value) {
+    /// [`Self::submit`] of JSON as it is written, and what the answer says: its body, null where there is none that can be read.
+    pub async fn submit_for_answer(&self, method: Method, path_and_query: &str, json: Option<String>) -> (Submission, Value) {
         const OPERATION: &str = "submit";
         let without = |submission| (submission, Value::Null);
         let url = match self.url(OPERATION, path_and_query) {
@@ -157,7 +171,7 @@ impl ResourceManager {
                 return without(Submission::NotSent { says, retry_after_seconds: None });
             }
         };
-        match self.once(client, method, url, &token, body).await {
+        match self.once(client, method, url, &token, json).await {
             Ok(answer) => (self.meaning(&answer), answer.readable()),
             Err(error) if error.is_connect() || error.is_builder() => {
                 without(Submission::NotSent { says: reason(&error), retry_after_seconds: None })
@@ -179,7 +193,9 @@ impl ResourceManager {
                 poll_after_seconds: poll_after_seconds(&answer.headers),
             },
             // The conflicts that no waiting ends.
-            409 if problem.is("ScopeLocked") || problem.is("DeploymentQuotaExceeded") => Submission::Refused { says },
+            409 if problem.is("ScopeLocked") || problem.is("DeploymentQuotaExceeded") || problem.is_unregistered() => {
+                Submission::Refused { says }
+            }
             409 => Submission::Busy { says },
             400 | 401 | 403 | 404 | 405 | 412 | 422 => Submission::Refused { says },
             429 => Submission::NotSent {
@@ -298,7 +314,7 @@ impl ResourceManager {
         method: Method,
         url: Url,
         token: &SecretString,
-        body: Option<&Value>,
+        json: Option<String>,
     ) -> Result<Answer, reqwest::Error> {
         let posts = method == Method::POST;
         let mut request = client
@@ -310,8 +326,8 @@ impl ResourceManager {
         if let Ok(id) = CORRELATION.try_with(Uuid::to_string) {
             request = request.header("x-ms-correlation-request-id", id);
         }
-        request = match body {
-            Some(body) => request.json(body),
+        request = match json {
+            Some(json) => request.header(header::CONTENT_TYPE, "application/json").body(json),
             None if posts => request.header(header::CONTENT_LENGTH, 0),
             None => request,
         };
@@ -336,17 +352,21 @@ impl fmt::Debug for ResourceManager {
 
 impl Answer {
     fn into_value(self, operation: &'static str) -> Result<Value, PortError> {
+        let body = self.into_body(operation)?;
+        if body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&body).map_err(|_| no_json(operation))
+    }
+
+    fn into_body(self, operation: &'static str) -> Result<Vec<u8>, PortError> {
         if !self.status.is_success() {
             return Err(self.into_error(operation));
         }
         if !self.complete {
             return Err(PortError::new(operation, PortErrorKind::Transient, "the answer broke off or is too long"));
         }
-        if self.body.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&self.body)
-            .map_err(|_| PortError::new(operation, PortErrorKind::Invalid, "the answer is no JSON; check `BACKOUT_ARM_ENDPOINT`"))
+        Ok(self.body)
     }
 
     /// The body, if it is JSON and whole.
@@ -355,7 +375,8 @@ impl Answer {
     }
 
     fn into_error(self, operation: &'static str) -> PortError {
-        let says = Problem::parse(&self.body).says(self.status);
+        let problem = Problem::parse(&self.body);
+        let says = problem.says(self.status);
         let challenged = self
             .headers
             .get(header::WWW_AUTHENTICATE)
@@ -370,7 +391,8 @@ impl Answer {
             ),
             401 => (PortErrorKind::Denied, format!("{says}: the token was not accepted; check tenant and `BACKOUT_CLOUD`")),
             403 => (PortErrorKind::Denied, format!("{says}: the identity lacks this right; a new grant takes some minutes")),
-            404 => (PortErrorKind::NotFound, says),
+            404 if problem.is_unregistered() => (PortErrorKind::Invalid, says),
+            404 => (PortErrorKind::NotFound, format!("{says}: it may be deleted or moved; check its id in the policy")),
             429 | 529 => (PortErrorKind::Throttled, says),
             408 | 500..=599 => (PortErrorKind::Transient, says),
             300..=399 => {
@@ -421,6 +443,10 @@ fn poll_after_seconds(headers: &HeaderMap) -> u32 {
     retry_after(headers).map_or(POLL_AFTER_SECONDS, |wait| {
         u32::try_from(wait.as_secs()).unwrap_or(POLL_AFTER_SECONDS_MAX).clamp(1, POLL_AFTER_SECONDS_MAX)
     })
+}
+
+fn no_json(operation: &'static str) -> PortError {
+    PortError::new(operation, PortErrorKind::Invalid, "the answer is no JSON; check `BACKOUT_ARM_ENDPOINT`")
 }
 
 fn no_client(operation: &'static str, error: &reqwest::Error) -> PortError {

@@ -13,7 +13,7 @@ use crate::domain::{
     policy::SKEW_ALLOWANCE,
     rule::RuleId,
     service::Reversible,
-    target::Fingerprint,
+    target::{Fingerprint, Target},
     target_state::{Rollout, TargetState},
 };
 
@@ -146,9 +146,18 @@ enum Proof {
 /// Whether the content of a way back is a proven last known good: each clause of S5.
 fn prove(facts: &ServiceFacts, winner: &Candidate<'_>, way: &WayBack) -> Proof {
     let Some(fingerprint) = &way.fingerprint else {
+        // Elsewhere the platform itself tells one version from another, or nobody does.
+        let cure = match facts.service.target {
+            Target::AppService(_) => format!("; name `fingerprint:` for `{}` in the policy", facts.service.name),
+            Target::Kubernetes(_)
+            | Target::ArmDeployment(_)
+            | Target::LogicApp(_)
+            | Target::ContainerApp(_)
+            | Target::Pipeline(_) => String::new(),
+        };
         return Proof::Untold(format!(
-            "what {} holds ({}) cannot be told from other builds, so nobody could tell whether going back to it worked; name `fingerprint:` for `{}` in the policy",
-            way.name, way.label, facts.service.name
+            "what {} holds ({}) cannot be told from other builds, so nobody could tell whether going back to it worked{cure}",
+            way.name, way.label
         ));
     };
     if winner.fingerprint.as_ref() == Some(fingerprint) {

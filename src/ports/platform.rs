@@ -15,7 +15,8 @@ use crate::domain::{
 /// One target, as its platform shows it and takes it back.
 #[async_trait::async_trait]
 pub trait Platform: Send + Sync {
-    /// What runs, since when, what came before, and what is under way. Reads only, side by side: one round trip deep.
+    /// What runs, since when, what came before, and what is under way. Reads only, side by side: one round trip deep, once
+    /// connection data (host names, cluster credentials) are known.
     ///
     /// Not there: [`super::PortErrorKind::NotFound`]. A part that cannot be read becomes an obstacle or an unknown
     /// fingerprint, never a guess.
@@ -25,6 +26,8 @@ pub trait Platform: Send + Sync {
     fn rights(&self) -> Vec<NeededRight>;
 
     /// Whether the ways back are open: rights, locks, differences. Reads only, side by side with `observe`.
+    ///
+    /// What only a first answer names is read here, or by a step of its own, and never by `observe`: so it may be two trips deep.
     async fn preflight(&self) -> Result<Preflight, PortError>;
 
     /// The ordered mutating calls that lead to `way_back`; at least one, at most one toggle. Pure.

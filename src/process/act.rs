@@ -371,8 +371,7 @@ impl Process {
                 self.go_on(record, target, Phase::Accepted, Some(operation), poll_at, format!("{says}: accepted")).await
             }
             Submission::Refused { says: why } => {
-                let what = format!("{says}: refused: {why}");
-                self.refused(record, target, busy, &what).await
+                self.failed(record, target, busy, format!("nothing was changed: {says}: refused: {why}")).await
             }
             Submission::Busy { says: why } => {
                 self.go_on(

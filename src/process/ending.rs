@@ -32,16 +32,15 @@ pub(super) struct End {
 }
 
 impl Process {
-    /// The platform said no, which proves that nothing happened: the claim is closed, the target is free, a person is told (V5).
-    pub(super) async fn refused(
+    /// The call provably took no effect: the claim is closed, the target is free, a person is told what it was (V5).
+    pub(super) async fn failed(
         &self,
         record: &RecordId,
         target: &TargetKey,
         busy: &Busy,
-        why: &str,
+        says: String,
     ) -> Result<Outcome, Trouble> {
-        let end = End { state: RollbackState::Failed, says: format!("nothing was changed: {why}"), rule: None };
-        self.close_and_end(record, target, busy, end).await
+        self.close_and_end(record, target, busy, End { state: RollbackState::Failed, says, rule: None }).await
     }
 
     /// Nothing was sent and nothing will be: the claim is closed first, so that a stalled sender fails to renew.

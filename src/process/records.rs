@@ -147,7 +147,9 @@ fn notice_of(record: &Record) -> Option<Notice> {
             (NoticeKind::Page, format!("{service}: rolled back, and it got worse; a person must look now"))
         }
         (_, Some(RollbackState::NotRecovered)) => (NoticeKind::Page, format!("{service}: rolled back, but it did not help")),
-        (_, Some(RollbackState::Failed)) => (NoticeKind::Page, format!("{service}: the rollback failed; nothing was changed")),
+        (_, Some(RollbackState::Failed)) => {
+            (NoticeKind::Page, format!("{service}: the rollback failed; the accused version still runs"))
+        }
         (_, Some(RollbackState::Unknown)) => (NoticeKind::Page, format!("{service}: a person must look at the rollback")),
         (DecisionKind::Act, _) => (NoticeKind::Act, format!("{service}: rolling back")),
         (DecisionKind::Propose, _) => (

@@ -19,6 +19,7 @@ use crate::{
     domain::{
         decision::DecisionKind,
         instant::whole_seconds,
+        observation::Observation,
         record::{Record, RecordId},
         rollback::{Busy, Claim, ClaimKind, OperationState, Phase, RollbackState, StepKind},
         rule::RuleId,
@@ -111,7 +112,8 @@ impl Process {
                 }
                 // Closed by ourselves: a crash came between the conclusion and its record.
                 ClaimKind::Rollback { record: owner, closed: true, .. } if *owner == record.id => {
-                    self.look_at_target(record, target, busy, Some("it was given up just before a restart".to_owned())).await
+                    let why = "the rollback was given up just before a restart".to_owned();
+                    self.look_at_target(record, target, busy, Some(why)).await
                 }
                 ClaimKind::Rollback { .. } | ClaimKind::Tombstone { .. } => self.leave_to(&record.id, target, &claim.value).await,
             },
@@ -170,13 +172,13 @@ impl Process {
         .await
     }
 
-    /// Reads the target until it tells what became of the call (invariant 4).
+    /// Reads the target until it tells what became of the call (invariant 4). `failed` is what the platform said when it gave up.
     async fn look_at_target(
         &self,
         record: &Record,
         target: &TargetKey,
         busy: &Busy,
-        refused: Option<String>,
+        failed: Option<String>,
     ) -> Result<Outcome, Trouble> {
         let platform = self.ports.platforms.of(&busy.service.target);
         let observation = match platform.observe().await {
@@ -186,17 +188,23 @@ impl Process {
         match progress::what_happened(busy, &observation) {
             Happened::UnderWay(what) => self.try_later(record, target, busy, &format!("under way: {what}")).await,
             Happened::Applied { token, fingerprint } => self.applied(record, target, busy, token, fingerprint).await,
-            Happened::Surprise(what) => self.leave_to_a_person(&record.id, target, &what).await,
-            Happened::Nothing => match refused {
-                Some(why) => self.refused(&record.id, target, busy, &why).await,
-                None => self.nothing_happened(record, target, busy).await,
-            },
+            Happened::Surprise(what) => {
+                let what = failed.map_or_else(|| what.clone(), |why| format!("{why}; {what}"));
+                self.leave_to_a_person(&record.id, target, &what).await
+            }
+            Happened::Nothing => {
+                let still = still_runs(&observation);
+                match failed {
+                    Some(why) => self.failed(&record.id, target, busy, format!("{why}; {still}")).await,
+                    None => self.nothing_happened(record, target, busy, &still).await,
+                }
+            }
         }
     }
 
     /// The platform shows nothing, and nothing under way. Only after a quiet time, and only the claim's compare-and-set,
     /// allows a conclusion: so a sender that was stalled meanwhile fails to renew.
-    async fn nothing_happened(&self, record: &Record, target: &TargetKey, busy: &Busy) -> Result<Outcome, Trouble> {
+    async fn nothing_happened(&self, record: &Record, target: &TargetKey, busy: &Busy, still: &str) -> Result<Outcome, Trouble> {
         let Some(claim) = read_claim(&self.documents, target, busy).await? else {
             let what = "no claim stands for this version, so nothing was sent; going on from there".to_owned();
             return self.go_on(&record.id, target, Phase::Claimed, None, self.ports.clock.now(), what).await;
@@ -206,17 +214,16 @@ impl Process {
         if now < quiet_until {
             // It may still take effect: looked at on the way, concluded only at the end.
             let next = quiet_until.min(now + QUIET_LOOK);
-            let what = format!(
-                "nothing has happened on the target yet; nothing is concluded before {}, when the quiet time is over",
-                whole_seconds(quiet_until)
-            );
+            let what =
+                format!("{still}; nothing is concluded before {}, when the quiet time is over", whole_seconds(quiet_until));
             return self.go_on(&record.id, target, Phase::Submitting, None, next, what).await;
         }
         let (resubmissions, ours) = match &claim.value.kind {
             ClaimKind::Rollback { record: owner, resubmissions, closed: false, .. } => (*resubmissions, *owner == record.id),
             // Closed by ourselves: a crash came between the conclusion and its record.
             ClaimKind::Rollback { record: owner, closed: true, .. } if *owner == record.id => {
-                return self.refused(&record.id, target, busy, "it was given up just before a restart").await;
+                let says = format!("the rollback was given up just before a restart; {still}");
+                return self.failed(&record.id, target, busy, says).await;
             }
             ClaimKind::Rollback { .. } | ClaimKind::Tombstone { .. } => {
                 return self.leave_to(&record.id, target, &claim.value).await;
@@ -240,7 +247,7 @@ impl Process {
             return self.look_later(target, busy).await;
         }
         let says = format!(
-            "the call was sent at most once, and for {} min nothing has happened on the target; it was not sent again",
+            "the call was sent at most once, its answer never told, and after {} min {still}; it was not sent again",
             busy.service.quiet_time.as_mins()
         );
         self.end(&record.id, target, busy, End { state: RollbackState::Failed, says, rule: None }).await
@@ -257,7 +264,8 @@ impl Process {
             Ok(OperationState::Succeeded) if busy.step + 1 < busy.steps.len() => self.advance(&record.id, target, busy).await,
             Ok(OperationState::Succeeded) => self.look_at_target(record, target, busy, None).await,
             Ok(OperationState::Failed { says }) => {
-                self.look_at_target(record, target, busy, Some(format!("the platform gave up: {says}"))).await
+                let step = busy.steps.get(busy.step).map(|step| format!("{}: ", step.says)).unwrap_or_default();
+                self.look_at_target(record, target, busy, Some(format!("{step}{says}"))).await
             }
             Ok(OperationState::Unknown { says }) => {
                 info!(record = %record.id, says, "the operation can't be read; looking at the target instead");
@@ -495,4 +503,10 @@ impl Process {
             .await?;
         Ok(())
     }
+}
+
+/// That the accused version runs as before, and what else may have been touched on the way there: a run that failed half way, say.
+fn still_runs(observation: &Observation) -> String {
+    let doubts = observation.obstacles.iter().filter(|obstacle| obstacle.rule == RuleId::S8);
+    doubts.fold("the accused version still runs".to_owned(), |says, doubt| format!("{says}, but {}", doubt.says))
 }

@@ -1,13 +1,15 @@
 //! Deployment records of a scope, and the calls that add to them. Names as in `Microsoft.Resources`, api-version 2026-06-01.
 //!
 //! A scope runs one workload; the parameter `build` of the newest deployment that succeeded says which build serves it.
-//! Composed after documentation: the path of what-if results, the texts of errors, and which resources a template makes.
+//! Composed after documentation: the path of what-if results, the texts of errors, which resources a template makes, and that the
+//! hash of a template is one of its minified text, so of the order of its keys too.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use axum::http::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value, json, value::RawValue};
 use url::Url;
 use uuid::Uuid;
 
@@ -139,7 +141,10 @@ struct Record {
     settled: bool,
     fails: Option<(String, bool)>,
     by_request: bool,
-    template: Value,
+    /// Letter by letter, without spaces.
+    template: String,
+    /// What the record shows, which is the template's own but where a scenario says otherwise.
+    template_hash: Option<String>,
     /// As the record shows them.
     parameters: Map<String, Value>,
     tags: Value,
@@ -194,6 +199,9 @@ pub(super) fn answer(world: &mut World, request: &ArmRequest<'_>) -> Result<Repl
     let call = request.call;
     let lower: Vec<String> = call.segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
     let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+    if let (&Method::POST, ["providers", "microsoft.resources", "calculatetemplatehash"]) = (&call.method, lower.as_slice()) {
+        return calculated_hash(request);
+    }
     if let ["subscriptions", _, "operationresults", id] = lower.as_slice() {
         let subscription = parsed(&call.segments[..2])?;
         admit(world, request, &subscription, "Microsoft.Resources/subscriptions/operationresults/read")?;
@@ -255,7 +263,10 @@ fn read(scope: &Scope, request: &ArmRequest<'_>, below: &[&str]) -> Result<Reply
     };
     match tail {
         [] => ok(&resource(scope, record)),
-        ["exporttemplate"] => ok(&json!({ "template": record.template })),
+        ["exporttemplate"] => {
+            let body = format!("{{\"template\":{}}}", record.template);
+            Ok(Reply::text(StatusCode::OK, "application/json; charset=utf-8", body))
+        }
         ["operations"] => ok(&json!({ "value": operations(scope, record) })),
         ["operationstatuses", id] if *id == record.operation => {
             let body = match (record.state(), &record.fails) {
@@ -291,7 +302,7 @@ fn resource(scope: &Scope, record: &Record) -> Value {
             "duration": format!("PT{}S", until.duration_since(record.began).as_secs()),
             "mode": record.mode,
             "parameters": record.parameters,
-            "templateHash": template_hash(&record.template),
+            "templateHash": record.template_hash,
             "outputResources": if succeeded { record.resources.iter().map(|id| json!({ "id": id })).collect() } else { Vec::new() },
             "error": record.fails.as_ref().filter(|_| record.settled).map(|(says, _)| failure(says)),
         },
@@ -302,9 +313,34 @@ fn resource(scope: &Scope, record: &Record) -> Value {
     resource
 }
 
-fn template_hash(template: &Value) -> String {
-    let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, template.to_string().as_bytes());
+/// Asked of the tenant; whoever has a token may.
+fn calculated_hash(request: &ArmRequest<'_>) -> Result<Reply, Reply> {
+    let template =
+        std::str::from_utf8(&request.call.body).ok().filter(|text| serde_json::from_str::<Map<String, Value>>(text).is_ok());
+    let Some(template) = template.map(minified) else {
+        let says = "The request content was invalid and could not be deserialized.";
+        return Err(Reply::error(StatusCode::BAD_REQUEST, "InvalidRequestContent", says));
+    };
+    let body = json!({ "templateHash": template_hash(&template), "minifiedTemplate": template });
+    Ok(Reply::json(StatusCode::OK, &body))
+}
+
+fn template_hash(minified: &str) -> String {
+    let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, minified.as_bytes());
     u64::from_be_bytes(id.as_bytes()[..8].try_into().unwrap_or_default()).to_string()
+}
+
+/// JSON without the spaces between its parts.
+fn minified(json: &str) -> String {
+    let (mut in_string, mut escaped) = (false, false);
+    json.chars()
+        .filter(|&c| {
+            let keep = in_string || !c.is_ascii_whitespace();
+            in_string ^= c == '"' && !escaped;
+            escaped = in_string && c == '\\' && !escaped;
+            keep
+        })
+        .collect()
 }
 
 fn operations(scope: &Scope, record: &Record) -> Vec<Value> {
@@ -327,7 +363,9 @@ fn operations(scope: &Scope, record: &Record) -> Vec<Value> {
 
 /// The body of a deployment or a what-if, once the front door's checks of a template are passed.
 struct Asked {
-    template: Value,
+    /// As a record keeps it.
+    template: String,
+    resources: Vec<String>,
     /// As a record shows them.
     parameters: Map<String, Value>,
     mode: String,
@@ -347,7 +385,7 @@ fn asked(scope: &Scope, request: &ArmRequest<'_>) -> Result<Asked, Reply> {
     if !["Incremental", "Complete"].contains(&mode.as_str()) {
         return Err(refuse("InvalidDeployment", "The 'mode' property must be specified."));
     }
-    let template = body["properties"]["template"].clone();
+    let template = &body["properties"]["template"];
     if !template.is_object() {
         return Err(refuse("InvalidTemplate", "Deployment template is required."));
     }
@@ -378,13 +416,36 @@ fn asked(scope: &Scope, request: &ArmRequest<'_>) -> Result<Asked, Reply> {
     {
         return Err(refuse("InvalidTemplate", &format!("The template has no parameter '{stray}'.")));
     }
-    Ok(Asked { template, parameters, mode, tags: body["tags"].clone(), location })
+    let resources = resources(&scope.lineage.scope, template);
+    Ok(Asked {
+        template: written_template(&request.call.body),
+        resources,
+        parameters,
+        mode,
+        tags: body["tags"].clone(),
+        location,
+    })
+}
+
+/// The template in a body that holds one, with its keys in the order in which they were sent.
+fn written_template(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        properties: Properties<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Properties<'a> {
+        #[serde(borrow)]
+        template: &'a RawValue,
+    }
+    serde_json::from_slice::<Body<'_>>(body).map(|body| minified(body.properties.template.get())).unwrap_or_default()
 }
 
 fn deploy(world: &mut World, request: &ArmRequest<'_>, key: &str) -> Result<Reply, Reply> {
     let call = request.call;
     let Some(scope) = world.arm_deployments.scopes.get_mut(key) else { return Err(nothing_here(call)) };
-    let Asked { template, parameters, mode, tags, location } = asked(scope, request)?;
+    let Asked { template, resources, parameters, mode, tags, location } = asked(scope, request)?;
     let name = call.segments.last().cloned().unwrap_or_default();
     let conflict = |code: &str, says: String| Err(Reply::error(StatusCode::CONFLICT, code, &says));
     match scope.records.get(&name.to_ascii_lowercase()) {
@@ -408,7 +469,8 @@ fn deploy(world: &mut World, request: &ArmRequest<'_>, key: &str) -> Result<Repl
     };
     let taking = SignedDuration::try_from(scope.lineage.deployment_takes).unwrap_or(SignedDuration::MAX);
     let record = Record {
-        resources: resources(&scope.lineage.scope, &template),
+        resources,
+        template_hash: Some(template_hash(&template)),
         correlation_id: call.header("x-ms-correlation-request-id").map_or_else(|| Uuid::new_v4().to_string(), str::to_owned),
         operation: Uuid::new_v4().simple().to_string(),
         began: request.now,
@@ -463,7 +525,7 @@ fn what_if(world: &mut World, request: &ArmRequest<'_>, key: &str) -> Result<Rep
     let change = |id: &str, kind: &str| json!({ "resourceId": id, "changeType": kind });
     let build = asked.parameters.get("build").and_then(|shown| shown["value"].as_str()).map(str::to_owned);
     let mut changes: Vec<Value> = Vec::new();
-    let (ids, further) = (resources(&scope.lineage.scope, &asked.template), scope.further_changes.clone());
+    let (ids, further) = (asked.resources, scope.further_changes.clone());
     let serves = world.known_workload(&workload).served.at(request.now).clone();
     for (index, id) in ids.iter().enumerate() {
         // The first resource is the one that runs the build.
@@ -545,7 +607,8 @@ impl AzureSimulation {
         parameters.extend(deployment.secure_parameters.iter().map(|name| (name.clone(), json!({ "type": "SecureString" }))));
         let template = template(&deployment.secure_parameters);
         let record = Record {
-            resources: resources(scope, &template),
+            resources: resources(scope, &serde_json::from_str(&template).unwrap_or_default()),
+            template_hash: Some(template_hash(&template)),
             correlation_id: Uuid::new_v4().to_string(),
             operation: Uuid::new_v4().simple().to_string(),
             began: (ends - SignedDuration::from_secs(30)).min(now),
@@ -567,6 +630,14 @@ impl AzureSimulation {
     /// The history is pruned, or somebody deletes one record.
     pub fn delete_record(&self, scope: &ResourceId, name: &str) {
         known(&mut self.shared().settled_world(), scope).records.remove(&name.to_ascii_lowercase());
+    }
+
+    /// What a record shows as the hash of its template: none, or one that is not the exported template's.
+    pub fn set_template_hash(&self, scope: &ResourceId, name: &str, hash: Option<&str>) {
+        let mut world = self.shared().settled_world();
+        if let Some(record) = known(&mut world, scope).records.get_mut(&name.to_ascii_lowercase()) {
+            record.template_hash = hash.map(str::to_owned);
+        }
     }
 
     /// Names of the records, in alphabetical order.
@@ -605,18 +676,19 @@ fn known<'a>(world: &'a mut World, scope: &ResourceId) -> &'a mut Scope {
         .unwrap_or_else(|| panic!("the simulation has no deployments in `{scope}`; add them with `add_lineage` first"))
 }
 
-/// A container app that runs the build, and a store beside it.
-fn template(secure_parameters: &[String]) -> Value {
-    let mut parameters = Map::from_iter([("build".to_owned(), json!({ "type": "string" }))]);
-    parameters.extend(secure_parameters.iter().map(|name| (name.clone(), json!({ "type": "securestring" }))));
-    json!({
+/// A container app that runs the build, and a store beside it. Keys stand as people write them.
+fn template(secure_parameters: &[String]) -> String {
+    let secure: Vec<String> =
+        secure_parameters.iter().map(|name| format!(r#",{}:{{"type":"securestring"}}"#, json!(name))).collect();
+    let text = r#"{
         "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
         "contentVersion": "1.0.0.0",
-        "parameters": parameters,
+        "parameters": { "build": { "type": "string" }SECURE },
         "resources": [
             { "type": "Microsoft.App/containerApps", "apiVersion": "2025-07-01", "name": "api", "location": "westeurope",
               "properties": { "template": { "containers": [{ "name": "api", "image": "[concat('registry.example.com/api:', parameters('build'))]" }] } } },
-            { "type": "Microsoft.Storage/storageAccounts", "apiVersion": "2024-01-01", "name": "apidata", "location": "westeurope" },
-        ],
-    })
+            { "type": "Microsoft.Storage/storageAccounts", "apiVersion": "2024-01-01", "name": "apidata", "location": "westeurope" }
+        ]
+    }"#;
+    minified(&text.replace("SECURE", &secure.concat()))
 }

@@ -275,25 +275,47 @@ async fn a_refused_or_failing_deployment_is_told_as_it_is() {
     assert_eq!(record.rollback, Some(RollbackState::Failed), "{:#?}", record.timeline);
     story.assert_untouched(&record, 1);
 
-    let story = Story::begin().await;
-    let firing = story.break_it().await;
-    story.azure.set_deployments_fail(&story.scope, Some(("the image could not be pulled", false)));
-    let record = story.told(&firing).await;
-    assert_eq!(record.rollback, Some(RollbackState::Failed), "it failed before it touched anything: {:#?}", record.timeline);
-    assert!(format!("{:?}", record.timeline).contains("the image could not be pulled"), "{:#?}", record.timeline);
-    story.assert_untouched(&record, 1);
+    for touching in [false, true] {
+        let story = Story::begin().await;
+        let firing = story.break_it().await;
+        story.azure.set_deployments_fail(&story.scope, Some(("the image could not be pulled", touching)));
+        let record = story.told(&firing).await;
+        assert_eq!(record.rollback, Some(RollbackState::Unknown), "half way is not nothing: {:#?}", record.timeline);
+        let told = format!("{:?}", record.timeline);
+        assert!(told.contains("half way") && told.contains("the image could not be pulled"), "{:#?}", record.timeline);
+        let documents = Documents::new(story.ports.store.clone());
+        let key = story.policy.services.values().next().unwrap().target.key();
+        let state = documents.read::<TargetState>(&keys::target(&key)).await.unwrap().unwrap().value;
+        assert!(state.busy.is_some_and(|busy| busy.left_to_a_person.is_some()), "only a person can end this");
+        story.assert_untouched(&record, 1);
+    }
+}
 
+#[tokio::test]
+async fn a_template_that_is_not_the_one_of_the_record_is_not_sent() {
     let story = Story::begin().await;
+    story.azure.set_template_hash(&story.scope, "hub-41", Some("12345"));
     let firing = story.break_it().await;
-    story.azure.set_deployments_fail(&story.scope, Some(("the image could not be pulled", true)));
     let record = story.told(&firing).await;
-    assert!(record.rollback != Some(RollbackState::Failed), "half way is not nothing: {:#?}", record.timeline);
-    assert!(format!("{:?}", record.timeline).contains("half way"), "{:#?}", record.timeline);
-    let documents = Documents::new(story.ports.store.clone());
-    let key = story.policy.services.values().next().unwrap().target.key();
-    let state = documents.read::<TargetState>(&keys::target(&key)).await.unwrap().unwrap().value;
-    assert!(state.busy.is_some_and(|busy| busy.left_to_a_person.is_some()), "only a person can end this");
-    story.assert_untouched(&record, 1);
+    assert_eq!(record.rollback, Some(RollbackState::Failed), "{:#?}", record.timeline);
+    let told = format!("{:?}", record.timeline);
+    assert!(told.contains("not the one that was deployed") && told.contains("nothing was sent"), "{told}");
+    assert_eq!(story.requests("POST", "/whatIf").len(), 0);
+    story.assert_untouched(&record, 0);
+}
+
+#[tokio::test]
+async fn a_record_without_the_hash_of_its_template_is_acted_upon_by_nobody() {
+    for name in ["hub-41", "hub-42"] {
+        let story = Story::begin().await;
+        let firing = story.break_it().await;
+        story.azure.set_template_hash(&story.scope, name, None);
+        let record = story.told(&firing).await;
+        let decision = record.decision.clone().unwrap();
+        assert!([DecisionKind::Propose, DecisionKind::Page].contains(&decision.kind), "{name}: {decision:?}");
+        assert!(format!("{decision:?}").contains("templateHash"), "{name}: {decision:?}");
+        story.assert_untouched(&record, 0);
+    }
 }
 
 #[tokio::test]

@@ -318,6 +318,28 @@ async fn a_run_that_fails_ends_it() {
         let (story, _, record) = story(place, fails).await;
         story.assert_ended(&record, RollbackState::Failed, 1, 1, BAD);
         assert!(told(&record, "ended as `fail"), "{:#?}", record.timeline);
+        assert!(told(&record, "may have changed what serves"), "{:#?}", record.timeline);
+        assert!(!told(&record, "nothing was changed") && !told(&record, "gave up"), "{:#?}", record.timeline);
+    }
+}
+
+/// The call arrived, its answer did not, and the run that it began failed.
+#[tokio::test]
+async fn a_failed_run_whose_answer_was_lost_is_told_as_what_it_was() {
+    for place in [azure_dev_ops(), github()] {
+        let story = Story::begin(place.clone()).await;
+        story.azure.set_runs_fail(&place, true);
+        let alert = story.break_it("a1");
+        for fault in once(FaultEffect::Reset { moment: Moment::AfterEffect }) {
+            story.azure.inject(fault);
+        }
+        story.fire(&alert).await;
+        let record = story.run_to_end(&alert).await;
+        story.assert_ended(&record, RollbackState::Failed, 1, 1, BAD);
+        for part in ["its answer never told", "the accused version still runs", "may have changed what serves"] {
+            assert!(told(&record, part), "{part}: {:#?}", record.timeline);
+        }
+        assert!(!told(&record, "nothing has happened"), "{:#?}", record.timeline);
     }
 }
 

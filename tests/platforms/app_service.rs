@@ -252,6 +252,29 @@ async fn a_path_on_the_slots_own_host_may_name_the_build() {
     assert!(site.recorded().iter().all(|r| r.path == "/version"));
 }
 
+#[tokio::test]
+async fn a_slot_whose_host_is_known_is_asked_while_its_name_is_read_anew() {
+    let (azure, site, moved) = (FakeAzure::start().await, FakeAzure::start().await, FakeAzure::start().await);
+    let host = |at: &FakeAzure| json!(format!("127.0.0.1:{}", at.url.port().unwrap()));
+    production().with("/properties/defaultHostName", host(&site)).serve(&azure, SITE);
+    site.on("GET /version", [Reply::text(200, "build-43")]);
+    moved.on("GET /version", [Reply::text(200, "build-44")]);
+    let adapter = azure.adapter(&target(&[], FingerprintSource::Url("/version".to_owned())));
+    adapter.observe().await.unwrap();
+    adapter.observe().await.unwrap();
+    assert_eq!(site.recorded().len(), 2, "once an observation");
+
+    // Another host than before is asked after all, and what the old one said does not count.
+    production().with("/properties/defaultHostName", host(&moved)).serve(&azure, SITE);
+    let content = adapter.observe().await.unwrap().running.fingerprint.unwrap();
+    assert_eq!(content.0, "url:build-44");
+    assert_eq!((site.recorded().len(), moved.recorded().len()), (3, 1));
+
+    azure.on(&format!("GET {SITE}"), [Reply::empty(503)]);
+    assert_eq!(adapter.observe().await.unwrap_err().kind, PortErrorKind::Transient);
+    assert_eq!(moved.recorded().len(), 2, "it was not waited for");
+}
+
 pub fn summary(obstacles: &[Obstacle]) -> Vec<(RuleId, ObstacleWeight)> {
     obstacles.iter().map(|obstacle| (obstacle.rule, obstacle.weight)).collect()
 }

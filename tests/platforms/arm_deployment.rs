@@ -61,8 +61,11 @@ fn template() -> Value {
     json!({"$schema": "s", "contentVersion": "1.0.0.0", "resources": [{"type": "Microsoft.Network/virtualNetworks", "name": "hub"}]})
 }
 
-/// Answers the list, each record by itself, and the same template for every record.
+const HASH: &str = "POST /providers/Microsoft.Resources/calculateTemplateHash";
+
+/// Answers the list, each record by itself, and the same template for every record, of the hash that the records name.
 fn serve(azure: &FakeAzure, records: &[Value]) {
+    azure.on(HASH, [Reply::json(200, &json!({"minifiedTemplate": "{}", "templateHash": "1"}))]);
     azure.on(&format!("GET {}", deployments()), [Reply::json(200, &json!({"value": records}))]);
     for record in records {
         let path = format!("{}/{}", deployments(), record["name"].as_str().unwrap());
@@ -103,9 +106,8 @@ async fn the_newest_record_of_the_lineage_runs_and_earlier_ones_are_ways_back() 
     assert_ne!(observation.running.fingerprint, observation.ways_back[0].fingerprint);
     assert!(observation.running.fingerprint.is_some());
 
-    let mut lines: Vec<_> = azure.recorded().iter().map(|r| r.line().replace(&deployments(), "D")).collect();
-    lines.sort();
-    assert_eq!(lines, ["GET D", "POST D/hub-41/exportTemplate", "POST D/hub-42/exportTemplate"]);
+    let lines: Vec<_> = azure.recorded().iter().map(|r| r.line().replace(&deployments(), "D")).collect();
+    assert_eq!(lines, ["GET D"], "the list tells all");
     for recorded in azure.recorded() {
         assert_eq!(recorded.query, "api-version=2026-06-01");
         assert_eq!((recorded.header("authorization"), recorded.body.as_str()), (Some("Bearer reader-token"), ""));
@@ -159,23 +161,37 @@ async fn what_goes_on_and_what_ended_half_way() {
     assert!(observation.under_way.as_deref().is_some_and(|says| says.contains("`hub-43`")), "{:?}", observation.under_way);
     assert!(observation.running.token.0.contains("hub-42"));
 
-    let operations = format!("{GROUP}/deployments/hub-43/operations");
-    let create = json!({"properties": {"provisioningOperation": "Create", "targetResource": {"id": "/x"}}});
-    let read = json!({"properties": {"provisioningOperation": "Read", "targetResource": {"id": "/x"}}});
-    for (reply, runs) in [
-        (Reply::json(200, &json!({"value": [read]})), "hub-42"),
-        (Reply::json(200, &json!({"value": [read, create]})), "hub-43"),
-        (Reply::empty(403), "hub-43"),
-    ] {
-        let azure = FakeAzure::start().await;
-        serve(&azure, &[good(), bad(), record("hub-43", "Failed", "10:20", "P3")]);
-        azure.on(&format!("GET {operations}"), [reply]);
-        let observation = azure.adapter(&target()).observe().await.unwrap();
-        assert!(observation.running.token.0.contains(runs), "{}", observation.running.token);
-        assert_eq!(observation.running.fingerprint.is_some(), runs == "hub-42");
-        let expected: &[&str] =
-            if runs == "hub-42" { &["deployment hub-41"] } else { &["deployment hub-42", "deployment hub-41"] };
-        assert_eq!(ways(&observation), expected);
+    for state in ["Failed", "Canceled"] {
+        let observation = observe(&[good(), bad(), record("hub-43", state, "10:20", "P3")]).await;
+        assert!(observation.running.token.0.contains("hub-43"), "{}", observation.running.token);
+        assert_eq!(observation.running.fingerprint, None, "nobody knows what serves");
+        assert!(observation.running.label.contains("ended half way"), "{}", observation.running.label);
+        assert_eq!(ways(&observation), ["deployment hub-42", "deployment hub-41"]);
+    }
+}
+
+#[tokio::test]
+async fn content_is_told_by_the_records_own_hash_and_its_parameters() {
+    let of = async |record: Value| observe(&[good(), record]).await.running.fingerprint;
+    let base = of(bad()).await;
+    assert!(base.is_some());
+    let other_template = with(bad(), "/properties/templateHash", json!("2"));
+    assert_ne!(of(other_template).await, base);
+    assert_ne!(of(record("hub-42", "Succeeded", "10:00", "P3")).await, base);
+    // A secret that is named instead of given is the same content: its value is nowhere to be read.
+    let reference = json!({"type": "SecureString", "reference": {"keyVault": {"id": "/vault"}, "secretName": "admin"}});
+    assert_eq!(of(with(bad(), "/properties/parameters/pw", reference)).await, base);
+    let written_otherwise = json!({"SKU": {"type": "string", "value": "P2"}, "PW": {"type": "securestring"}});
+    assert_eq!(of(with(bad(), "/properties/parameters", written_otherwise)).await, base);
+
+    for hash in [Value::Null, json!("")] {
+        let unknown = with(bad(), "/properties/templateHash", hash.clone());
+        let observation = observe(&[good(), unknown]).await;
+        assert_eq!(observation.running.fingerprint, None);
+        assert!(observation.running.label.contains("`templateHash`"), "{}", observation.running.label);
+        let observation = observe(&[with(good(), "/properties/templateHash", hash), bad()]).await;
+        assert_eq!((ways(&observation), observation.ways_back[0].fingerprint.clone()), (vec!["deployment hub-41"], None));
+        assert!(observation.ways_back[0].label.contains("`templateHash`"), "{}", observation.ways_back[0].label);
     }
 }
 
@@ -188,26 +204,67 @@ async fn what_stands_against_a_way_back_is_told() {
     assert_eq!((obstacle.rule, obstacle.weight), (RuleId::S5, ObstacleWeight::Page));
     assert!(obstacle.says.contains("`key`") && obstacle.says.contains("secureParameters"), "{}", obstacle.says);
 
-    let linked = json!({"template": {"resources": [{"type": "microsoft.resources/deployments", "properties": {"templateLink": {"uri": "https://x/t.json?sig=s3cret"}}}]}});
-    let export = format!("POST {}/hub-41/exportTemplate", deployments());
-    for (reply, weight) in [
-        (Reply::json(200, &linked), ObstacleWeight::Propose),
-        (Reply::empty(403), ObstacleWeight::Page),
-        (Reply::json(200, &json!({})), ObstacleWeight::Page),
-    ] {
-        serve(&azure, &[good(), bad()]);
-        azure.on(&export, [reply]);
-        let observation = azure.adapter(&target()).observe().await.unwrap();
-        let [obstacle] = observation.ways_back[0].obstacles.as_slice() else { panic!("{observation:?}") };
-        assert_eq!((obstacle.rule, obstacle.weight), (RuleId::S5, weight), "{}", obstacle.says);
-        assert!(!format!("{observation:?}").contains("s3cret"));
-    }
-    azure.on(&export, [Reply::empty(503)]);
-    assert_eq!(azure.adapter(&target()).observe().await.unwrap_err().kind, PortErrorKind::Transient);
-
     let full: Vec<Value> = (0..800).map(|n| record(&format!("spoke-{n}"), "Succeeded", "01:00", "P")).chain([bad()]).collect();
     let observation = observe(&full).await;
     assert_eq!((observation.obstacles[0].rule, observation.obstacles[0].weight), (RuleId::S9, ObstacleWeight::Page));
+}
+
+/// A server that lets everything be done, and these records.
+async fn allowing(records: &[Value]) -> FakeAzure {
+    let azure = FakeAzure::start().await;
+    serve(&azure, records);
+    let at = format!("GET {GROUP}/providers/Microsoft.Authorization");
+    azure
+        .on(&format!("{at}/permissions"), [Reply::text(200, r#"{"value": [{"actions": ["*"]}]}"#)])
+        .on(&format!("{at}/locks"), [Reply::text(200, r#"{"value": []}"#)]);
+    azure
+}
+
+#[tokio::test]
+async fn what_only_the_templates_tell_is_asked_beside_the_observation() {
+    let linked = json!({"template": {"resources": [{"type": "microsoft.resources/deployments", "properties": {"templateLink": {"uri": "https://x/t.json?sig=s3cret"}}}]}});
+    let export = format!("POST {}/hub-41/exportTemplate", deployments());
+    for (reply, weight) in [
+        (Reply::json(200, &linked), Some(ObstacleWeight::Propose)),
+        (Reply::empty(403), Some(ObstacleWeight::Page)),
+        (Reply::json(200, &json!({})), Some(ObstacleWeight::Page)),
+        (Reply::json(200, &json!({"template": "text"})), Some(ObstacleWeight::Page)),
+        (Reply::json(200, &json!({"template": template()})), None),
+    ] {
+        let azure = allowing(&[good(), bad()]).await;
+        azure.on(&export, [reply]);
+        let found = azure.adapter(&target()).preflight().await.unwrap();
+        assert_eq!(found.obstacles, []);
+        let expected: Vec<_> = weight.map(|weight| ("deployment hub-41".to_owned(), RuleId::S5, weight)).into_iter().collect();
+        let told: Vec<_> = found.ways_back.iter().map(|(way, o)| (way.clone(), o[0].rule, o[0].weight)).collect();
+        assert_eq!(told, expected, "{found:?}");
+        assert!(!format!("{found:?}").contains("s3cret"));
+    }
+    let itself = with(good(), "/properties/templateLink", json!({"uri": "https://x/t.json"}));
+    let found = allowing(&[itself, bad()]).await.adapter(&target()).preflight().await.unwrap();
+    assert_eq!(found.ways_back[0].1[0].weight, ObstacleWeight::Propose);
+
+    let azure = allowing(&[good(), bad()]).await;
+    azure.on(&export, [Reply::empty(503)]);
+    assert_eq!(azure.adapter(&target()).preflight().await.unwrap_err().kind, PortErrorKind::Transient);
+}
+
+#[tokio::test]
+async fn what_a_failed_deployment_changed_is_told_to_a_person() {
+    let operation = |kind: &str, id: &str| json!({"properties": {"provisioningOperation": kind, "targetResource": {"id": id}}});
+    let many: Vec<Value> = (0..7).map(|n| operation("Create", &format!("/x{n}"))).collect();
+    for (reply, says) in [
+        (Reply::json(200, &json!({"value": [operation("Read", "/x")]})), "failed before it changed any resource"),
+        (Reply::json(200, &json!({"value": [operation("Read", "/x"), operation("Create", "/y")]})), "it may have changed `/y`"),
+        (Reply::json(200, &json!({"value": many})), "`/x4` and 2 more"),
+        (Reply::empty(403), "could not be read"),
+    ] {
+        let azure = allowing(&[good(), bad(), record("hub-43", "Failed", "10:20", "P3")]).await;
+        azure.on(&format!("GET {GROUP}/deployments/hub-43/operations"), [reply]);
+        let [obstacle] = azure.adapter(&target()).preflight().await.unwrap().obstacles.try_into().unwrap();
+        assert_eq!((obstacle.rule, obstacle.weight), (RuleId::S8, ObstacleWeight::Propose));
+        assert!(obstacle.says.contains("`hub-43`") && obstacle.says.contains(says), "{}", obstacle.says);
+    }
 }
 
 #[tokio::test]
@@ -226,6 +283,7 @@ async fn a_scope_without_the_lineage_is_not_found_and_nonsense_is_no_guess() {
 
 async fn preflight(permissions: &str, locks: Reply) -> (Preflight, Vec<Recorded>) {
     let azure = FakeAzure::start().await;
+    serve(&azure, &[good(), bad()]);
     let at = format!("GET {GROUP}/providers/Microsoft.Authorization");
     azure.on(&format!("{at}/permissions"), [Reply::text(200, permissions)]).on(&format!("{at}/locks"), [locks]);
     (azure.adapter(&target()).preflight().await.unwrap(), azure.recorded())
@@ -328,6 +386,7 @@ async fn a_subscriptions_deployment_names_its_location() {
     let below = format!("{scope}/providers/Microsoft.Resources/deployments");
     let target = Target::ArmDeployment(ArmDeploymentTarget { scope: ResourceId::parse(scope).unwrap(), ..arm_target() });
     let azure = FakeAzure::start().await;
+    azure.on(HASH, [Reply::json(200, &json!({"templateHash": "1"}))]);
     let serve = |records: &[Value]| {
         azure.on(&format!("GET {below}"), [Reply::json(200, &json!({"value": records}))]);
         for record in records {
@@ -353,7 +412,7 @@ async fn a_subscriptions_deployment_names_its_location() {
 
     // A subscription's operations lie below the provider, unlike a group's.
     serve(&[record("hub-43", "Failed", "10:20", "P3"), bad()]);
-    adapter.observe().await.unwrap();
+    adapter.preflight().await.unwrap();
     assert!(azure.recorded().iter().any(|r| r.path == format!("{below}/hub-43/operations")));
 }
 
@@ -410,6 +469,7 @@ async fn what_changed_since_the_decision_is_refused_before_anything_is_sent() {
     for (name, reply, expected) in [
         ("hub-41", Reply::json(200, &overwritten), "refused"),
         ("hub-41", Reply::json(200, &other_value), "refused"),
+        ("hub-41", Reply::json(200, &with(good(), "/properties/templateHash", json!("2"))), "refused"),
         ("hub-41", Reply::empty(404), "refused"),
         ("hub-42", Reply::json(200, &other_bad), "refused"),
         ("hub-41", Reply::empty(503), "notSent"),
@@ -423,6 +483,47 @@ async fn what_changed_since_the_decision_is_refused_before_anything_is_sent() {
             assert!(azure.recorded().iter().all(|r| r.method != "PUT" && !r.path.ends_with("/whatIf")));
         }
     }
+}
+
+#[tokio::test]
+async fn only_the_very_template_of_the_record_is_deployed() {
+    for (reply, expected) in [
+        (Reply::json(200, &json!({"templateHash": "2"})), "not the one that was deployed"),
+        (Reply::json(200, &json!({"minifiedTemplate": "{}"})), "holds no `templateHash`"),
+        (Reply::empty(403), "calculate the template's hash: 403"),
+        (Reply::empty(503), "503"),
+    ] {
+        for step in 0..2 {
+            let (azure, steps) = decided().await;
+            azure.on(HASH, [reply.clone()]);
+            let submission = azure.adapter(&target()).submit(&steps[step]).await;
+            match submission {
+                Submission::Refused { says } => assert!(says.contains(expected) && says.contains("nothing was sent"), "{says}"),
+                Submission::NotSent { says, .. } => assert!(expected == "503" && says.contains(expected), "{says}"),
+                other => panic!("{other:?}"),
+            }
+            assert!(azure.recorded().iter().all(|r| r.method != "PUT" && !r.path.ends_with("/whatIf")));
+        }
+    }
+
+    // Letter by letter: what is hashed, and what is sent, is what was exported.
+    let written =
+        r#"{"resources": [ {"type":"x/y","name":"n","apiVersion":"1","properties":{"b":1.0,"a":1E2}} ],"contentVersion":"1"}"#;
+    let (azure, steps) = decided().await;
+    azure.on(
+        &format!("POST {}/hub-41/exportTemplate", deployments()),
+        [Reply::text(200, &format!(r#"{{"template":{written}}}"#))],
+    );
+    azure.on(&format!("PUT {}", own("")), [Reply::text(200, "{}")]);
+    assert_eq!(azure.adapter(&target()).submit(&steps[1]).await, Submission::Done);
+    let recorded = azure.recorded();
+    let hashed = recorded.iter().find(|r| r.line() == HASH).unwrap();
+    assert_eq!((hashed.body.as_str(), hashed.query.as_str()), (written, "api-version=2026-06-01"));
+    assert_eq!(
+        (hashed.header("authorization"), hashed.header("content-type")),
+        (Some("Bearer reader-token"), Some("application/json"))
+    );
+    assert!(recorded.iter().any(|r| r.method == "PUT" && r.body.contains(written)));
 }
 
 #[tokio::test]

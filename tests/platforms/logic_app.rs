@@ -61,7 +61,8 @@ fn good() -> Value {
 
 fn runs(version: &str, status: &str, count: usize) -> Vec<Value> {
     let named = json!({"id": format!("{}/versions/{version}", path()), "name": version});
-    vec![json!({"properties": {"status": status, "workflow": named}}); count]
+    let run = |n| json!({"name": format!("{version}-{status}-{n}"), "properties": {"status": status, "workflow": named}});
+    (0..count).map(run).collect()
 }
 
 struct Scene {
@@ -117,7 +118,10 @@ async fn a_workflow_is_named_by_its_version_and_goes_back_to_the_one_before() {
     assert!(way.fingerprint.is_some() && observation.running.fingerprint.is_some());
     assert_ne!(way.fingerprint, observation.running.fingerprint);
     let expected = [
-        "GET WF/runs?api-version=2019-05-01&$top=250&$filter=startTime%20lt%202026-11-25T10%3A00%3A00Z",
+        "GET WF/runs?api-version=2019-05-01&$top=250",
+        "GET WF/runs?api-version=2019-05-01&$top=250&$filter=startTime%20lt%202026-11-24T10%3A30%3A00Z",
+        "GET WF/runs?api-version=2019-05-01&$top=250&$filter=startTime%20lt%202026-11-25T09%3A30%3A00Z",
+        "GET WF/runs?api-version=2019-05-01&$top=250&$filter=startTime%20lt%202026-11-25T10%3A20%3A00Z",
         "GET WF/versions?api-version=2019-05-01&$top=20",
         "GET WF?api-version=2019-05-01",
     ];
@@ -182,38 +186,89 @@ async fn last_known_good_is_the_newest_earlier_content_that_is_proven() {
     }
 }
 
+/// A busy workflow: the newest runs are all of the accused version; those of before tell about the good one.
+#[tokio::test]
+async fn runs_of_some_time_ago_prove_a_version_and_newer_failures_are_not_outweighed() {
+    let numbered = |prefix: &str, mut runs: Vec<Value>| {
+        for (n, run) in runs.iter_mut().enumerate() {
+            run["name"] = json!(format!("{prefix}-{n}"));
+        }
+        runs
+    };
+    let observe = async |lists: [Vec<Value>; 4]| {
+        let azure = Scene::new().azure().await;
+        // The four lists are asked at once, in whatever order; their contents tell them apart well enough.
+        azure.on(&format!("GET {}/runs", path()), lists.map(|list| Reply::json(200, &json!({"value": list}))));
+        summary(&azure.adapter(&target()).observe().await.unwrap().ways_back[0].obstacles)
+    };
+    let bad = || numbered("bad", runs(BAD, "Failed", 250));
+    let fine = || numbered("fine", runs(GOOD, "Succeeded", 250));
+    let unproven = vec![(RuleId::S5, ObstacleWeight::Propose)];
+    assert_eq!(observe([bad(), bad(), fine(), fine()]).await, []);
+    assert_eq!(observe([bad(), bad(), bad(), bad()]).await, unproven);
+    // The same run in two lists is one run.
+    let four = || numbered("four", runs(GOOD, "Succeeded", 4));
+    assert_eq!(observe([four(), four(), four(), four()]).await, unproven);
+    let six = || numbered("six", runs(GOOD, "Failed", 6));
+    // Too few to count by themselves, and few among all.
+    assert_eq!(observe([six(), fine(), fine(), fine()]).await, []);
+    let troubled = || numbered("mixed", [runs(GOOD, "Failed", 2), runs(GOOD, "Succeeded", 8)].concat());
+    assert_eq!(observe([bad(), troubled(), fine(), fine()]).await, unproven, "it failed of late");
+}
+
 #[tokio::test]
 async fn a_version_that_could_not_run_as_it_did_is_told() {
-    let obstacles = async |change: &dyn Fn(&mut Value), connection: Option<Reply>| {
+    let azure = async |change: &dyn Fn(&mut Value)| {
         let mut scene = Scene::new();
         change(&mut scene.versions[1]);
         let azure = scene.azure().await;
-        azure.on(&format!("GET {GROUP}/Microsoft.Web/connections/sql"), connection);
+        let at = |what: &str| format!("GET {}/providers/Microsoft.Authorization/{what}", path());
+        azure
+            .on(&at("permissions"), [Reply::json(200, &json!({"value": [{"actions": ["*"]}]}))])
+            .on(&at("locks"), [Reply::json(200, &json!({"value": []}))]);
+        azure
+    };
+    let observed = async |change: &dyn Fn(&mut Value)| {
+        let azure = azure(change).await;
         let observation = azure.adapter(&target()).observe().await.unwrap();
-        assert!(azure.recorded().iter().all(|r| !r.path.contains("connections") || r.query == "api-version=2016-06-01"));
+        assert!(azure.recorded().iter().all(|r| !r.path.contains("connections")), "one trip tells no connections");
         summary(&observation.ways_back[0].obstacles)
+    };
+    let checked = async |change: &dyn Fn(&mut Value), connection: Option<Reply>| {
+        let azure = azure(change).await;
+        azure.on(&format!("GET {GROUP}/Microsoft.Web/connections/sql"), connection);
+        let found = azure.adapter(&target()).preflight().await.unwrap();
+        assert!(azure.recorded().iter().all(|r| !r.path.contains("connections") || r.query == "api-version=2016-06-01"));
+        assert_eq!(found.obstacles, []);
+        assert!(found.ways_back.iter().all(|(way, _)| *way == format!("version {GOOD}")), "{found:?}");
+        summary(&found.ways_back.into_iter().flat_map(|(_, obstacles)| obstacles).collect::<Vec<_>>())
     };
     let page = vec![(RuleId::S10, ObstacleWeight::Page)];
     let propose = vec![(RuleId::S10, ObstacleWeight::Propose)];
     let secure = |v: &mut Value| v["properties"]["definition"]["parameters"]["key"] = json!({"type": "securestring"});
-    assert_eq!(obstacles(&secure, None).await, page);
+    assert_eq!(observed(&secure).await, page);
     let secret = |v: &mut Value| v["properties"]["parameters"]["key"] = json!({"type": "SecureObject"});
-    assert_eq!(obstacles(&secret, None).await, page);
+    assert_eq!(observed(&secret).await, page);
+    let account = |v: &mut Value| v["properties"]["integrationAccount"] = Value::Null;
+    assert_eq!(observed(&account).await, propose);
     let sql = |v: &mut Value| v["properties"]["parameters"] = connections(&["office", "sql"]);
-    assert_eq!(obstacles(&sql, None).await, page);
-    assert_eq!(obstacles(&sql, Some(Reply::json(200, &json!({"id": "x"})))).await, []);
-    assert_eq!(obstacles(&sql, Some(Reply::empty(403))).await, propose);
+    assert_eq!(observed(&sql).await, []);
+    assert_eq!(checked(&sql, None).await, page);
+    assert_eq!(checked(&sql, Some(Reply::json(200, &json!({"id": "x"})))).await, []);
+    assert_eq!(checked(&sql, Some(Reply::empty(403))).await, propose);
     let renamed = |v: &mut Value| {
         v["properties"]["parameters"]["$connections"]["value"]["office"]["connectionId"] =
             json!(format!("{GROUP}/Microsoft.Web/connections/office-old"));
     };
-    assert_eq!(obstacles(&renamed, None).await, page);
+    assert_eq!(checked(&renamed, None).await, page);
     let elsewhere = |v: &mut Value| {
         v["properties"]["parameters"]["$connections"]["value"]["office"]["connectionId"] = json!(path());
     };
-    assert_eq!(obstacles(&elsewhere, None).await, page);
-    let account = |v: &mut Value| v["properties"]["integrationAccount"] = Value::Null;
-    assert_eq!(obstacles(&account, None).await, propose);
+    assert_eq!(checked(&elsewhere, None).await, page);
+
+    let azure = azure(&sql).await;
+    azure.on(&format!("GET {}/versions", path()), [Reply::empty(503)]);
+    assert_eq!(summary(&azure.adapter(&target()).preflight().await.unwrap().obstacles), propose, "not known is no yes");
 }
 
 #[tokio::test]
@@ -417,15 +472,16 @@ async fn a_version_serves_once_its_triggers_are_ready() {
 async fn rights_and_locks_are_asked_before() {
     let at = |what: &str| format!("GET {}/providers/Microsoft.Authorization/{what}", path());
     let check = async |actions: Value, locks: Reply| {
-        let azure = FakeAzure::start().await;
+        let azure = Scene::new().azure().await;
         azure.on(&at("permissions"), [Reply::json(200, &json!({"value": [{"actions": actions}]}))]).on(&at("locks"), [locks]);
         (azure.adapter(&target()).preflight().await.unwrap(), azure)
     };
     let none = || Reply::json(200, &json!({"value": [{"properties": {"level": "CanNotDelete"}}]}));
     let (open, azure) = check(json!(["*"]), none()).await;
     assert_eq!((open.obstacles.as_slice(), open.ways_back.len()), ([].as_slice(), 0));
-    let mut asked: Vec<_> =
-        azure.recorded().iter().map(|r| format!("{} {}", r.query, r.header("authorization").unwrap())).collect();
+    let recorded = azure.recorded();
+    let asked = recorded.iter().filter(|r| r.path.contains("Microsoft.Authorization"));
+    let mut asked: Vec<_> = asked.map(|r| format!("{} {}", r.query, r.header("authorization").unwrap())).collect();
     asked.sort();
     let expected = [
         "api-version=2020-05-01 Bearer reader-token",

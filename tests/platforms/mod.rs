@@ -5,6 +5,7 @@
 mod app_service;
 mod app_service_ramp;
 mod arm_deployment;
+mod bad_targets;
 mod cloud;
 mod container_app;
 mod kubernetes;
@@ -14,3 +15,4 @@ mod pipeline;
 mod preflight;
 mod resource_manager;
 mod server;
+mod trips;

@@ -122,6 +122,41 @@ async fn a_what_if_tells_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_templates_hash_is_one_of_its_letters_but_for_spaces() {
+    let records = Records::new().await;
+    let url = format!(
+        "{}providers/Microsoft.Resources/calculateTemplateHash?api-version=2026-06-01",
+        records.azure.resource_manager_url()
+    );
+    let hash = async |template: &str| {
+        let request = records.http.post(&url).bearer_auth(&records.token).header("content-type", "application/json");
+        answer(request.body(template.to_owned())).await.unwrap()
+    };
+    let base = hash(r#"{"b": "x \" y", "a": 1}"#).await.json();
+    assert_eq!(base["minifiedTemplate"], r#"{"b":"x \" y","a":1}"#);
+    assert_eq!(hash(r#"{"b":"x \" y","a":1}"#).await.json(), base);
+    assert_ne!(hash(r#"{"a":1,"b":"x \" y"}"#).await.json()["templateHash"], base["templateHash"]);
+    assert_eq!(hash("[]").await.status, 400);
+
+    let exported = records.deployment(Method::POST, "/hub-1/exportTemplate", None).await.text;
+    let template = exported.strip_prefix(r#"{"template":"#).and_then(|rest| rest.strip_suffix('}')).unwrap();
+    let record = records.deployment(Method::GET, "/hub-1", None).await.json();
+    assert_eq!(hash(template).await.json()["templateHash"], record["properties"]["templateHash"]);
+    // Sent again as it is, the template has the same hash in its new record.
+    let body = format!(
+        r#"{{"properties": {{"mode": "Incremental", "template": {template}, "parameters": {{"build": {{"value": "build-2"}}}}}}}}"#
+    );
+    let put = format!(
+        "{}{GROUP}/providers/Microsoft.Resources/deployments/hub-2?api-version=2026-06-01",
+        records.azure.resource_manager_url().as_str().trim_end_matches('/')
+    );
+    let request = records.http.put(put).bearer_auth(&records.token).header("content-type", "application/json").body(body);
+    assert_eq!(answer(request).await.unwrap().json()["properties"]["templateHash"], record["properties"]["templateHash"]);
+    records.azure.set_template_hash(&records.scope, "hub-1", None);
+    assert!(records.deployment(Method::GET, "/hub-1", None).await.json()["properties"]["templateHash"].is_null());
+}
+
+#[tokio::test]
 async fn what_the_front_door_refuses() {
     let records = Records::new().await;
     let body = records.body("build-2").await;

@@ -52,8 +52,8 @@ pub struct SlotReading {
 /// A deployment that is under way for longer than this was abandoned by Kudu, and must not keep a target waiting for ever.
 const DEPLOYMENT_HOURS_MAX: i64 = 1;
 
-/// Reads serving slot and good slots side by side: one trip deep, two where a path on the slot's own host is asked, and one more
-/// while users are sent to a slot that is none of these.
+/// Reads serving slot and good slots side by side: one trip deep, once the host names are known where a path on them is asked; and
+/// one more while users are sent to a slot that is none of these.
 pub async fn read(arm: &ResourceManager, sites: &SiteClient, target: &AppServiceTarget) -> Readings {
     let good = join_all(target.good_slots.iter().map(|slot| read_slot(arm, sites, target, slot)));
     let (serving, good) = tokio::join!(Box::pin(read_slot(arm, sites, target, &target.serving_slot)), good);
@@ -80,16 +80,33 @@ async fn read_slot(arm: &ResourceManager, sites: &SiteClient, target: &AppServic
             FingerprintSource::Default | FingerprintSource::Url(_) => None,
         }
     };
-    let (site, config, deployments, setting) = tokio::join!(
+    let known_host = sites.known_host(&path);
+    let ahead = async {
+        match (&target.fingerprint, &known_host) {
+            (FingerprintSource::Url(path), Some(host)) => Some(sites.ask(host, path).await),
+            (FingerprintSource::Url(_), None) | (FingerprintSource::Default | FingerprintSource::Setting(_), _) => None,
+        }
+    };
+    let (site, config, deployments, setting, ahead) = tokio::join!(
         arm.read(SITE, &site_path),
         arm.read(CONFIG, &config_path),
         arm.read_all(DEPLOYMENTS, &deployments_path),
         setting,
+        Box::pin(ahead),
     );
     let site = site.and_then(|answer| parse::<Site>(SITE, answer));
     let mark = match &target.fingerprint {
-        FingerprintSource::Url(path) => Some(match &site {
-            Ok(site) => sites.ask(given(site.properties.default_host_name.as_ref()).unwrap_or_default(), path).await,
+        FingerprintSource::Url(asked) => Some(match &site {
+            Ok(site) => {
+                let host = given(site.properties.default_host_name.as_ref()).unwrap_or_default();
+                match ahead {
+                    Some(mark) if known_host.as_deref() == Some(host) => mark,
+                    Some(_) | None => {
+                        sites.keep_host(&path, host);
+                        sites.ask(host, asked).await
+                    }
+                }
+            }
             Err(error) => release_mark::without_host(error),
         }),
         FingerprintSource::Default | FingerprintSource::Setting(_) => setting,

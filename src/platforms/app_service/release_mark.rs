@@ -1,6 +1,10 @@
 //! What a slot itself says about its build, where the policy names a setting or a path for that.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use reqwest::{Client, StatusCode, redirect};
 use serde_json::Value;
@@ -76,9 +80,25 @@ pub struct SiteClient {
     remote: OnceCell<Client>,
     /// Knows no proxy: what is on this machine is asked on this machine.
     loopback: OnceCell<Client>,
+    /// By path of the slot: the host name that it had, so that it can be asked while its name is read anew.
+    hosts: Mutex<BTreeMap<String, String>>,
 }
 
 impl SiteClient {
+    /// The host name that a slot had when it was last read.
+    pub fn known_host(&self, slot: &str) -> Option<String> {
+        self.hosts().get(slot).cloned()
+    }
+
+    pub fn keep_host(&self, slot: &str, host: &str) {
+        self.hosts().insert(slot.to_owned(), host.to_owned());
+    }
+
+    /// Whoever panicked while holding it left nothing half-written.
+    fn hosts(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// GETs `path` on the slot's host: https, or plain http on loopback.
     pub async fn ask(&self, host: &str, path: &str) -> ReleaseMark {
         match self.body(host, path).await {

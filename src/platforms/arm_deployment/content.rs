@@ -1,10 +1,9 @@
-//! What a record deployed: its template and its parameters, told apart by a hash of our own, and sent again.
-//!
-//! The platform's `templateHash` is left alone: it may depend on the order of keys, which a template that went through here has lost.
+//! What a record deployed: its template by the platform's hash, and its parameters; told apart, and sent again.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::wire::Record;
+use super::{template::Template, wire::Record};
 use crate::domain::target::{ArmDeploymentTarget, Fingerprint, KeyVaultSecret, short_hash};
 
 /// One parameter, as a record shows it.
@@ -28,8 +27,11 @@ fn parameters(record: &Record) -> impl Iterator<Item = (&str, Parameter<'_>)> {
     })
 }
 
-/// Equal for equal templates and equal plain parameters. Secrets are no part of it: nobody can read them.
-pub fn fingerprint(record: &Record, template: &Value) -> Fingerprint {
+/// Equal for equal templates and equal plain parameters; `None` where the record names no hash of its template.
+///
+/// Secrets are no part of it: nobody can read them.
+pub fn fingerprint(record: &Record) -> Option<Fingerprint> {
+    let template = record.properties.template_hash.as_deref().filter(|hash| !hash.is_empty())?;
     let given: Map<String, Value> = parameters(record)
         .map(|(name, parameter)| {
             let value = match parameter {
@@ -40,8 +42,8 @@ pub fn fingerprint(record: &Record, template: &Value) -> Fingerprint {
         })
         .collect();
     let mut text = String::new();
-    canonical(&json!({ "template": template, "parameters": given }), &mut text);
-    Fingerprint(format!("template:{}", short_hash(&[&text])))
+    canonical(&Value::Object(given), &mut text);
+    Some(Fingerprint(format!("template:{}", short_hash(&[template, &text]))))
 }
 
 /// JSON with sorted keys, whatever order the map keeps.
@@ -87,38 +89,38 @@ fn secret_of<'a>(target: &'a ArmDeploymentTarget, name: &str) -> Option<&'a KeyV
     target.secure_parameters.iter().find(|(known, _)| known.to_lowercase() == name.to_lowercase()).map(|(_, secret)| secret)
 }
 
-/// Whether the content is fetched from elsewhere each time it is deployed, and so may have changed since.
-pub fn has_links(record: &Record, template: &Value) -> bool {
-    record.properties.template_link.as_ref().is_some_and(|link| !link.is_null()) || links_within(template)
+/// The body of a deployment or a what-if.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Body {
+    /// Of a subscription's deployment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Value>,
+    pub properties: BodyProperties,
 }
 
-fn links_within(value: &Value) -> bool {
-    match value {
-        Value::Object(map) => {
-            let nests = map
-                .get("type")
-                .and_then(Value::as_str)
-                .is_some_and(|kind| kind.eq_ignore_ascii_case("Microsoft.Resources/deployments"));
-            let links = map.get("properties").is_some_and(|properties| {
-                ["templateLink", "parametersLink"].iter().any(|key| properties.get(key).is_some_and(Value::is_object))
-            });
-            (nests && links) || map.values().any(links_within)
-        }
-        Value::Array(all) => all.iter().any(links_within),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BodyProperties {
+    mode: &'static str,
+    template: Template,
+    parameters: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what_if_settings: Option<Value>,
 }
 
 /// The body that deploys the record's content again: always `Incremental`, never with `onErrorDeployment`, which would run in `Complete`.
 ///
 /// Every parameter is given as the record holds it, defaults included, so that what was evaluated then is not evaluated anew.
 /// The error says in words what is missing.
-pub fn body(target: &ArmDeploymentTarget, record: &Record, template: &Value) -> Result<Value, String> {
+pub fn body(target: &ArmDeploymentTarget, record: &Record, template: Template) -> Result<Body, String> {
     let missing = missing_secrets(target, record);
     if !missing.is_empty() {
         return Err(lacks_secrets(&record.name, &missing));
     }
-    let given: Map<String, Value> = parameters(record)
+    let parameters: Map<String, Value> = parameters(record)
         .map(|(name, parameter)| {
             let value = match (parameter, secret_of(target, name)) {
                 (Parameter::Plain(value), _) => json!({ "value": value }),
@@ -130,14 +132,20 @@ pub fn body(target: &ArmDeploymentTarget, record: &Record, template: &Value) -> 
             (name.to_owned(), value)
         })
         .collect();
-    let mut body = json!({ "properties": { "mode": "Incremental", "template": template, "parameters": given } });
-    if target.scope.resource_group().is_none() {
-        let Some(location) = record.location.as_deref().filter(|location| !location.is_empty()) else {
-            return Err(format!("deployment `{}` names no location, which a subscription's deployment needs", record.name));
-        };
-        body["location"] = json!(location);
-    }
-    Ok(body)
+    let location = if target.scope.resource_group().is_some() {
+        None
+    } else {
+        let named = record.location.clone().filter(|location| !location.is_empty());
+        Some(named.ok_or_else(|| lacks_location(&record.name))?)
+    };
+    let properties = BodyProperties { mode: "Incremental", template, parameters, what_if_settings: None };
+    Ok(Body { location, tags: None, properties })
+}
+
+pub fn lacks_location(name: &str) -> String {
+    format!(
+        "deployment `{name}` names no location, which a subscription's deployment needs; deploy that version from its pipeline"
+    )
 }
 
 pub fn lacks_secrets(name: &str, missing: &[String]) -> String {

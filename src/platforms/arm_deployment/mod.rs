@@ -5,6 +5,7 @@
 
 pub mod wire;
 pub mod lineage;
+pub mod template;
 pub mod content;
 pub mod observe;
 pub mod preflight;
@@ -42,8 +43,8 @@ impl ArmDeployment {
 #[async_trait::async_trait]
 impl Platform for ArmDeployment {
     async fn observe(&self) -> Result<Observation, PortError> {
-        let readings = observe::read(&self.arm, &self.target).await?;
-        observe::interpret(&self.target, &readings, self.clock.now())
+        let records = observe::read(&self.arm, &self.target).await?;
+        observe::interpret(&self.target, &records, self.clock.now())
     }
 
     fn rights(&self) -> Vec<NeededRight> {
@@ -51,7 +52,7 @@ impl Platform for ArmDeployment {
     }
 
     async fn preflight(&self) -> Result<Preflight, PortError> {
-        Ok(preflight::check(&self.arm, &self.target).await)
+        preflight::check(&self.arm, &self.target).await
     }
 
     fn steps(&self, way_back: &WayBack, fence: &Fence) -> Vec<Step> {

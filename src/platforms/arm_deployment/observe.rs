@@ -1,27 +1,28 @@
 //! Which deployment runs, since when, what came before, and what is under way.
 //!
-//! **Token.** `deployment|NAME|CORRELATION ID` of the newest record of the lineage that took effect. Whoever deploys the same
-//! content, or under the same name, again gets another correlation id.
-//! **A deployment that failed** is no release that can be told apart, but it may have changed a part of the resources. So unless
-//! its operations show that it changed nothing, it is what runs, without a fingerprint; nothing is acted upon by itself then.
+//! **Token.** `deployment|NAME|CORRELATION ID` of the newest record of the lineage. Whoever deploys the same content, or under the
+//! same name, again gets another correlation id.
+//! **Content.** The record itself tells it: the platform's hash of the template, and the parameters. So the list of records is all
+//! that is read.
+//! **A deployment that failed** is no release that can be told apart, but it may have changed a part of the resources. So it is
+//! what runs, without a fingerprint; nothing is acted upon by itself then. What it changed, [`super::preflight`] tells.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
     content,
     lineage::{Line, is_own},
-    wire::{API_VERSION, Operation, RECORDS_MAX, RESTORES_TAG, Record, State, operations_path, parse, record_path, records_path},
+    wire::{API_VERSION, RECORDS_MAX, RESTORES_TAG, Record, State, parse, records_path},
 };
 use crate::{
     azure::{answer::clean, resource_manager::ResourceManager},
     domain::{
         observation::{Observation, Obstacle, RunningVersion, WayBack},
         rule::RuleId,
-        target::{ArmDeploymentTarget, Lineage, VersionToken},
+        target::{ArmDeploymentTarget, Fingerprint, Lineage, VersionToken},
     },
     ports::{PortError, PortErrorKind},
 };
@@ -29,113 +30,60 @@ use crate::{
 /// How many earlier contents are offered; further back a rollback would skip more than it should (S3).
 const WAYS_MAX: usize = 3;
 
-/// Of how many failed deployments in a row the operations are read.
-const BROKEN_MAX: usize = 5;
+const LIST: &str = "list the deployments";
 
-/// All answers of one observation, also those which failed.
-#[derive(Debug)]
-pub struct Readings {
-    pub records: Vec<Record>,
-    /// By name of the record.
-    pub templates: BTreeMap<String, Result<Value, PortError>>,
-    /// By name of a failed record that is newer than everything that succeeded: what it did.
-    pub operations: BTreeMap<String, Result<Vec<Operation>, PortError>>,
-}
-
-/// Reads the list of records, and then side by side what the few records that matter hold: two trips deep.
-pub async fn read(arm: &ResourceManager, target: &ArmDeploymentTarget) -> Result<Readings, PortError> {
-    const LIST: &str = "list the deployments";
+/// Reads the list of records: one trip, but for its further pages.
+pub async fn read(arm: &ResourceManager, target: &ArmDeploymentTarget) -> Result<Vec<Record>, PortError> {
     let records = arm.read_all(LIST, &format!("{}?{API_VERSION}", records_path(target))).await?;
-    let records: Vec<Record> = parse(LIST, Value::Array(records))?;
-    let line = Line::of(target, &records);
-    let templates = join_all(that_matter(&line).into_iter().map(|record| async {
-        let template = export(arm, target, &record.name).await;
-        (record.name.clone(), template)
-    }));
-    let operations = join_all(broken(&line).into_iter().take(BROKEN_MAX).map(|record| async {
-        const OPERATIONS: &str = "read the operations of a failed deployment";
-        let path = format!("{}?{API_VERSION}", operations_path(target, &record.name));
-        let all = arm.read_all(OPERATIONS, &path).await.and_then(|all| parse(OPERATIONS, Value::Array(all)));
-        (record.name.clone(), all)
-    }));
-    let (templates, operations) = tokio::join!(Box::pin(templates), Box::pin(operations));
-    let (templates, operations) = (templates.into_iter().collect(), operations.into_iter().collect());
-    Ok(Readings { records, templates, operations })
+    parse(LIST, Value::Array(records))
 }
 
-/// The template of a record, as the platform stored it.
-pub async fn export(arm: &ResourceManager, target: &ArmDeploymentTarget, name: &str) -> Result<Value, PortError> {
-    const EXPORT: &str = "export the deployment's template";
-    let path = format!("{}/exportTemplate?{API_VERSION}", record_path(target, name));
-    let mut answer = arm.read_by_post(EXPORT, &path, None).await?;
-    match answer.get_mut("template").map(Value::take) {
-        Some(template) if template.is_object() => Ok(template),
-        _ => Err(PortError::new(EXPORT, PortErrorKind::Invalid, "the answer holds no `template`")),
-    }
+/// The records that matter.
+pub struct Versions<'a> {
+    /// The newest that has ended, well or not.
+    pub runs: &'a Record,
+    /// The newest ones before it that succeeded and hold other contents, as far as that is known; none of our own.
+    pub earlier: Vec<&'a Record>,
+    /// Those that go on.
+    under_way: Vec<&'a Record>,
 }
 
-/// Failed records that are newer than everything that succeeded.
-fn broken<'a>(line: &Line<'a>) -> Vec<&'a Record> {
-    line.ended.iter().copied().take_while(|record| record.state() == State::Broken).collect()
-}
-
-/// The newest record that succeeded, and the newest different ones before it that are not ours.
-fn that_matter<'a>(line: &Line<'a>) -> Vec<&'a Record> {
-    let mut succeeded = line.ended.iter().copied().filter(|record| record.state() == State::Succeeded);
-    let Some(newest) = succeeded.next() else { return Vec::new() };
-    // The newest may prove to be a way back itself, when a failed deployment came after it; if it is ours, what it restored may.
-    let mut seen: BTreeSet<String> = (!is_own(newest)).then(|| rough(newest)).into_iter().collect();
-    let mut all = vec![newest];
-    all.extend(succeeded.filter(|record| !is_own(record)).filter(|record| seen.insert(rough(record))).take(WAYS_MAX));
-    all
-}
-
-/// Spares reading equal contents twice. Two records with unequal ones here may still prove equal, which costs nothing but a read.
-fn rough(record: &Record) -> String {
-    let properties = &record.properties;
-    match &properties.template_hash {
-        Some(hash) => format!("{hash} {}", json!(properties.parameters)),
-        None => record.name.clone(),
-    }
-}
-
-/// What the answers mean. Pure.
-pub fn interpret(target: &ArmDeploymentTarget, readings: &Readings, observed_at: Timestamp) -> Result<Observation, PortError> {
-    let line = Line::of(target, &readings.records);
-    if let Some(record) = line.undated.first() {
-        let says = format!("deployment `{}` tells no time, so which one is the newest is not known", clean(&record.name));
-        return Err(PortError::new("list the deployments", PortErrorKind::Invalid, says));
-    }
-    let half_done = broken(&line).into_iter().enumerate().find(|(index, record)| {
-        let changed_nothing = readings
-            .operations
-            .get(&record.name)
-            .filter(|_| *index < BROKEN_MAX)
-            .is_some_and(|read| read.as_ref().is_ok_and(|all| !all.iter().any(Operation::may_have_changed)));
-        !changed_nothing
-    });
-    let succeeded = line.ended.iter().copied().find(|record| record.state() == State::Succeeded);
-    let Some(runs) = half_done.map(|(_, record)| record).or(succeeded) else {
-        return Err(PortError::new(
-            "list the deployments",
-            PortErrorKind::NotFound,
-            format!("`{}` holds no deployment {} that took effect", target.scope, in_words(&target.lineage)),
-        ));
-    };
-    let running = running(readings, runs)?;
-    let mut ways_back: Vec<WayBack> = Vec::new();
-    for record in that_matter(&line).into_iter().filter(|record| !is_own(record)) {
-        if record.correlation_id() == runs.correlation_id() || record.ended_at() >= runs.ended_at() {
-            continue;
+impl<'a> Versions<'a> {
+    pub fn of(target: &ArmDeploymentTarget, records: &'a [Record]) -> Result<Self, PortError> {
+        let line = Line::of(target, records);
+        if let Some(record) = line.undated.first() {
+            let says = format!("deployment `{}` tells no time, so which one is the newest is not known", clean(&record.name));
+            return Err(PortError::new(LIST, PortErrorKind::Invalid, says));
         }
-        let way = way_back(target, readings, record, runs)?;
-        let known = |fingerprint: &Option<_>| fingerprint.is_some() && *fingerprint == way.fingerprint;
-        if !known(&running.fingerprint) && !ways_back.iter().any(|earlier| known(&earlier.fingerprint)) {
-            ways_back.push(way);
-        }
+        let Some((runs, before)) = line.ended.split_first() else {
+            return Err(PortError::new(
+                LIST,
+                PortErrorKind::NotFound,
+                format!(
+                    "`{}` holds no deployment {} that has ended; check `scope` and `lineage` in the policy",
+                    target.scope,
+                    in_words(&target.lineage)
+                ),
+            ));
+        };
+        let mut seen: BTreeSet<String> = running_content(runs).map(|content| content.0).into_iter().collect();
+        let earlier = before
+            .iter()
+            .copied()
+            .filter(|record| record.state() == State::Succeeded && !is_own(record))
+            .filter(|record| record.correlation_id() != runs.correlation_id() && record.ended_at() < runs.ended_at())
+            .filter(|record| content::fingerprint(record).is_none_or(|content| seen.insert(content.0)))
+            .take(WAYS_MAX)
+            .collect();
+        Ok(Self { runs, earlier, under_way: line.under_way })
     }
+}
+
+/// What the records mean. Pure.
+pub fn interpret(target: &ArmDeploymentTarget, records: &[Record], observed_at: Timestamp) -> Result<Observation, PortError> {
+    let versions = Versions::of(target, records)?;
     let mut obstacles = Vec::new();
-    if readings.records.len() >= RECORDS_MAX {
+    if records.len() >= RECORDS_MAX {
         obstacles.push(Obstacle::page(
             RuleId::S9,
             format!("`{}` holds {RECORDS_MAX} deployment records, so no further one is taken; delete old ones", target.scope),
@@ -143,33 +91,37 @@ pub fn interpret(target: &ArmDeploymentTarget, readings: &Readings, observed_at:
     }
     Ok(Observation {
         observed_at,
-        running,
-        under_way: line.under_way.first().map(|record| {
+        running: running(versions.runs),
+        under_way: versions.under_way.first().map(|record| {
             let since = record.began_at().map(|at| format!(" (last change at {})", moment(at))).unwrap_or_default();
             format!("deployment `{}`{since}", clean(&record.name))
         }),
-        ways_back,
+        ways_back: versions.earlier.iter().map(|record| way_back(target, record, versions.runs)).collect(),
         obstacles,
     })
 }
 
-fn running(readings: &Readings, record: &Record) -> Result<RunningVersion, PortError> {
+/// Of a deployment that ended half way nobody knows what serves.
+fn running_content(record: &Record) -> Option<Fingerprint> {
+    match record.state() {
+        State::Succeeded => content::fingerprint(record),
+        State::Broken | State::GoesOn => None,
+    }
+}
+
+fn running(record: &Record) -> RunningVersion {
     let name = clean(&record.name);
     let at = record.ended_at().map(moment).unwrap_or_default();
-    let (fingerprint, label) = match (record.state(), readings.templates.get(&record.name)) {
-        (State::Succeeded, Some(Ok(template))) => {
-            let label = match record.tag(RESTORES_TAG).filter(|_| is_own(record)) {
-                Some(restored) => format!("{} again (deployed as {name} at {at})", clean(restored)),
-                None => format!("{name} (deployed at {at})"),
-            };
-            (Some(content::fingerprint(record, template)), label)
+    let fingerprint = running_content(record);
+    let label = match (record.state(), record.tag(RESTORES_TAG).filter(|_| is_own(record))) {
+        (State::Broken, _) => format!("{name}, which ended half way at {at} and may have changed a part"),
+        (State::Succeeded | State::GoesOn, _) if fingerprint.is_none() => {
+            format!("{name} (deployed at {at}; its record names no `templateHash`, so its content is not known)")
         }
-        (State::Succeeded, Some(Err(error))) if may_pass(error) => return Err(error.clone()),
-        (State::Succeeded, Some(Err(error))) => (None, format!("{name} (deployed at {at}; its content is not known: {error})")),
-        (State::Succeeded | State::GoesOn, _) => (None, format!("{name} (deployed at {at}; its content is not known)")),
-        (State::Broken, _) => (None, format!("{name}, which ended half way at {at} and may have changed a part")),
+        (State::Succeeded | State::GoesOn, Some(restored)) => format!("{} again (deployed as {name} at {at})", clean(restored)),
+        (State::Succeeded | State::GoesOn, None) => format!("{name} (deployed at {at})"),
     };
-    Ok(RunningVersion { token: token(record), fingerprint, serving_since: record.began_at(), label })
+    RunningVersion { token: token(record), fingerprint, serving_since: record.began_at(), label }
 }
 
 /// Names of deployments compare without case.
@@ -177,57 +129,35 @@ fn token(record: &Record) -> VersionToken {
     VersionToken(format!("deployment|{}|{}", record.name.to_lowercase(), record.correlation_id().to_ascii_lowercase()))
 }
 
-fn way_back(target: &ArmDeploymentTarget, readings: &Readings, record: &Record, runs: &Record) -> Result<WayBack, PortError> {
+/// Name of a way back, by which [`super::preflight`] speaks about it too.
+pub fn way_name(record: &Record) -> String {
+    format!("deployment {}", record.name)
+}
+
+fn way_back(target: &ArmDeploymentTarget, record: &Record, runs: &Record) -> WayBack {
     let mut obstacles = Vec::new();
     let missing = content::missing_secrets(target, record);
     if !missing.is_empty() {
         obstacles.push(Obstacle::page(RuleId::S5, content::lacks_secrets(&clean(&record.name), &missing)));
     }
-    if target.scope.resource_group().is_none() && record.location.is_none() {
-        obstacles.push(Obstacle::page(
-            RuleId::S5,
-            format!("deployment `{}` names no location to deploy it in again", clean(&record.name)),
-        ));
+    if target.scope.resource_group().is_none() && record.location.as_ref().is_none_or(String::is_empty) {
+        obstacles.push(Obstacle::page(RuleId::S5, content::lacks_location(&clean(&record.name))));
     }
-    let fingerprint = match readings.templates.get(&record.name) {
-        Some(Ok(template)) => {
-            if content::has_links(record, template) {
-                let says = format!(
-                    "the template of `{}` takes in others by link, and what they hold may have changed since",
-                    clean(&record.name)
-                );
-                obstacles.push(Obstacle::propose(RuleId::S5, says));
-            }
-            Some(content::fingerprint(record, template))
-        }
-        Some(Err(error)) if may_pass(error) => return Err(error.clone()),
-        Some(Err(error)) => {
-            obstacles.push(Obstacle::page(
-                RuleId::S5,
-                format!("the template of `{}` could not be read ({error})", clean(&record.name)),
-            ));
-            None
-        }
-        None => None,
-    };
+    let fingerprint = content::fingerprint(record);
     let at = record.ended_at().map(moment).unwrap_or_default();
-    Ok(WayBack {
-        name: format!("deployment {}", record.name),
-        label: format!("{} (deployed at {at})", clean(&record.name)),
+    let label = match &fingerprint {
+        Some(_) => format!("{} (deployed at {at})", clean(&record.name)),
+        None => format!("{} (deployed at {at}; its record names no `templateHash`)", clean(&record.name)),
+    };
+    WayBack {
+        name: way_name(record),
+        label,
         detail: json!({
             "good": { "name": record.name, "correlationId": record.correlation_id(), "fingerprint": fingerprint },
             "accused": { "name": runs.name, "correlationId": runs.correlation_id() },
         }),
         fingerprint,
         obstacles,
-    })
-}
-
-/// Such a read is better done again than taken for an answer.
-fn may_pass(error: &PortError) -> bool {
-    match error.kind {
-        PortErrorKind::Transient | PortErrorKind::Throttled => true,
-        PortErrorKind::NotFound | PortErrorKind::Denied | PortErrorKind::Invalid => false,
     }
 }
 

@@ -17,8 +17,7 @@ use serde_json::{Value, json};
 use super::{
     content,
     lineage::own_name,
-    observe::export,
-    what_if,
+    template, what_if,
     wire::{API_VERSION, RECORD_TAG, RESTORES_TAG, Record, State, TAKES_BACK_TAG, parse, record_path},
 };
 use crate::{
@@ -128,17 +127,18 @@ struct Before {
     accused: Record,
     /// A deployment under our own name: sent before, by whoever held the claim.
     own: Option<Record>,
-    body: Value,
+    /// Of what comes next, what-if or deployment; the template in it letter by letter.
+    body: String,
 }
 
 impl Before {
-    /// Reads side by side; a record that is not what it was is an error of the kind `Invalid`.
+    /// Reads side by side, then has the exported template proven; what is not what it was is an error of the kind `Invalid`.
     async fn read(arm: &ResourceManager, target: &ArmDeploymentTarget, detail: &Detail) -> Result<Self, PortError> {
         let (good, accused, own, template) = tokio::join!(
             record(arm, target, &detail.good.name),
             record(arm, target, &detail.accused.name),
             record(arm, target, &detail.name),
-            export(arm, target, &detail.good.name),
+            template::export(arm, target, &detail.good.name),
         );
         let own = match own {
             Ok(own) => Some(own),
@@ -151,13 +151,21 @@ impl Before {
                 return Err(invalid(format!("deployment `{}` was overwritten by another one of that name", clean(&named.name))));
             }
         }
-        if detail.good.fingerprint.as_ref() != Some(&content::fingerprint(&good, &template)) {
+        let known = detail.good.fingerprint.as_ref();
+        if known.is_none() || known != content::fingerprint(&good).as_ref() {
             return Err(invalid(format!("deployment `{}` does not hold what it held", clean(&detail.good.name))));
         }
-        let mut body = content::body(target, &good, &template).map_err(invalid)?;
-        if detail.act == Act::Deploy {
-            body["tags"] = tags(&good, detail);
+        // What was sent before is followed, whatever could be exported now.
+        if own.is_none() {
+            template::prove(arm, &good, &template).await?;
         }
+        let mut body = content::body(target, &good, template).map_err(invalid)?;
+        match detail.act {
+            // The short form does not tell what changes from what stays.
+            Act::WhatIf => body.properties.what_if_settings = Some(json!({ "resultFormat": "FullResourcePayloads" })),
+            Act::Deploy => body.tags = Some(tags(&good, detail)),
+        }
+        let body = serde_json::to_string(&body).map_err(|error| invalid(error.to_string()))?;
         Ok(Self { good, accused, own, body })
     }
 }
@@ -214,11 +222,8 @@ fn follow(detail: &Detail, own: &Record) -> Submission {
 }
 
 async fn what_if(arm: &ResourceManager, target: &ArmDeploymentTarget, detail: &Detail, before: &Before) -> Submission {
-    let mut body = before.body.clone();
-    // The short form does not tell what changes from what stays.
-    body["properties"]["whatIfSettings"] = json!({ "resultFormat": "FullResourcePayloads" });
     let path = format!("{}/whatIf?{API_VERSION}", record_path(target, &detail.name));
-    let (submission, answer) = arm.submit_for_answer(Method::POST, &path, Some(&body)).await;
+    let (submission, answer) = arm.submit_for_answer(Method::POST, &path, Some(before.body.clone())).await;
     match submission {
         Submission::Done => match what_if::judge(&answer, &before.good, &before.accused) {
             Ok(()) => Submission::Done,
@@ -238,12 +243,12 @@ async fn what_if(arm: &ResourceManager, target: &ArmDeploymentTarget, detail: &D
 }
 
 fn refused(why: &str) -> String {
-    format!("by the what-if, {why}; nothing was deployed")
+    format!("{why}, so nothing was deployed")
 }
 
 async fn deploy(arm: &ResourceManager, target: &ArmDeploymentTarget, detail: &Detail, before: &Before) -> Submission {
     let path = format!("{}?{API_VERSION}", record_path(target, &detail.name));
-    let submission = arm.submit(Method::PUT, &path, Some(&before.body)).await;
+    let (submission, _) = arm.submit_for_answer(Method::PUT, &path, Some(before.body.clone())).await;
     match submission {
         Submission::Accepted { operation: asked, poll_after_seconds } => {
             Submission::Accepted { operation: operation(detail, Act::Deploy, &asked), poll_after_seconds }
@@ -300,7 +305,7 @@ async fn poll_what_if(arm: &ResourceManager, target: &ArmDeploymentTarget, asked
             })
         }
         OperationState::Failed { says } => {
-            Ok(OperationState::Failed { says: format!("the what-if failed ({says}{})", detail_of(&answer)) })
+            Ok(OperationState::Failed { says: refused(&format!("the what-if failed ({says}{})", detail_of(&answer))) })
         }
         // Unknown leads to nothing: without a result there is no deployment.
         OperationState::Unknown { says } => {

@@ -116,6 +116,11 @@ impl Record {
         self.tags.iter().flatten().find(|(key, _)| key.eq_ignore_ascii_case(name))?.1.as_str()
     }
 
+    /// Whether its own template was fetched by link.
+    pub fn is_linked(&self) -> bool {
+        self.properties.template_link.as_ref().is_some_and(|link| !link.is_null())
+    }
+
     /// Ids of what it deployed, in lower case; `None` where the record does not tell.
     pub fn resources(&self) -> Option<impl Iterator<Item = String> + '_> {
         let all = self.properties.output_resources.as_ref()?;
@@ -124,12 +129,15 @@ impl Record {
 }
 
 impl Operation {
-    /// Whether it may have changed a resource. Reads and the evaluation of outputs did not; of the rest nobody knows how far they came.
-    pub fn may_have_changed(&self) -> bool {
+    /// Id of the resource that it may have changed. Reads and the evaluation of outputs changed none; of the rest nobody knows how
+    /// far they came.
+    pub fn may_have_changed(&self) -> Option<&str> {
         let properties = &self.properties;
         let reads = ["Read", "EvaluateDeploymentOutput"];
         let what = properties.provisioning_operation.as_deref().unwrap_or_default();
-        properties.target_resource.is_some() && !reads.iter().any(|read| read.eq_ignore_ascii_case(what))
+        let resource = properties.target_resource.as_ref()?;
+        let changes = !reads.iter().any(|read| read.eq_ignore_ascii_case(what));
+        changes.then(|| resource.id.as_deref().unwrap_or("a resource without an id"))
     }
 }
 

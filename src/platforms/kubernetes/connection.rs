@@ -289,7 +289,7 @@ impl Answer {
                 (PortErrorKind::Denied, format!("{says}: the cluster did not accept who we are; check tenant and credentials"))
             }
             403 => (PortErrorKind::Denied, format!("{says}: grant this right in the cluster; a new grant takes some minutes")),
-            404 => (PortErrorKind::NotFound, says),
+            404 => (PortErrorKind::NotFound, format!("{says}; check namespace, kind and name in the policy")),
             429 => (PortErrorKind::Throttled, says),
             408 | 500..=599 => (PortErrorKind::Transient, says),
             300..=399 => (PortErrorKind::Invalid, format!("{says}: a redirect, which is not followed")),
@@ -302,7 +302,7 @@ impl Answer {
 /// What became of a request that got no answer, in words; never the URL.
 fn reason(error: &reqwest::Error) -> String {
     let what = if error.is_connect() {
-        "no connection to the API server"
+        "no connection to the API server; check that the cluster runs, and that it can be reached from here (network, authorized IP ranges)"
     } else if error.is_timeout() {
         "no answer from the API server in time"
     } else {

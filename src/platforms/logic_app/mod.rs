@@ -39,7 +39,7 @@ impl LogicApp {
 #[async_trait::async_trait]
 impl Platform for LogicApp {
     async fn observe(&self) -> Result<Observation, PortError> {
-        let readings = observe::read(&self.arm, &self.target).await;
+        let readings = observe::read(&self.arm, &self.target, self.clock.now()).await;
         observe::interpret(&readings, self.clock.now())
     }
 
@@ -65,8 +65,10 @@ impl Platform for LogicApp {
 
     /// Also waits for the triggers, which a save registers again; those of a workflow that is not enabled rest.
     async fn verify(&self, _way_back: &WayBack) -> Result<Observation, PortError> {
-        let (readings, trigger) =
-            tokio::join!(observe::read(&self.arm, &self.target), observe::unready_trigger(&self.arm, &self.target));
+        let (readings, trigger) = tokio::join!(
+            observe::read(&self.arm, &self.target, self.clock.now()),
+            observe::unready_trigger(&self.arm, &self.target)
+        );
         let mut observation = observe::interpret(&readings, self.clock.now())?;
         let enabled = readings.workflow.is_ok_and(|workflow| wire::is(workflow.properties.state.as_ref(), "Enabled"));
         if observation.under_way.is_none() && enabled {

@@ -2,16 +2,19 @@
 //!
 //! **Token.** `properties.version`, which every save makes anew. **Content.** Definition and parameters: a save that changes
 //! neither (tags, enabling) makes a version of equal content, so a content serves since the oldest of its adjoining versions.
+//! **Runs.** They name their version, and no filter does; when the accused one was saved, the reading of versions tells, which is
+//! under way at the same time. So beside the newest runs those are read that began some time ago: a busy workflow has hundreds
+//! of runs of the accused version by the time that an alert fires.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use futures::future::join_all;
-use jiff::Timestamp;
+use futures::future::try_join_all;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
     promote::{INSTEAD_OF, VERSION},
-    wire::{API_VERSION, CONNECTION_API_VERSION, Run, RunPage, Trigger, VersionPage, Workflow, is, parse},
+    wire::{API_VERSION, Run, RunPage, Trigger, VersionPage, Workflow, is, parse},
 };
 use crate::{
     azure::{
@@ -21,12 +24,15 @@ use crate::{
     },
     domain::{
         observation::{Observation, Obstacle, RunningVersion, WayBack},
-        resource_id::ResourceId,
         rule::RuleId,
         target::{Fingerprint, LogicAppTarget, VersionToken},
     },
     ports::{PortError, PortErrorKind},
 };
+
+/// Which runs are read: the newest ones that began before this long ago.
+const RUNS_BEFORE: [SignedDuration; 4] =
+    [SignedDuration::ZERO, SignedDuration::from_mins(10), SignedDuration::from_hours(1), SignedDuration::from_hours(24)];
 
 /// A version comes with its definition, which may be long: a larger page could be more than a client takes.
 const VERSIONS_READ_MAX: usize = 20;
@@ -42,39 +48,15 @@ const RUNS_PER_FAILED_RUN_MIN: usize = 10;
 pub struct Readings {
     pub workflow: Result<Workflow, PortError>,
     pub versions: Result<VersionPage, PortError>,
-    /// Runs before the content that runs now began to serve.
-    pub runs: Result<Vec<Run>, PortError>,
-    /// Connections which earlier versions use and the running one does not, by canonical id.
-    pub connections: BTreeMap<String, Result<(), PortError>>,
+    /// One list for each of [`RUNS_BEFORE`], each the newest first; they may overlap.
+    pub runs: Result<Vec<Vec<Run>>, PortError>,
 }
 
-/// Workflow and versions side by side; then what these lead to: runs of the earlier versions, and their connections.
-pub async fn read(arm: &ResourceManager, target: &LogicAppTarget) -> Readings {
-    const VERSIONS: &str = "list the versions";
-    let path = resource_path(&target.workflow);
-    let versions = format!("{path}/versions?{API_VERSION}&$top={VERSIONS_READ_MAX}");
-    let (workflow, versions) = tokio::join!(read_workflow(arm, target), arm.read(VERSIONS, &versions));
-    let versions = versions.and_then(|answer| parse::<VersionPage>(VERSIONS, answer));
-    let mut readings = Readings { workflow, versions, runs: Ok(Vec::new()), connections: BTreeMap::new() };
-    let Ok(running) = &readings.workflow else { return readings };
-    let history = History::of(running, readings.versions.as_ref().ok());
-    if history.earlier.is_empty() {
-        return readings;
-    }
-    let foreign: BTreeMap<String, ResourceId> = history
-        .earlier
-        .iter()
-        .flat_map(|(version, _)| foreign_connections(version, running))
-        .filter_map(|(_, id)| connection(id))
-        .map(|id| (id.canonical().to_owned(), id))
-        .collect();
-    let connections = join_all(foreign.values().map(|id| async move {
-        arm.read("read a connection", &format!("{}?{CONNECTION_API_VERSION}", resource_path(id))).await.map(|_answer| ())
-    }));
-    let (runs, connections) = tokio::join!(read_runs(arm, &path, history.since), connections);
-    readings.connections = foreign.into_keys().zip(connections).collect();
-    readings.runs = runs;
-    readings
+/// Workflow, versions and runs side by side: one trip deep.
+pub async fn read(arm: &ResourceManager, target: &LogicAppTarget, now: Timestamp) -> Readings {
+    let runs = try_join_all(RUNS_BEFORE.map(|ago| read_runs(arm, target, ago, now)));
+    let (workflow, versions, runs) = tokio::join!(read_workflow(arm, target), read_versions(arm, target), Box::pin(runs));
+    Readings { workflow, versions, runs }
 }
 
 pub async fn read_workflow(arm: &ResourceManager, target: &LogicAppTarget) -> Result<Workflow, PortError> {
@@ -83,11 +65,23 @@ pub async fn read_workflow(arm: &ResourceManager, target: &LogicAppTarget) -> Re
     parse(OPERATION, answer)
 }
 
-async fn read_runs(arm: &ResourceManager, path: &str, before: Option<Timestamp>) -> Result<Vec<Run>, PortError> {
+pub async fn read_versions(arm: &ResourceManager, target: &LogicAppTarget) -> Result<VersionPage, PortError> {
+    const OPERATION: &str = "list the versions";
+    let path = format!("{}/versions?{API_VERSION}&$top={VERSIONS_READ_MAX}", resource_path(&target.workflow));
+    parse(OPERATION, arm.read(OPERATION, &path).await?)
+}
+
+async fn read_runs(
+    arm: &ResourceManager,
+    target: &LogicAppTarget,
+    ago: SignedDuration,
+    now: Timestamp,
+) -> Result<Vec<Run>, PortError> {
     const OPERATION: &str = "list the runs";
-    let filter = before.map_or_else(String::new, |before| format!("&$filter={}", encoded(&format!("startTime lt {before}"))));
-    let answer = arm.read(OPERATION, &format!("{path}/runs?{API_VERSION}&$top={RUNS_READ_MAX}{filter}")).await?;
-    parse::<RunPage>(OPERATION, answer).map(|page| page.value)
+    let filter =
+        if ago.is_zero() { String::new() } else { format!("&$filter={}", encoded(&format!("startTime lt {:.0}", now - ago))) };
+    let path = format!("{}/runs?{API_VERSION}&$top={RUNS_READ_MAX}{filter}", resource_path(&target.workflow));
+    parse::<RunPage>(OPERATION, arm.read(OPERATION, &path).await?).map(|page| page.value)
 }
 
 /// A trigger which is not ready yet, in words; reading them is part of verifying only.
@@ -145,22 +139,22 @@ fn across(between: usize, mut way: WayBack) -> WayBack {
 }
 
 /// The versions before the running one, each with its content.
-struct History<'a> {
+pub struct History<'a> {
     running: Option<Fingerprint>,
     /// When its content began to serve; `None` if that lies beyond the list.
     since: Option<Timestamp>,
     /// The newest first.
     older: Vec<Version<'a>>,
     /// Of these, the newest of each other content.
-    earlier: Vec<Version<'a>>,
+    pub earlier: Vec<Version<'a>>,
     /// Whether the list holds the running version.
     is_complete: bool,
 }
 
-type Version<'a> = (&'a Workflow, Option<Fingerprint>);
+pub type Version<'a> = (&'a Workflow, Option<Fingerprint>);
 
 impl<'a> History<'a> {
-    fn of(workflow: &Workflow, page: Option<&'a VersionPage>) -> Self {
+    pub fn of(workflow: &Workflow, page: Option<&'a VersionPage>) -> Self {
         let running = workflow.fingerprint();
         let Some(page) = page else {
             let since = workflow.saved_at();
@@ -212,21 +206,6 @@ fn way_back(
             ),
         ));
     }
-    for (name, written) in foreign_connections(version, running) {
-        let name = clean(name);
-        let read = connection(written).map(|id| readings.connections.get(id.canonical()));
-        match read {
-            Some(Some(Ok(()))) => {}
-            Some(Some(Err(error))) if error.kind != PortErrorKind::NotFound => obstacles.push(Obstacle::propose(
-                RuleId::S10,
-                format!("whether connection `{name}` of version {id} is still there could not be checked ({error})"),
-            )),
-            Some(Some(Err(_)) | None) | None => obstacles.push(Obstacle::page(
-                RuleId::S10,
-                format!("connection `{name}` of version {id} is not there any more; create it again, or roll forward"),
-            )),
-        }
-    }
     let account = |workflow: &Workflow| {
         let reference = workflow.properties.integration_account.as_ref();
         reference.and_then(|reference| reference.id.as_ref()).map(|id| id.to_ascii_lowercase())
@@ -239,12 +218,17 @@ fn way_back(
     }
     obstacles.extend(against_runs(id, content.as_ref(), history, readings));
     WayBack {
-        name: format!("version {id}"),
+        name: way_name(version),
         fingerprint: content.clone(),
         label: label(version),
         obstacles,
         detail: json!({ VERSION: id, INSTEAD_OF: token }),
     }
+}
+
+/// Name of a way back, by which [`super::preflight`] speaks about it too.
+pub fn way_name(version: &Workflow) -> String {
+    format!("version {}", version.version().unwrap_or_default())
 }
 
 /// Whether the runs of this content, whichever of its versions ran, prove it.
@@ -258,19 +242,33 @@ fn against_runs(id: &str, content: Option<&Fingerprint>, history: &History<'_>, 
     let is_same =
         |(version, other): &&Version<'_>| version.version() == Some(id) || (content.is_some() && other.as_ref() == content);
     let same: Vec<&str> = history.older.iter().filter(is_same).filter_map(|(version, _)| version.version()).collect();
-    let count = |words: &[&str]| {
-        let ours = runs.iter().filter(|run| run.version().is_some_and(|version| same.contains(&version)));
-        ours.filter(|run| words.iter().any(|word| is(run.properties.status.as_ref(), word))).count()
-    };
-    let (succeeded, failed) = (count(&["Succeeded"]), count(&["Failed", "TimedOut", "Aborted", "Faulted"]));
+    let of_content = |run: &&Run| run.version().is_some_and(|version| same.contains(&version));
+    let all: BTreeMap<&String, &Run> =
+        runs.iter().flatten().filter(of_content).filter_map(|run| Some((run.name.as_ref()?, run))).collect();
+    let (succeeded, failed) = tally(all.values().copied());
+    // A list with enough of them counts by itself, too: old successes must not outweigh failures that came after them.
+    let apart = runs.iter().map(|list| tally(list.iter().filter(of_content)));
+    let apart = apart.filter(|(succeeded, failed)| succeeded + failed >= RUNS_PER_FAILED_RUN_MIN);
+    let too_many = |(succeeded, failed): &(usize, usize)| failed * RUNS_PER_FAILED_RUN_MIN > succeeded + failed;
     if succeeded < SUCCEEDED_RUNS_MIN {
         return Some(Obstacle::propose(
             RuleId::S5,
             format!("only {succeeded} runs of version {id} are known to have succeeded; {SUCCEEDED_RUNS_MIN} would prove it"),
         ));
     }
-    (failed * RUNS_PER_FAILED_RUN_MIN > succeeded + failed)
-        .then(|| Obstacle::propose(RuleId::S5, format!("{failed} of {} last runs of version {id} failed", succeeded + failed)))
+    let (succeeded, failed) = apart.chain([(succeeded, failed)]).find(too_many)?;
+    Some(Obstacle::propose(RuleId::S5, format!("{failed} of {} last runs of version {id} failed", succeeded + failed)))
+}
+
+/// How many runs succeeded, and how many failed.
+fn tally<'a>(runs: impl Iterator<Item = &'a Run>) -> (usize, usize) {
+    runs.fold((0, 0), |(succeeded, failed), run| {
+        let ended = |words: &[&str]| words.iter().any(|word| is(run.properties.status.as_ref(), word));
+        (
+            succeeded + usize::from(ended(&["Succeeded"])),
+            failed + usize::from(ended(&["Failed", "TimedOut", "Aborted", "Faulted"])),
+        )
+    })
 }
 
 fn against_any_rollback(running: &Workflow, history: &History<'_>, readings: &Readings) -> Vec<Obstacle> {
@@ -310,19 +308,6 @@ fn under_way(running: &Workflow) -> Option<String> {
     let state = running.properties.provisioning_state.as_ref()?;
     let rests = AT_REST.iter().any(|word| is(Some(state), word));
     (!rests).then(|| format!("the workflow is `{}`", clean(state)))
-}
-
-/// Connections of a version which the running one does not use under the same name.
-fn foreign_connections<'a>(version: &'a Workflow, running: &Workflow) -> Vec<(&'a String, &'a str)> {
-    let now = running.connections();
-    let known = |name: &String, id: &str| now.get(name).is_some_and(|other| other.eq_ignore_ascii_case(id));
-    version.connections().into_iter().filter(|(name, id)| !known(name, id)).collect()
-}
-
-/// What a version calls a connection comes from the workflow's author: nothing else is asked for.
-fn connection(id: &str) -> Option<ResourceId> {
-    let id = ResourceId::parse(id).ok()?;
-    (id.resource_type().as_deref() == Some("microsoft.web/connections")).then_some(id)
 }
 
 fn label(version: &Workflow) -> String {

@@ -76,6 +76,7 @@ pub struct RunPage {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Run {
+    pub name: Option<String>,
     pub properties: RunProperties,
 }
 

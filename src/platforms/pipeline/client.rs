@@ -54,9 +54,11 @@ impl Dialect {
     fn missing(self) -> &'static str {
         match self {
             Self::AzureDevOps => {
-                "the pipeline was deleted, or organization, project or number are wrong, or the identity may not see it"
+                "the pipeline was deleted, or the identity may not see it; check organization, project and number in the policy"
             }
-            Self::GitHub => "the workflow or its repository was deleted or renamed, or the token may not see it",
+            Self::GitHub => {
+                "the workflow or its repository was deleted or renamed, or the token may not see it; check both names in the policy"
+            }
         }
     }
 }
@@ -153,7 +155,9 @@ impl Connection {
     }
 
     fn silent(&self, operation: &'static str, error: &reqwest::Error) -> PortError {
-        PortError::new(operation, PortErrorKind::Transient, http::reason(error, self.dialect.name()))
+        let cure =
+            if error.is_connect() { "; check the server's URL in the policy, and the network from here to it" } else { "" };
+        PortError::new(operation, PortErrorKind::Transient, format!("{}{cure}", http::reason(error, self.dialect.name())))
     }
 
     /// The JSON of a read, and how long the server asks to wait before the next one: it may do so even where it answers.
