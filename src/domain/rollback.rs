@@ -71,6 +71,11 @@ pub enum OperationState {
     Running {
         poll_after_seconds: u32,
     },
+    /// It goes on once a person lets it, as an approval gate of a pipeline asks for; `says` where.
+    WaitsForAPerson {
+        says: String,
+        poll_after_seconds: u32,
+    },
     Succeeded,
     /// The platform gave up; what runs now must be read.
     Failed {

@@ -256,10 +256,13 @@ impl Process {
     async fn poll(&self, record: &Record, target: &TargetKey, busy: &Busy) -> Result<Outcome, Trouble> {
         let Some(operation) = &busy.operation else { return self.look_at_target(record, target, busy, None).await };
         let platform = self.ports.platforms.of(&busy.service.target);
+        let pause = |poll_after_seconds: u32| SignedDuration::from_secs(i64::from(poll_after_seconds.clamp(5, 300)));
         match platform.poll(operation).await {
             Ok(OperationState::Running { poll_after_seconds }) => {
-                let pause = SignedDuration::from_secs(i64::from(poll_after_seconds.clamp(5, 300)));
-                self.wait_for_an_end(record, target, busy, pause, "the operation is running").await
+                self.wait_for_an_end(record, target, busy, pause(poll_after_seconds), "the operation is running").await
+            }
+            Ok(OperationState::WaitsForAPerson { says, poll_after_seconds }) => {
+                self.wait_for_an_end(record, target, busy, pause(poll_after_seconds), &says).await
             }
             Ok(OperationState::Succeeded) if busy.step + 1 < busy.steps.len() => self.advance(&record.id, target, busy).await,
             Ok(OperationState::Succeeded) => self.look_at_target(record, target, busy, None).await,

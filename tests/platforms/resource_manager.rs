@@ -287,6 +287,7 @@ async fn a_poll_reads_the_operation_by_its_kind() {
         let operation = json!({kind: format!("{}operation?t=1", azure.url)});
         let said = match arm.poll(&operation).await {
             Ok(OperationState::Running { poll_after_seconds }) => format!("running {poll_after_seconds}"),
+            Ok(OperationState::WaitsForAPerson { says, .. }) => format!("waits: {says}"),
             Ok(OperationState::Succeeded) => "succeeded".to_owned(),
             Ok(OperationState::Failed { says }) => format!("failed: {says}"),
             Ok(OperationState::Unknown { says }) => format!("unknown: {says}"),

@@ -3,8 +3,7 @@
 //! The simulated Azure holds every answer back until a clock that stands is moved. How many requests an observation takes in all
 //! is known from one that was not held back. Further pages of a list are no trips of their own here: no list has any.
 //!
-//! Two states take a second trip, and are not looked at here: a run of Azure DevOps under way (does it wait for a person?), and
-//! users who are sent to a slot that the policy does not name.
+//! One state takes a second trip, and is not looked at here: users who are sent to a slot that the policy does not name.
 
 use std::{sync::Arc, time::Duration};
 

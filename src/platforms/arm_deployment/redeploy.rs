@@ -289,7 +289,7 @@ async fn poll_what_if(arm: &ResourceManager, target: &ArmDeploymentTarget, asked
     let detail = &asked.detail;
     let (state, answer) = arm.poll_for_answer(&asked.operation).await?;
     match state {
-        OperationState::Running { .. } => Ok(state),
+        OperationState::Running { .. } | OperationState::WaitsForAPerson { .. } => Ok(state),
         OperationState::Succeeded => {
             let (good, accused) = tokio::join!(record(arm, target, &detail.good.name), record(arm, target, &detail.accused.name));
             let judged = match (good, accused) {
@@ -321,7 +321,7 @@ async fn poll_deployment(
 ) -> Result<OperationState, PortError> {
     let (state, answer) = arm.poll_for_answer(&asked.operation).await?;
     match state {
-        OperationState::Running { .. } | OperationState::Succeeded => Ok(state),
+        OperationState::Running { .. } | OperationState::WaitsForAPerson { .. } | OperationState::Succeeded => Ok(state),
         OperationState::Failed { says } => Ok(OperationState::Failed { says: format!("{says}{}", detail_of(&answer)) }),
         // The record tells as well.
         OperationState::Unknown { says } => match record(arm, target, &asked.detail.name).await {

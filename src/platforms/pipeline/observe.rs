@@ -31,7 +31,7 @@ const READ_RUNS: &str = "read the pipeline's runs";
 /// More of the past is no place to go back to.
 const WAYS_BACK_MAX: usize = 10;
 
-/// The newest runs. One trip deep; two while a run is under way in Azure DevOps, to tell whether it waits for a person.
+/// The newest runs: one trip deep. Whether a run of Azure DevOps waits for a person is not in that answer; [`look_for_approval`].
 pub async fn read(clients: &PipelineClients, target: &PipelineTarget) -> Result<Vec<Run>, PortError> {
     let connection = clients.connection(&target.place)?;
     let token = clients.token(&target.place, Who::Reader).await?;
@@ -39,11 +39,7 @@ pub async fn read(clients: &PipelineClients, target: &PipelineTarget) -> Result<
         PipelinePlace::AzureDevOps { organization, project, pipeline, branch, .. } => {
             let place = azure_dev_ops::Place { organization, project, pipeline: *pipeline, branch };
             let (answer, _) = connection.read(READ_RUNS, &place.runs(), &token).await?;
-            let mut runs = azure_dev_ops::runs(target, &place, READ_RUNS, answer)?;
-            if let Some(run) = runs.iter_mut().find(|run| run.deploys && matches!(run.state, RunState::UnderWay { .. })) {
-                look_for_approval(&connection, &place, &token, run).await;
-            }
-            Ok(runs)
+            azure_dev_ops::runs(target, &place, READ_RUNS, answer)
         }
         PipelinePlace::GitHub { repository, workflow, reference, .. } => {
             let place = github::Place { repository, workflow, reference };

@@ -155,7 +155,8 @@ fn state(target: &PipelineTarget, run: &Run, poll_after_seconds: u32) -> Operati
     match &run.state {
         RunState::UnderWay { waits_for_approval: false } => OperationState::Running { poll_after_seconds },
         RunState::UnderWay { waits_for_approval: true } => {
-            OperationState::Unknown { says: under_way(target, run).unwrap_or_else(|| run.name()) }
+            let says = under_way(target, run).unwrap_or_else(|| run.name());
+            OperationState::WaitsForAPerson { says, poll_after_seconds }
         }
         RunState::Succeeded => OperationState::Succeeded,
         RunState::Ended(word) | RunState::NeverRan(word) => {

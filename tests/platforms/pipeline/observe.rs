@@ -228,14 +228,10 @@ async fn a_run_that_waits_for_a_person_says_where() {
     let azure = FakeAzure::start().await;
     let waiting = Run { record: RECORD, ..run(3, "2026-11-25T09:00:00Z", "1.41.2").state("under way") };
     serve(AzureDevOps, &azure, &[waiting.clone(), run(2, "2026-11-25T08:00:00Z", "1.42.0")]);
-    let timeline = |state: &str| json!({"records": [{"type": "Stage", "state": "pending"}, {"type": "Checkpoint.Approval", "state": state}]});
-    let path = "GET /contoso/Shop%20Legacy/_apis/build/builds/3/timeline";
-    let on = |state| Reply::json(200, &timeline(state));
-    azure.on(path, [on("inProgress"), on("completed"), Reply::empty(204), Reply::empty(500), Reply::empty(500)]);
-    let run = format!("run 20261125.3, asked for by record {RECORD}");
-    for expected in [format!("{run} waits for an approval in Azure DevOps"), run.clone(), run.clone(), run.clone()] {
-        assert_eq!(adapter(AzureDevOps, &azure).observe().await.unwrap().under_way, Some(expected));
-    }
+    // Azure DevOps tells it in another answer, which is no part of this one trip; the call that follows the run reads it.
+    let seen = adapter(AzureDevOps, &azure).observe().await.unwrap();
+    assert_eq!(seen.under_way, Some(format!("run 20261125.3, asked for by record {RECORD}")));
+    assert_eq!(azure.recorded().len(), 1);
     let mut github = waiting.workflow_run();
     github["status"] = json!("waiting");
     azure.on(RUNS, [Reply::json(200, &json!({"workflow_runs": [github]}))]);

@@ -222,6 +222,33 @@ async fn a_run_without_an_id_is_found_by_its_record() {
 }
 
 #[tokio::test]
+async fn a_run_that_waits_for_a_person_is_told_while_it_is_followed() {
+    let waiting = Run { record: RECORD, ..run(77, "2026-11-25T09:00:00Z", "1.41.2").state("under way") };
+    let waits = |name: &str, server: &str| OperationState::WaitsForAPerson {
+        says: format!("{name}, asked for by record {RECORD} waits for an approval in {server}"),
+        poll_after_seconds: 15,
+    };
+    let azure = FakeAzure::start().await;
+    azure.on("GET /contoso/Shop%20Legacy/_apis/build/builds/77", [Reply::json(200, &waiting.build())]);
+    let timeline = |state: &str| json!({"records": [{"type": "Stage", "state": "pending"}, {"type": "Checkpoint.Approval", "state": state}]});
+    let on = |state| Reply::json(200, &timeline(state));
+    azure.on(
+        "GET /contoso/Shop%20Legacy/_apis/build/builds/77/timeline",
+        [on("inProgress"), on("completed"), Reply::empty(204), Reply::empty(500)],
+    );
+    let running = OperationState::Running { poll_after_seconds: 15 };
+    for expected in [waits("run 20261125.77", "Azure DevOps"), running.clone(), running.clone(), running] {
+        let operation = json!({"run": 77, "decision": RECORD});
+        assert_eq!(adapter(AzureDevOps, &azure).poll(&operation).await.unwrap(), expected);
+    }
+    let mut github = waiting.workflow_run();
+    github["status"] = json!("waiting");
+    azure.on("GET /repos/contoso/legacy/actions/runs/77", [Reply::json(200, &github)]);
+    let state = adapter(GitHub, &azure).poll(&json!({"run": 77, "decision": RECORD})).await.unwrap();
+    assert_eq!(state, waits("run #77", "GitHub"));
+}
+
+#[tokio::test]
 async fn preflight_asks_as_the_one_who_acts_whether_runs_are_taken() {
     let status = |key: &str, word: &str| Reply::json(200, &json!({ key: word }));
     let rows = [
