@@ -8,6 +8,7 @@ mod arm_deployment;
 mod cloud;
 mod container_app;
 mod kubernetes;
+mod kubernetes_commands;
 mod logic_app;
 mod metrics;
 mod pipeline;

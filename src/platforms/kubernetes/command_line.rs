@@ -10,6 +10,7 @@ use serde_json::{Deserializer, Value};
 use zip::{ZipWriter, write::SimpleFileOptions};
 
 use super::{
+    direct::REVIEWS,
     undo::FIELD_MANAGER,
     wire::{plural, revisions_plural},
 };
@@ -22,8 +23,9 @@ use crate::{
 /// What a line prints last, when all before it went well: an output without it was cut. AKS keeps 512 kB of an output.
 pub const END: &str = "backout:end";
 
-/// The file of the archive, relative to where the line runs.
+/// Files of the archive, relative to where the line runs.
 pub const PATCH_FILE: &str = "patch.json";
+pub const REVIEW_FILE: &str = "review.json";
 
 /// Prints the workload.
 pub fn get_workload(target: &KubernetesTarget) -> Result<String, String> {
@@ -52,10 +54,9 @@ pub fn patch(target: &KubernetesTarget) -> Result<String, String> {
     ))
 }
 
-/// Asks the cluster whether whoever runs the line may patch the workload; prints `yes` or `no`.
-pub fn may_patch(target: &KubernetesTarget) -> Result<String, String> {
-    let (namespace, name) = names(target)?;
-    Ok(format!("kubectl auth can-i patch {}.apps/{name} -n {namespace}", plural(target.kind)))
+/// Sends the archive's question about our rights as it is, and prints the answer. `kubectl auth can-i` would print less.
+pub fn review() -> String {
+    format!("kubectl create --raw {REVIEWS} -f {REVIEW_FILE} && echo {END}")
 }
 
 /// Namespace and name, if no shell can take them for anything else.
@@ -77,15 +78,15 @@ fn is_plain(name: &str) -> bool {
         && bytes.iter().all(|byte| edge(byte) || *byte == b'-' || *byte == b'.')
 }
 
-/// The archive that holds the patch, as `context` wants it.
-pub fn archive(patch: &Value) -> Result<String, String> {
+/// An archive of one file, as `context` wants it.
+pub fn archive(name: &str, content: &Value) -> Result<String, String> {
     let written = || -> zip::result::ZipResult<Vec<u8>> {
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-        zip.start_file(PATCH_FILE, SimpleFileOptions::default().unix_permissions(0o644))?;
-        zip.write_all(patch.to_string().as_bytes())?;
+        zip.start_file(name, SimpleFileOptions::default().unix_permissions(0o644))?;
+        zip.write_all(content.to_string().as_bytes())?;
         Ok(zip.finish()?.into_inner())
     };
-    written().map(|bytes| STANDARD.encode(bytes)).map_err(|_| "the patch cannot be packed".to_owned())
+    written().map(|bytes| STANDARD.encode(bytes)).map_err(|_| format!("`{name}` cannot be packed"))
 }
 
 /// What became of a line that ended with an exit code other than 0, as far as what it printed proves it.
@@ -156,15 +157,6 @@ pub fn patched(output: &str) -> Option<(String, i64)> {
     Some((words.next()?.to_owned(), generation))
 }
 
-/// `yes` or `no` of [`may_patch`], whose exit code says the same; `None` for anything else.
-pub fn answer(output: &str) -> Option<bool> {
-    output.lines().map(str::trim).find_map(|line| match line.split_whitespace().next() {
-        Some("yes") => Some(true),
-        Some("no") => Some(false),
-        Some(_) | None => None,
-    })
-}
-
 /// The output up to its mark of the end, without warnings.
 fn whole(operation: &'static str, output: &str) -> Result<String, PortError> {
     let Some(printed) = output.trim_end().strip_suffix(END) else {
@@ -205,7 +197,7 @@ mod tests {
             "kubectl get deployments.apps/web.v1 -n shop -o json --show-managed-fields && kubectl get replicasets.apps -n shop -o \
              jsonpath='{.items[?(@.metadata.ownerReferences[0].name==\"web.v1\")]}' && echo backout:end"
         );
-        let lines = [get_workload, get_workload_and_revisions, patch, may_patch];
+        let lines = [get_workload, get_workload_and_revisions, patch];
         for bad in
             ["", "-web", "web-", "Web", "a b", "a;b", "a'b", "a\"b", "$(id)", "a\nb", "`id`", "a/b", "é", "a&b", "a|b", "--all"]
         {
@@ -220,7 +212,7 @@ mod tests {
     #[test]
     fn a_patch_travels_as_a_file() {
         let patch = json!([{"op": "test", "path": "/spec", "value": "it's; $(id) \"x\"\n"}]);
-        let bytes = STANDARD.decode(archive(&patch).unwrap()).unwrap();
+        let bytes = STANDARD.decode(archive(PATCH_FILE, &patch).unwrap()).unwrap();
         let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
         assert_eq!(zip.len(), 1);
         let mut text = String::new();
@@ -271,9 +263,5 @@ mod tests {
         for odd in ["uid-1 8", "uid-1 x backout:end", "backout:end", "8 backout:end"] {
             assert_eq!(patched(odd), None, "{odd}");
         }
-        assert_eq!(
-            ["yes\n", "no\n", "no - no RBAC policy matched", "Warning: x\nyes", "maybe", ""].map(answer),
-            [Some(true), Some(false), Some(false), Some(true), None, None]
-        );
     }
 }

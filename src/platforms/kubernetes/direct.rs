@@ -71,21 +71,31 @@ pub async fn may(
     name: Option<&str>,
 ) -> Result<bool, PortError> {
     const OPERATION: &str = "ask the cluster for our rights";
-    let review = json!({
+    let review = review(target, verb, resource, name);
+    let request = Request::new(REVIEWS)
+        .create(&PostParams::default(), review.to_string().into_bytes())
+        .map_err(|_| PortError::new(OPERATION, PortErrorKind::Invalid, "the question makes no sense"))?;
+    allowed(OPERATION, &connection.read_as(who, OPERATION, &request).await?)
+}
+
+/// Where a cluster is asked what whoever asks may do.
+pub const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+
+/// The question to [`REVIEWS`].
+pub fn review(target: &KubernetesTarget, verb: &str, resource: &str, name: Option<&str>) -> Value {
+    json!({
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
         "spec": { "resourceAttributes": {
             "group": "apps", "resource": resource, "verb": verb, "namespace": target.namespace, "name": name,
         } },
-    });
-    let request = Request::new("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
-        .create(&PostParams::default(), review.to_string().into_bytes())
-        .map_err(|_| PortError::new(OPERATION, PortErrorKind::Invalid, "the question makes no sense"))?;
-    let answer = connection.read_as(who, OPERATION, &request).await?;
-    answer
-        .pointer("/status/allowed")
-        .and_then(Value::as_bool)
-        .ok_or_else(|| PortError::new(OPERATION, PortErrorKind::Invalid, "the answer holds no `status.allowed`"))
+    })
+}
+
+/// The answer of [`REVIEWS`].
+pub fn allowed(operation: &'static str, answer: &Value) -> Result<bool, PortError> {
+    let allowed = answer.pointer("/status/allowed").and_then(Value::as_bool);
+    allowed.ok_or_else(|| PortError::new(operation, PortErrorKind::Invalid, "the answer holds no `status.allowed`"))
 }
 
 pub async fn patch(connection: &Connection, target: &KubernetesTarget, patch: &Value) -> Submission {

@@ -49,7 +49,7 @@ pub struct Clusters {
     arm: Arc<ResourceManager>,
     identities: Arc<Identities>,
     clock: Arc<dyn Clock>,
-    clusters: Mutex<BTreeMap<String, Arc<OnceCell<Arc<Cluster>>>>>,
+    reached: Mutex<BTreeMap<String, Arc<OnceCell<Arc<Cluster>>>>>,
     /// The last reading of each target: a rollback is made from it. Pod templates may hold secrets, so they are stored nowhere.
     kept: Mutex<BTreeMap<String, Readings>>,
 }
@@ -64,12 +64,12 @@ const CREDENTIAL_ACTION: &str = "Microsoft.ContainerService/managedClusters/list
 
 impl Clusters {
     pub fn new(arm: Arc<ResourceManager>, identities: Arc<Identities>, clock: Arc<dyn Clock>) -> Self {
-        Self { arm, identities, clock, clusters: Mutex::default(), kept: Mutex::default() }
+        Self { arm, identities, clock, reached: Mutex::default(), kept: Mutex::default() }
     }
 
     /// A cluster: made ready when first used, by one caller at a time.
     async fn cluster(&self, cluster: &KubernetesCluster) -> Result<Arc<Cluster>, PortError> {
-        let cell = Arc::clone(locked(&self.clusters).entry(name(cluster)).or_default());
+        let cell = Arc::clone(locked(&self.reached).entry(name(cluster)).or_default());
         cell.get_or_try_init(|| self.reach(cluster)).await.cloned()
     }
 
@@ -93,7 +93,7 @@ impl Clusters {
 
     /// The next caller reaches the cluster anew.
     fn forget(&self, cluster: &KubernetesCluster) {
-        locked(&self.clusters).remove(&name(cluster));
+        locked(&self.reached).remove(&name(cluster));
     }
 
     /// Why the API server of an AKS cluster cannot be reached, as far as resource manager knows it.

@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use super::{
     command_line::{self, Failure},
     connection::AKS_SCOPE,
-    locked,
+    direct, locked,
     managed_cluster::{self, API_VERSION, ManagedCluster},
+    wire::plural,
 };
 use crate::{
     azure::{
@@ -92,7 +93,21 @@ impl RunCommand {
     /// Runs a line that only reads, and gives what it printed.
     pub async fn read(&self, operation: &'static str, line: Result<String, String>) -> Result<String, PortError> {
         let cluster = self.look().await?;
-        match self.run(Identity::Reading, cluster, operation, line).await? {
+        self.print(Identity::Reading, cluster, operation, line, Ok(String::new())).await
+    }
+
+    /// What a line printed that changes nothing, and that ended well.
+    async fn print(
+        &self,
+        identity: Identity,
+        cluster: ManagedCluster,
+        operation: &'static str,
+        line: Result<String, String>,
+        archive: Result<String, String>,
+    ) -> Result<String, PortError> {
+        let invalid = |says: String| PortError::new(operation, PortErrorKind::Invalid, says);
+        let (line, archive) = (line.map_err(invalid)?, archive.map_err(invalid)?);
+        match self.run(identity, cluster, operation, &line, &archive).await? {
             (0, output) => Ok(output),
             (exit_code, output) => {
                 let kind = match command_line::failure(exit_code, &output) {
@@ -115,14 +130,11 @@ impl RunCommand {
             // The cluster's administrator may.
             return Ok(true);
         }
-        let (exit_code, output) = self.run(Identity::Acting, cluster, OPERATION, command_line::may_patch(target)).await?;
-        match command_line::answer(&output) {
-            Some(allowed) => Ok(allowed),
-            None => {
-                let says = format!("the command ended with exit code {exit_code}: {}", command_line::reason(&output));
-                Err(PortError::new(OPERATION, PortErrorKind::Invalid, says))
-            }
-        }
+        let review = direct::review(target, "patch", plural(target.kind), Some(&target.name));
+        let archive = command_line::archive(command_line::REVIEW_FILE, &review);
+        let output = self.print(Identity::Acting, cluster, OPERATION, Ok(command_line::review()), archive).await?;
+        let answer = command_line::values(OPERATION, &output)?.into_iter().next().unwrap_or_default();
+        direct::allowed(OPERATION, &answer)
     }
 
     pub fn id(&self) -> &ResourceId {
@@ -141,7 +153,7 @@ impl RunCommand {
             Ok(line) => line,
             Err(says) => return refused(says),
         };
-        let archive = match command_line::archive(patch) {
+        let archive = match command_line::archive(command_line::PATCH_FILE, patch) {
             Ok(archive) => archive,
             Err(says) => return refused(says),
         };
@@ -213,12 +225,12 @@ impl RunCommand {
         identity: Identity,
         cluster: ManagedCluster,
         operation: &'static str,
-        line: Result<String, String>,
+        line: &str,
+        archive: &str,
     ) -> Result<(i64, String), PortError> {
         let error = |kind, says: String| PortError::new(operation, kind, says);
-        let line = line.map_err(|says| error(PortErrorKind::Invalid, says))?;
         let until = self.clock.monotonic() + READ_WITHIN;
-        let body = self.body(identity, cluster, &line, "").await?;
+        let body = self.body(identity, cluster, line, archive).await?;
         let begun = self.arm.begin_by_post(identity, operation, &self.path(), &body).await;
         let (mut answer, polled) = match begun.map_err(|error| self.without_right(identity, error))? {
             Begun::Answered(body) => (outcome(&body), json!({})),
@@ -241,14 +253,13 @@ impl RunCommand {
             }
             self.clock.sleep(LOOK_EVERY).await;
             answer = match self.arm.poll_for_answer(&polled).await {
-                Ok((OperationState::Running { .. }, _)) => Outcome::Running,
                 Ok((OperationState::Succeeded, body)) => outcome(&body),
                 Ok((OperationState::Failed { says } | OperationState::Unknown { says }, _)) => {
                     let says = format!("{says}; the reading identity needs `{RESULT_ACTION}` on `{}`", self.id);
                     return Err(error(PortErrorKind::Transient, says));
                 }
                 // The command only reads: the next look may get through.
-                Err(_) => Outcome::Running,
+                Ok((OperationState::Running { .. }, _)) | Err(_) => Outcome::Running,
             };
         }
     }

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Value, json, ser::PrettyFormatter};
+use serde_json::{Value, ser::PrettyFormatter};
 
 use super::{World, api};
 use crate::sim::call::{Call, Reply, Role};
@@ -69,15 +69,10 @@ impl Shell<'_> {
                     self.call(&Method::PATCH, &format!("{}?fieldManager={manager}", place(what, namespace)?), Some(patch))?;
                 printed_by(form, &object)
             }
-            ["auth", "can-i", verb, what, "-n", namespace] => {
-                let (kind, name) = what.split_once('/').unwrap_or((what, ""));
-                let (resource, group) = kind.split_once('.').unwrap_or((kind, ""));
-                let review = json!({ "spec": { "resourceAttributes": {
-                    "group": group, "resource": resource, "name": name, "verb": verb, "namespace": namespace,
-                } } });
-                let place = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-                let answer = self.call(&Method::POST, place, Some(review.to_string()))?;
-                if answer["status"]["allowed"] == true { Ok("yes\n".to_owned()) } else { Err("no\n".to_owned()) }
+            ["create", "--raw", place, "-f", file] => {
+                let body = self.files.get(*file);
+                let body = body.ok_or_else(|| format!("error: open {file}: no such file or directory\n"))?.clone();
+                self.call(&Method::POST, place, Some(body)).map(|answer| answer.to_string())
             }
             _ => Err("error: the simulated kubectl does not know this command\n".to_owned()),
         }
