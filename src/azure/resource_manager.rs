@@ -18,7 +18,10 @@ use super::{
     identity::TokenSource,
 };
 use crate::{
-    domain::rollback::{OperationState, Submission},
+    domain::{
+        right::Identity,
+        rollback::{OperationState, Submission},
+    },
     ports::{PortError, PortErrorKind},
 };
 
@@ -56,6 +59,15 @@ impl Default for Limits {
             pages_max: 20,
         }
     }
+}
+
+/// What a POST that takes its time came to at once.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Begun {
+    /// The answer's body.
+    Answered(Value),
+    /// What [`ResourceManager::poll_for_answer`] needs.
+    Accepted(Value),
 }
 
 /// Runs `work` so that every request in it carries `id` as `x-ms-correlation-request-id`, which joins Activity Log entries.
@@ -143,6 +155,31 @@ impl ResourceManager {
     ) -> Result<Vec<Value>, PortError> {
         let first = self.read_by_post(operation, path_and_query, Some(body)).await?;
         self.following(operation, first, &self.reader).await
+    }
+
+    /// A POST that changes nothing and may take its time, as one of the identities. Not tried again.
+    pub async fn begin_by_post(
+        &self,
+        identity: Identity,
+        operation: &'static str,
+        path_and_query: &str,
+        body: &Value,
+    ) -> Result<Begun, PortError> {
+        let url = self.url(operation, path_and_query)?;
+        let source = match identity {
+            Identity::Reading => &self.reader,
+            Identity::Acting => &self.actor,
+        };
+        let token = source.bearer().await?;
+        let client = self.reading_client().await.map_err(|error| no_client(operation, &error))?;
+        match self.once(client, Method::POST, url, &token, Some(body.to_string())).await {
+            Ok(answer) => {
+                let (accepted, operation_url) = (answer.status == StatusCode::ACCEPTED, self.operation(&answer.headers));
+                let body = answer.into_value(operation)?;
+                Ok(if accepted { Begun::Accepted(operation_url) } else { Begun::Answered(body) })
+            }
+            Err(error) => Err(PortError::new(operation, PortErrorKind::Transient, reason(&error))),
+        }
     }
 
     /// Sends one mutating call (POST, PUT, PATCH) with the identity that acts, exactly once, and says what its answer proves.

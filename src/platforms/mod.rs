@@ -35,7 +35,7 @@ impl AzurePlatforms {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
-            clusters: Arc::new(kubernetes::Clusters::new(Arc::clone(&arm), Arc::clone(&identities))),
+            clusters: Arc::new(kubernetes::Clusters::new(Arc::clone(&arm), Arc::clone(&identities), Arc::clone(&clock))),
             pipelines: Arc::new(pipeline::PipelineClients::new(identities, settings)),
             sites: Arc::default(),
             arm,

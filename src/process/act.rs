@@ -2,7 +2,14 @@
 //!
 //! (a) was [`super::gather`]. (b) compare-and-set the target to busy, beside the budget. (c) insert the claim, read the
 //! live state and the kill switch again, store the decision, side by side. (d) send, only within [`FRESH`] of our own
-//! last write of the claim. (e) store what the answer said. Three sequential trips lead to the call.
+//! last write of the claim and of our look at the live state. (e) store what the answer said. Three sequential trips lead to
+//! the call.
+//!
+//! A look may take longer than a claim stays fresh (a command in a private cluster takes half a minute). Then the claim is
+//! renewed after it, and the look still counts. That is as safe as a look after the renewal: the renewal is a compare-and-set
+//! from the version that we held *before* the look began, so its success proves that nobody was authorised to send from then on;
+//! who was authorised earlier is long past being fresh, or has proven that nothing was processed. Against the hands of people
+//! there is no such proof, only haste: see [`Look`].
 
 use std::time::Duration;
 
@@ -29,7 +36,7 @@ use crate::{
         known::Known,
         observation::Observation,
         record::{Record, RecordId},
-        rollback::{Busy, Claim, ClaimKind, Fence, Phase, RollbackState, Step, Submission},
+        rollback::{Busy, Claim, ClaimKind, Fence, Phase, RollbackState, Step, StepKind, Submission},
         rule::RuleId,
         target::TargetKey,
         target_state::{TakenBack, TargetState},
@@ -41,8 +48,34 @@ use crate::{
 /// quiet time: whoever concludes after the quiet time knows that nobody is about to send.
 pub const FRESH: Duration = Duration::from_secs(10);
 
-/// How often a claim that went stale before the call is renewed within one invocation.
+/// How often a claim that went stale before the call is renewed once more within one invocation.
 const RENEWALS_MAX: u32 = 3;
+
+/// A look at the live state just before the call, between two moments of the monotonic clock.
+struct Look {
+    observation: Known<Observation>,
+    began: Duration,
+    ended: Duration,
+}
+
+impl Look {
+    /// Whether a person's change is as unlikely to have been missed as can be.
+    ///
+    /// What the look says was so at some moment between its ends. A convergent step leads to the explicit good version all the same
+    /// (and where the platform compares and sets, is refused), so its end counts. A toggle would turn round what a person did during
+    /// the look, so its beginning counts: a toggle whose look is slow is never sent.
+    fn is_fresh(&self, busy: &Busy, now: Duration) -> bool {
+        let since = match busy.steps.get(busy.step).map(|step| step.kind) {
+            Some(StepKind::Convergent) => self.ended,
+            Some(StepKind::Toggle) | None => self.began,
+        };
+        is_fresh(since, now)
+    }
+}
+
+fn is_fresh(since: Duration, now: Duration) -> bool {
+    now.saturating_sub(since) <= FRESH
+}
 
 /// The first look after a call whose answer did not tell.
 const LOOK_AFTER: SignedDuration = SignedDuration::from_secs(15);
@@ -254,9 +287,9 @@ impl Process {
         // The mark is taken before the write begins, so that what we call fresh is never younger than the write.
         let written = self.ports.clock.monotonic();
         let claim_key = keys::claim(target, &busy.accused);
-        let (inserted, observation, paused, stored) = futures::join!(
+        let (inserted, look, paused, stored) = futures::join!(
             self.documents.insert(&claim_key, claim),
-            self.observe_again(busy),
+            self.look_before_call(busy),
             self.read_paused(),
             self.store_decision(record, decision, &gathered.case, busy, gathered.record.clone())
         );
@@ -268,13 +301,14 @@ impl Process {
             // Another delivery of the same record went on meanwhile; it finds the claim and looks.
             return self.look_later(target, busy).await;
         }
-        match may_send(busy, &observation, &paused) {
-            Ok(()) => self.send(&record.id, target, busy, claim, written).await,
+        match may_send(busy, &look.observation, &paused) {
+            Ok(()) => self.send(&record.id, target, busy, claim, written, look).await,
             Err(unsent) => self.unsent(&record.id, target, busy, &claim.value, unsent).await,
         }
     }
 
-    /// (d) Sends the current step if the claim is fresh; renews the claim and reads again otherwise.
+    /// (d) Sends the current step once claim and look are both fresh. A stale claim is renewed, the kill switch read again beside
+    /// it; a stale look is repeated.
     async fn send(
         &self,
         record: &RecordId,
@@ -282,14 +316,44 @@ impl Process {
         busy: &Busy,
         claim: Loaded<Claim>,
         written: Duration,
+        look: Look,
     ) -> Result<Outcome, Trouble> {
-        if self.ports.clock.monotonic().saturating_sub(written) > FRESH {
-            return self.renew_and_send(record, target, busy, claim, false).await;
+        let (mut claim, mut written, mut look) = (claim, written, look);
+        for renewals in 0..=RENEWALS_MAX {
+            let now = self.ports.clock.monotonic();
+            if is_fresh(written, now) && look.is_fresh(busy, now) {
+                return self.submit(record, target, busy, &claim.value).await;
+            }
+            if renewals == RENEWALS_MAX {
+                break;
+            }
+            written = now;
+            let renewed;
+            let paused;
+            if look.is_fresh(busy, now) {
+                (renewed, paused) = futures::join!(self.renew(target, busy, &claim, false), self.read_paused());
+                let Some(renewed) = renewed? else { return self.look_later(target, busy).await };
+                claim = renewed;
+            } else {
+                let Some(first) = self.renew(target, busy, &claim, false).await? else {
+                    return self.look_later(target, busy).await;
+                };
+                claim = first;
+                (look, paused) = futures::join!(self.look_before_call(busy), self.read_paused());
+            }
+            if let Err(unsent) = may_send(busy, &look.observation, &paused) {
+                return self.unsent(record, target, busy, &claim.value, unsent).await;
+            }
         }
-        self.submit(record, target, busy, &claim.value).await
+        warn!(record = %record, target = %target, "claim or look went stale before every call; trying again later");
+        let why = "the claim, or the last look, went stale before the call could be sent";
+        self.not_sent(record, target, busy, &claim.value, why, None).await
     }
 
-    /// Renews the claim by compare-and-set, reads again, and sends. `next_attempt` authorises one more send than before.
+    /// Renews the claim by compare-and-set, looks again, and sends. `next_attempt` authorises one more send than before.
+    ///
+    /// The renewal comes first, also where a slow look makes a second one necessary: whoever concludes meanwhile sees that somebody
+    /// is at work.
     pub(super) async fn renew_and_send(
         &self,
         record: &RecordId,
@@ -298,25 +362,15 @@ impl Process {
         claim: Loaded<Claim>,
         next_attempt: bool,
     ) -> Result<Outcome, Trouble> {
-        let mut claim = claim;
-        let mut next_attempt = next_attempt;
-        for _ in 0..RENEWALS_MAX {
-            let written = self.ports.clock.monotonic();
-            let Some(renewed) = self.renew(target, busy, &claim, next_attempt).await? else {
-                return self.look_later(target, busy).await;
-            };
-            claim = renewed;
-            next_attempt = false;
-            let (observation, paused) = futures::join!(self.observe_again(busy), self.read_paused());
-            if let Err(unsent) = may_send(busy, &observation, &paused) {
-                return self.unsent(record, target, busy, &claim.value, unsent).await;
-            }
-            if self.ports.clock.monotonic().saturating_sub(written) <= FRESH {
-                return self.submit(record, target, busy, &claim.value).await;
-            }
+        let written = self.ports.clock.monotonic();
+        let Some(claim) = self.renew(target, busy, &claim, next_attempt).await? else {
+            return self.look_later(target, busy).await;
+        };
+        let (look, paused) = futures::join!(self.look_before_call(busy), self.read_paused());
+        match may_send(busy, &look.observation, &paused) {
+            Ok(()) => self.send(record, target, busy, claim, written, look).await,
+            Err(unsent) => self.unsent(record, target, busy, &claim.value, unsent).await,
         }
-        warn!(record = %record, target = %target, "the claim went stale before every call; trying again later");
-        self.not_sent(record, target, busy, &claim.value, "the claim went stale before the call could be sent", None).await
     }
 
     /// Compare-and-set of the claim; `None` when somebody else moved it, who then decides.
@@ -541,9 +595,11 @@ impl Process {
         Ok(Outcome::Settled { says: format!("record {}: its rollback is under way; looking again later", busy.record) })
     }
 
-    async fn observe_again(&self, busy: &Busy) -> Known<Observation> {
+    async fn look_before_call(&self, busy: &Busy) -> Look {
         let platform = self.ports.platforms.of(&busy.service.target);
-        known(platform.observe().await)
+        let began = self.ports.clock.monotonic();
+        let observation = known(platform.observe().await);
+        Look { observation, began, ended: self.ports.clock.monotonic() }
     }
 
     /// Stores the Act with its inputs, so that the call can be explained from stored data; `false` when the record went on meanwhile.

@@ -49,7 +49,7 @@ pub use container_app::SimulatedContainerApp;
 pub use faults::{Fault, FaultBody, FaultEffect, Moment, Wait};
 pub use identity::SYSTEM_IDENTITY;
 pub use journal::{JOURNAL_ENTRIES_MAX, JournalEntry};
-pub use kubernetes::{SimulatedClusterWorkload, WorkloadId};
+pub use kubernetes::{SimulatedClusterWorkload, SimulatedCommand, WorkloadId};
 pub use logic_app::SimulatedWorkflow;
 pub use permissions::Grant;
 pub use pipeline::{GITHUB_TOKEN, PipelinePlace, SimulatedPipeline};

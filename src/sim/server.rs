@@ -63,7 +63,8 @@ async fn answer(shared: Arc<Shared>, role: Role, cut: Cut, request: Request) -> 
     let identity = call.bearer_token().and_then(|token| shared.world().identities.who(token).map(str::to_owned));
     let number = shared.journal().arrived(&call, shared.clock.now(), identity, fault.as_ref().map(FaultEffect::name));
 
-    let ending = if shared.stopped.load(Ordering::Relaxed) {
+    let out_of_reach = role == Role::Kubernetes && kubernetes::is_out_of_reach(&shared.world(), &call);
+    let ending = if shared.stopped.load(Ordering::Relaxed) || out_of_reach {
         Ending::Cut { effects: 0 }
     } else if too_large {
         Ending::Reply(Reply::error(

@@ -9,6 +9,7 @@ mod bad_targets;
 mod cloud;
 mod container_app;
 mod kubernetes;
+mod kubernetes_commands;
 mod logic_app;
 mod metrics;
 mod pipeline;

@@ -44,6 +44,15 @@ fn a_workload_of_an_aks_cluster() {
 }
 
 #[test]
+fn a_private_cluster_by_commands_is_the_same_target() {
+    let read = target(&format!("cluster: {CLUSTER}, access: run-command, namespace: shop, kind: Deployment, name: web"));
+    assert_eq!(read.key().0, format!("{}/shop/Deployment/web", CLUSTER.to_ascii_lowercase()));
+    let Target::Kubernetes(read) = read else { panic!("{read:?}") };
+    let id = ResourceId::parse(CLUSTER).unwrap();
+    assert_eq!(read.cluster, KubernetesCluster::Aks { id, access: ClusterAccess::RunCommand });
+}
+
+#[test]
 fn a_workload_of_any_cluster_by_a_kubeconfig() {
     let read = target("kubeconfig: /etc/backout/kubeconfig, context: prod, namespace: shop, kind: StatefulSet, name: db");
     let Target::Kubernetes(read) = read else { panic!("{read:?}") };
@@ -57,7 +66,8 @@ fn every_mistake_has_its_sentence() {
     let web = "namespace: shop, kind: Deployment, name: web";
     let site = CLUSTER.replace("Microsoft.ContainerService/managedClusters", "Microsoft.Web/sites");
     let rows = [
-        (format!("{cluster}, access: run-command, {web}"), "`run-command`, which is not available in this version"),
+        (format!("kubeconfig: /k, access: run-command, {web}"), "has no meaning for a kubeconfig"),
+        (format!("{cluster}, access: tunnel, {web}"), "run-command"),
         (format!("{cluster}, kubeconfig: /k, {web}"), "names both `cluster` and `kubeconfig`"),
         (web.to_owned(), "names no cluster"),
         (format!("cluster: {site}, {web}"), "is not the id of an AKS cluster"),

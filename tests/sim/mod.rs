@@ -6,6 +6,7 @@ mod container_app;
 mod faults;
 mod identity;
 mod kubernetes;
+mod kubernetes_commands;
 mod logic_app;
 mod metrics;
 mod pipelines;

@@ -17,7 +17,7 @@ use backout::{
     ports::{Clock, Platform},
     process::{Ports, Process},
     settings::MapSource,
-    sim::{AzureSimulation, SimulatedClusterWorkload, WorkloadId, clock::ManualClock},
+    sim::{AzureSimulation, SimulatedClusterWorkload, SimulatedCommand, WorkloadId, clock::ManualClock},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -67,6 +67,11 @@ impl ClusterScene {
     }
 
     pub async fn with(kind: WorkloadKind, change: impl FnOnce(Service) -> Service) -> Self {
+        Self::reached_by(ClusterAccess::Direct, kind, change).await
+    }
+
+    /// By commands, the cluster is private: its API server is out of reach.
+    pub async fn reached_by(access: ClusterAccess, kind: WorkloadKind, change: impl FnOnce(Service) -> Service) -> Self {
         let start: Timestamp = "2026-03-02T03:00:00Z".parse().unwrap();
         let clock = Arc::new(ManualClock::that_advances_on_sleep(start));
         let azure = AzureSimulation::start(clock.clone()).await.unwrap();
@@ -75,6 +80,7 @@ impl ClusterScene {
         azure.set_error_share(GOOD, 0.001);
         azure.set_error_share(BAD, 0.31);
         azure.add_cluster(&cluster());
+        azure.set_cluster_private(&cluster(), access == ClusterAccess::RunCommand);
         let id = WorkloadId {
             cluster: cluster(),
             namespace: "shop".to_owned(),
@@ -84,7 +90,7 @@ impl ClusterScene {
         azure.add_cluster_workload(&SimulatedClusterWorkload::new(id.clone(), GOOD).serving("web"));
 
         let target = Target::Kubernetes(KubernetesTarget {
-            cluster: KubernetesCluster::Aks { id: cluster(), access: ClusterAccess::Direct },
+            cluster: KubernetesCluster::Aks { id: cluster(), access },
             namespace: "shop".to_owned(),
             kind,
             name: "web".to_owned(),
@@ -164,6 +170,11 @@ impl ClusterScene {
 
     pub async fn record(&self, alert: &Alert) -> Record {
         self.process().record(&RecordId::of(alert)).await.unwrap().expect("the firing has its record")
+    }
+
+    /// The commands that patch.
+    pub fn patch_commands(&self) -> Vec<SimulatedCommand> {
+        self.azure.commands(&cluster()).into_iter().filter(|command| command.line.starts_with("kubectl patch ")).collect()
     }
 
     /// Patches that reached the API server, and how many of them changed something.

@@ -32,7 +32,7 @@ pub enum KubernetesCluster {
 pub enum ClusterAccess {
     /// Its API server, with an Entra token.
     Direct,
-    /// The managed `runCommand`, for private clusters.
+    /// Commands that AKS runs in a pod of the cluster (`runCommand`), for private clusters.
     RunCommand,
 }
 

@@ -1,11 +1,17 @@
 //! Kubernetes workloads (Deployment, StatefulSet, DaemonSet): the way back is an earlier revision that the cluster keeps.
 //!
 //! The step names an explicit revision and is sent only if the accused one is still there, so it is convergent: sent again, it
-//! changes nothing.
+//! changes nothing. A cluster is reached over the network (`direct`), or by commands that AKS runs in it (`run_command`); all
+//! judgement is the same for both.
 
 pub mod wire;
 pub mod kubeconfig;
 pub mod connection;
+pub mod direct;
+pub mod managed_cluster;
+pub mod command_line;
+pub mod run_command;
+pub mod cluster;
 pub mod progress;
 pub mod owners;
 pub mod observe;
@@ -33,14 +39,17 @@ use crate::{
     },
     ports::{Clock, Platform, PortError, PortErrorKind},
 };
+use cluster::Cluster;
 use connection::Connection;
 use observe::Readings;
+use run_command::RunCommand;
 
-/// Connections to clusters, and the credentials that AKS gave; shared by all targets, and got when first used.
+/// The clusters, with connections and credentials that AKS gave; shared by all targets, and got when first used.
 pub struct Clusters {
     arm: Arc<ResourceManager>,
     identities: Arc<Identities>,
-    connections: Mutex<BTreeMap<String, Arc<OnceCell<Arc<Connection>>>>>,
+    clock: Arc<dyn Clock>,
+    reached: Mutex<BTreeMap<String, Arc<OnceCell<Arc<Cluster>>>>>,
     /// The last reading of each target: a rollback is made from it. Pod templates may hold secrets, so they are stored nowhere.
     kept: Mutex<BTreeMap<String, Readings>>,
 }
@@ -54,34 +63,67 @@ const REVISIONS_KEPT_MAX: usize = 12;
 const CREDENTIAL_ACTION: &str = "Microsoft.ContainerService/managedClusters/listClusterUserCredential/action";
 
 impl Clusters {
-    pub fn new(arm: Arc<ResourceManager>, identities: Arc<Identities>) -> Self {
-        Self { arm, identities, connections: Mutex::default(), kept: Mutex::default() }
+    pub fn new(arm: Arc<ResourceManager>, identities: Arc<Identities>, clock: Arc<dyn Clock>) -> Self {
+        Self { arm, identities, clock, reached: Mutex::default(), kept: Mutex::default() }
     }
 
-    /// The connection to a cluster: made when first used, by one caller at a time.
-    async fn connection(&self, cluster: &KubernetesCluster) -> Result<Arc<Connection>, PortError> {
-        let cell = Arc::clone(locked(&self.connections).entry(name(cluster)).or_default());
-        cell.get_or_try_init(|| self.connect(cluster)).await.cloned()
+    /// A cluster: made ready when first used, by one caller at a time.
+    async fn cluster(&self, cluster: &KubernetesCluster) -> Result<Arc<Cluster>, PortError> {
+        let cell = Arc::clone(locked(&self.reached).entry(name(cluster)).or_default());
+        cell.get_or_try_init(|| self.reach(cluster)).await.cloned()
     }
 
-    /// The next caller connects anew.
-    fn forget(&self, cluster: &KubernetesCluster) {
-        locked(&self.connections).remove(&name(cluster));
-    }
-
-    async fn connect(&self, cluster: &KubernetesCluster) -> Result<Arc<Connection>, PortError> {
-        let connection = match cluster {
-            KubernetesCluster::Aks { id, access: ClusterAccess::Direct } => self.aks(id).await?,
-            KubernetesCluster::Aks { access: ClusterAccess::RunCommand, .. } => {
-                return Err(PortError::new(
-                    "connect to the cluster",
-                    PortErrorKind::Invalid,
-                    "`access: run-command` is not available in this version",
-                ));
+    /// Asks a cluster something that changes nothing. After a failure that a new address, certificate or credential may end, the next
+    /// caller gets these anew.
+    async fn ask<T>(
+        &self,
+        named: &KubernetesCluster,
+        question: impl AsyncFnOnce(&Cluster) -> Result<T, PortError>,
+    ) -> Result<T, PortError> {
+        let cluster = self.cluster(named).await?;
+        let answer = question(&cluster).await;
+        match answer {
+            Err(error) if matches!(error.kind, PortErrorKind::Transient | PortErrorKind::Denied) => {
+                self.forget(named);
+                Err(self.explained(named, error).await)
             }
-            KubernetesCluster::Kubeconfig { path, context } => from_file(path, context.as_deref()).await?,
-        };
-        Ok(Arc::new(connection))
+            Ok(_) | Err(_) => answer,
+        }
+    }
+
+    /// The next caller reaches the cluster anew.
+    fn forget(&self, cluster: &KubernetesCluster) {
+        locked(&self.reached).remove(&name(cluster));
+    }
+
+    /// Why the API server of an AKS cluster cannot be reached, as far as resource manager knows it.
+    async fn explained(&self, cluster: &KubernetesCluster, error: PortError) -> PortError {
+        let KubernetesCluster::Aks { id, access: ClusterAccess::Direct } = cluster else { return error };
+        if error.kind != PortErrorKind::Transient {
+            return error;
+        }
+        match managed_cluster::read(&self.arm, id).await {
+            Ok(managed) if managed.is_stopped => managed_cluster::stopped(error.operation),
+            Ok(managed) if managed.is_private => {
+                let says = format!(
+                    "{}; the cluster is private: let backout into its network (VNet integration), or write `access: run-command`",
+                    error.says
+                );
+                PortError { says, ..error }
+            }
+            Ok(_) | Err(_) => error,
+        }
+    }
+
+    async fn reach(&self, cluster: &KubernetesCluster) -> Result<Arc<Cluster>, PortError> {
+        Ok(Arc::new(match cluster {
+            KubernetesCluster::Aks { id, access: ClusterAccess::Direct } => Cluster::Direct(self.aks(id).await?),
+            KubernetesCluster::Aks { id, access: ClusterAccess::RunCommand } => {
+                let (arm, clock) = (Arc::clone(&self.arm), Arc::clone(&self.clock));
+                Cluster::RunCommand(RunCommand::new(arm, clock, &self.identities, id.clone()))
+            }
+            KubernetesCluster::Kubeconfig { path, context } => Cluster::Direct(from_file(path, context.as_deref()).await?),
+        }))
     }
 
     /// Address and certificate as AKS tells them. The token is an Entra identity's, unless the cluster knows certificates only.
@@ -89,7 +131,7 @@ impl Clusters {
         const OPERATION: &str = "get the cluster's address";
         let invalid = |says: String| PortError::new(OPERATION, PortErrorKind::Invalid, says);
         // `format=exec`: an Entra cluster's file then names a program for its user, which stands for our own identity.
-        let path = format!("{}/listClusterUserCredential?api-version=2025-05-01&format=exec", resource_path(id));
+        let path = format!("{}/listClusterUserCredential?{}&format=exec", resource_path(id), managed_cluster::API_VERSION);
         let answer = self.arm.read_by_post(OPERATION, &path, None).await.map_err(|error| match error.kind {
             PortErrorKind::Denied => {
                 PortError { says: format!("{}; the reading identity needs `{CREDENTIAL_ACTION}` on `{id}`", error.says), ..error }
@@ -137,7 +179,8 @@ async fn from_file(path: &str, context: Option<&str>) -> Result<Connection, Port
 
 fn name(cluster: &KubernetesCluster) -> String {
     match cluster {
-        KubernetesCluster::Aks { id, .. } => id.canonical().to_owned(),
+        KubernetesCluster::Aks { id, access: ClusterAccess::Direct } => id.canonical().to_owned(),
+        KubernetesCluster::Aks { id, access: ClusterAccess::RunCommand } => format!("{}#run-command", id.canonical()),
         KubernetesCluster::Kubeconfig { path, context } => format!("{path}#{}", context.as_deref().unwrap_or_default()),
     }
 }

@@ -9,13 +9,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
-use kube::core::{Request, Selector, params::ListParams};
+use kube::core::Selector;
 use serde_json::{Value, json};
 
 use super::{
     Clusters, owners,
     progress::{Progress, partition, progress, progressing},
-    wire::{REVISION, Reading, Revision, canonical, collection, fingerprint, images, plural, revisions, revisions_plural},
+    wire::{REVISION, Reading, Revision, canonical, fingerprint, images, revisions},
 };
 use crate::{
     azure::answer::clean,
@@ -53,62 +53,24 @@ pub mod detail {
     pub const REVISION_UID: &str = "revisionUid";
 }
 
-/// Reads the workload and its revisions: side by side once the workload's selector is known, which never changes.
+/// The name of that read, in errors.
+pub const READ_WORKLOAD: &str = "read the workload";
+
+/// Reads the workload and its revisions. `known_selector` is what an earlier reading found them by; it never changes.
 pub async fn read(clusters: &Clusters, target: &KubernetesTarget, known_selector: Option<String>) -> Result<Readings, PortError> {
-    let connection = clusters.connection(&target.cluster).await?;
-    let list = |selector: String| {
-        let connection = &connection;
-        async move {
-            const OPERATION: &str = "list the revisions";
-            let path = collection(target, revisions_plural(target.kind));
-            let page = |token: Option<String>| {
-                let mut parameters = ListParams::default().labels(&selector).limit(500);
-                parameters.continue_token = token;
-                Request::new(path.as_str())
-                    .list(&parameters)
-                    .map_err(|_| PortError::new(OPERATION, PortErrorKind::Invalid, "the workload's selector makes no sense"))
-            };
-            connection.read_all(OPERATION, page).await
-        }
-    };
-    let ahead = async {
-        match &known_selector {
-            Some(selector) => Some(list(selector.clone()).await),
-            None => None,
-        }
-    };
-    let (workload, ahead) = tokio::join!(read_workload(clusters, target), ahead);
-    let workload = workload?;
-    let selector = Selector::try_from(workload.spec().selector.clone()).map(|selector| selector.to_string()).map_err(|_| {
-        PortError::new(
-            "list the revisions",
-            PortErrorKind::Invalid,
-            "the workload's selector holds an operator that is not known",
-        )
-    })?;
-    let items = match ahead {
-        Some(items) if known_selector.as_ref() == Some(&selector) => items?,
-        Some(_) | None => list(selector.clone()).await?,
-    };
+    let (workload, items) = clusters.ask(&target.cluster, async |cluster| cluster.read(target, known_selector).await).await?;
+    let selector = selector(&workload)?;
     let revisions = revisions(target.kind, workload.uid(), items)?;
     Ok(Readings { workload, revisions, selector })
 }
 
-/// Reads the workload alone.
-pub async fn read_workload(clusters: &Clusters, target: &KubernetesTarget) -> Result<Reading, PortError> {
-    const OPERATION: &str = "read the workload";
-    let connection = clusters.connection(&target.cluster).await?;
-    let request = Request::new(collection(target, plural(target.kind)))
-        .get(&target.name, &kube::core::params::GetParams::default())
-        .map_err(|_| PortError::new(OPERATION, PortErrorKind::Invalid, "the workload's name makes no sense"))?;
-    let answer = connection.read(OPERATION, &request).await;
-    if let Err(error) = &answer
-        && matches!(error.kind, PortErrorKind::Transient | PortErrorKind::Denied)
-    {
-        // The cluster may have a new address, certificate or credential.
-        clusters.forget(&target.cluster);
-    }
-    Reading::parse(target.kind, answer?)
+/// The workload's selector in `kubectl`'s spelling.
+pub fn selector(workload: &Reading) -> Result<String, PortError> {
+    let selector = Selector::try_from(workload.spec().selector.clone()).map(|selector| selector.to_string());
+    selector.map_err(|_| {
+        let says = "the workload's selector holds an operator that is not known";
+        PortError::new("list the revisions", PortErrorKind::Invalid, says)
+    })
 }
 
 /// The revision that the workload's template stands for, if the controller has made it.

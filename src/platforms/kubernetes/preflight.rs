@@ -3,22 +3,24 @@
 //! The cluster itself is asked (`SelfSubjectAccessReview`), since that is where rights are decided, whether they come from Azure's
 //! roles or the cluster's own. Necessary, not sufficient: admission webhooks and quotas are not part of the answer.
 
-use kube::core::{Request, params::PostParams};
-use serde_json::{Value, json};
-
 use super::{
     Clusters,
+    cluster::Cluster,
     connection::As,
+    direct, managed_cluster,
+    run_command::{RESULT_ACTION, RUN_ACTION},
     wire::{plural, revisions_plural},
 };
 use crate::{
+    azure::permissions::Permissions,
     domain::{
         observation::{Obstacle, Preflight},
+        resource_id::ResourceId,
         right::{Identity, NeededRight},
         rule::RuleId,
-        target::{KubernetesCluster, KubernetesTarget},
+        target::{ClusterAccess, KubernetesCluster, KubernetesTarget},
     },
-    ports::{PortError, PortErrorKind},
+    ports::PortError,
 };
 
 /// What a rollback needs in the cluster, in its own words.
@@ -33,54 +35,55 @@ pub fn rights(target: &KubernetesTarget) -> Vec<NeededRight> {
     let list = format!("list {}.apps", revisions_plural(target.kind));
     let get = format!("get {workloads}.apps");
     let mut reading = NeededRight::all(Identity::Reading, &[&get, &list], &place, ROLE);
-    if let KubernetesCluster::Aks { id, .. } = &target.cluster {
-        let action = "Microsoft.ContainerService/managedClusters/listClusterUserCredential/action";
-        let role = "Azure Kubernetes Service Cluster User Role";
-        reading.extend(NeededRight::all(Identity::Reading, &[action], id, role));
+    match &target.cluster {
+        KubernetesCluster::Aks { id, access: ClusterAccess::Direct } => {
+            let action = "Microsoft.ContainerService/managedClusters/listClusterUserCredential/action";
+            let role = "Azure Kubernetes Service Cluster User Role";
+            reading.extend(NeededRight::all(Identity::Reading, &[action], id, role));
+        }
+        KubernetesCluster::Aks { id, access: ClusterAccess::RunCommand } => reading.extend(to_run_commands(id)),
+        KubernetesCluster::Kubeconfig { .. } => {}
     }
+    [acting, reading].concat()
+}
+
+/// What resource manager asks of both identities: one reads by commands, one patches by a command.
+fn to_run_commands(id: &ResourceId) -> Vec<NeededRight> {
+    const ROLE: &str = "Azure Kubernetes Service Contributor Role";
+    let acting = NeededRight::all(Identity::Acting, &[RUN_ACTION], id, ROLE);
+    let reading = NeededRight::all(Identity::Reading, &[managed_cluster::READ_ACTION, RUN_ACTION, RESULT_ACTION], id, ROLE);
     [acting, reading].concat()
 }
 
 /// Asks for the one right of the identity that acts, and for those of the identity that reads, side by side.
 pub async fn check(clusters: &Clusters, target: &KubernetesTarget) -> Result<Preflight, PortError> {
-    let two = clusters.connection(&target.cluster).await?.has_two_identities();
-    let acting = if two { "acting identity" } else { "identity" };
-    let reading = if two { "reading identity" } else { "identity" };
+    let cluster = clusters.cluster(&target.cluster).await?;
     let workloads = plural(target.kind);
-    let (patch, list) = tokio::join!(
-        may(clusters, target, As::Actor, "patch", workloads, Some(&target.name)),
-        may(clusters, target, As::Reader, "list", revisions_plural(target.kind), None),
-    );
     let mut obstacles = Vec::new();
-    obstacles.extend(missing(target, acting, "patch", workloads, patch));
-    obstacles.extend(missing(target, reading, "list", revisions_plural(target.kind), list));
+    match &*cluster {
+        Cluster::Direct(connection) => {
+            let two = connection.has_two_identities();
+            let acting = if two { "acting identity" } else { "identity" };
+            let reading = if two { "reading identity" } else { "identity" };
+            let revisions = revisions_plural(target.kind);
+            let (patch, list) = tokio::join!(
+                direct::may(connection, target, As::Actor, "patch", workloads, Some(&target.name)),
+                direct::may(connection, target, As::Reader, "list", revisions, None),
+            );
+            obstacles.extend(missing(target, acting, "patch", workloads, patch));
+            obstacles.extend(missing(target, reading, "list", revisions, list));
+        }
+        Cluster::RunCommand(commands) => {
+            let needed = to_run_commands(commands.id());
+            let (permissions, patch) =
+                tokio::join!(Box::pin(Permissions::read(commands.arm(), commands.id(), &needed)), commands.may_patch(target));
+            obstacles.extend(permissions.lacking(&needed));
+            // What reads the revisions is a command as well, and shows by itself whether it may.
+            let acting = if commands.arm().has_two_identities() { "acting identity" } else { "identity" };
+            obstacles.extend(missing(target, acting, "patch", workloads, patch));
+        }
+    }
     Ok(Preflight { obstacles, ways_back: Vec::new() })
-}
-
-async fn may(
-    clusters: &Clusters,
-    target: &KubernetesTarget,
-    who: As,
-    verb: &str,
-    resource: &str,
-    name: Option<&str>,
-) -> Result<bool, PortError> {
-    const OPERATION: &str = "ask the cluster for our rights";
-    let review = json!({
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectAccessReview",
-        "spec": { "resourceAttributes": {
-            "group": "apps", "resource": resource, "verb": verb, "namespace": target.namespace, "name": name,
-        } },
-    });
-    let request = Request::new("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
-        .create(&PostParams::default(), review.to_string().into_bytes())
-        .map_err(|_| PortError::new(OPERATION, PortErrorKind::Invalid, "the question makes no sense"))?;
-    let answer = clusters.connection(&target.cluster).await?.read_as(who, OPERATION, &request).await?;
-    answer
-        .pointer("/status/allowed")
-        .and_then(Value::as_bool)
-        .ok_or_else(|| PortError::new(OPERATION, PortErrorKind::Invalid, "the answer holds no `status.allowed`"))
 }
 
 fn missing(

@@ -4,18 +4,14 @@
 //! template that was read. So it changes nothing a second time, or after anybody else's change; a scaling in between does not
 //! disturb it, as it would with `resourceVersion`. Of the annotations only the change cause follows the revision.
 
-use kube::core::{
-    Request,
-    params::{Patch, PatchParams},
-};
 use serde_json::{Value, json};
 
 use super::{
     Clusters,
-    connection::NoAnswer,
-    observe::{Readings, current, detail, read_workload},
+    cluster::Applied,
+    observe::{Readings, current, detail},
     progress::{Progress, progress},
-    wire::{CHANGE_CAUSE, annotation, collection, fingerprint, plural},
+    wire::{CHANGE_CAUSE, annotation, fingerprint},
 };
 use crate::{
     domain::{
@@ -26,8 +22,8 @@ use crate::{
     ports::PortError,
 };
 
-const FIELD_MANAGER: &str = "backout";
-const POLL_AFTER_SECONDS: u32 = 5;
+/// Who changed the template, in the object's `managedFields`.
+pub const FIELD_MANAGER: &str = "backout";
 
 pub fn step(target: &KubernetesTarget, way_back: &WayBack) -> Step {
     Step {
@@ -49,48 +45,21 @@ pub async fn submit(clusters: &Clusters, target: &KubernetesTarget, step: &Step)
             };
         }
     };
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let patch: Patch<Value> = match serde_json::from_value(patch).map(Patch::Json) {
-        Ok(patch) => patch,
-        Err(_) => return Submission::Refused { says: "the patch makes no sense; nothing was sent".to_owned() },
-    };
-    let Ok(request) = Request::new(collection(target, plural(target.kind))).patch(&target.name, &parameters, &patch) else {
-        return Submission::Refused { says: "the workload's name makes no sense; nothing was sent".to_owned() };
-    };
-    let connection = match clusters.connection(&target.cluster).await {
-        Ok(connection) => connection,
+    let cluster = match clusters.cluster(&target.cluster).await {
+        Ok(cluster) => cluster,
         Err(error) => return Submission::NotSent { says: error.says, retry_after_seconds: None },
     };
-    let lost = |says: String| Submission::Unknown {
-        says: format!("{says}; whether the call took effect must be read from the cluster"),
-    };
-    let answer = match connection.send(&request).await {
-        Ok(answer) => answer,
-        Err(NoAnswer::NotSent(says)) => return Submission::NotSent { says, retry_after_seconds: None },
-        Err(NoAnswer::Lost(says)) => return lost(says),
-    };
-    let says = answer.says();
-    if answer.status.as_u16() == 401 {
+    let submission = cluster.patch(target, &patch).await;
+    if matches!(submission, Submission::Refused { .. }) {
         // The cluster may have a new credential.
         clusters.forget(&target.cluster);
     }
-    match answer.status.as_u16() {
-        200 | 201 => Submission::Accepted { operation: operation(&answer.json()), poll_after_seconds: POLL_AFTER_SECONDS },
-        422 => Submission::Refused { says: format!("{says}: the workload changed meanwhile, or the cluster's rules refuse it") },
-        400 | 401 | 403 | 404 | 405 | 406 | 413 | 415 => Submission::Refused { says },
-        409 => Submission::Busy { says },
-        429 => Submission::NotSent { says, retry_after_seconds: answer.retry_after_seconds() },
-        300..=399 => Submission::Unknown { says: format!("{says}: a redirect, which is not followed") },
-        _ => lost(says),
-    }
+    submission
 }
 
-/// What [`poll`] needs: `{"workload": uid, "generation": n}` of the object that the patch gave back.
-fn operation(answer: &Value) -> Value {
-    json!({
-        detail::WORKLOAD: answer.pointer("/metadata/uid"),
-        "generation": answer.pointer("/metadata/generation"),
-    })
+/// What [`poll`] needs of the object that the patch gave back: `{"workload": uid, "generation": n}`.
+pub fn operation(uid: Option<&str>, generation: Option<i64>) -> Value {
+    json!({ detail::WORKLOAD: uid, "generation": generation })
 }
 
 /// The JSON patch (RFC 6902), or why none may be sent.
@@ -138,7 +107,13 @@ fn patch(readings: &Readings, asked: &Value) -> Result<Value, String> {
 
 /// Asks how the rollout stands that the patch began, by the rules of `kubectl rollout status`.
 pub async fn poll(clusters: &Clusters, target: &KubernetesTarget, operation: &Value) -> Result<OperationState, PortError> {
-    let workload = read_workload(clusters, target).await?;
+    let cluster = clusters.cluster(&target.cluster).await?;
+    let operation = match cluster.applied(operation).await? {
+        Applied::By(operation) => operation,
+        Applied::Not(state) => return Ok(state),
+    };
+    let workload = clusters.ask(&target.cluster, async |cluster| cluster.read_workload(target).await).await?;
+    let poll_after_seconds = cluster.poll_after_seconds();
     let metadata = workload.metadata();
     if operation.get(detail::WORKLOAD).and_then(Value::as_str) != Some(workload.uid()) {
         let says = "the workload was deleted and made again, or the answer to the patch was cut; the workload itself tells";
@@ -146,10 +121,10 @@ pub async fn poll(clusters: &Clusters, target: &KubernetesTarget, operation: &Va
     }
     if metadata.generation < operation.get("generation").and_then(Value::as_i64) {
         // A read from a replica of the API server that lags.
-        return Ok(OperationState::Running { poll_after_seconds: POLL_AFTER_SECONDS });
+        return Ok(OperationState::Running { poll_after_seconds });
     }
     Ok(match progress(&workload) {
-        Progress::NotObserved | Progress::Working { .. } => OperationState::Running { poll_after_seconds: POLL_AFTER_SECONDS },
+        Progress::NotObserved | Progress::Working { .. } => OperationState::Running { poll_after_seconds },
         Progress::Complete | Progress::ByHand => OperationState::Succeeded,
         Progress::GaveUp(says) => OperationState::Failed { says },
     })

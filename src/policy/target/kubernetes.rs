@@ -39,7 +39,7 @@ words! {
     AccessWord {
         /// Its API server, with an Entra token.
         Direct = "direct",
-        /// The managed `runCommand`, for private clusters.
+        /// Commands that AKS runs in the cluster (`runCommand`), for private clusters. Each look takes up to half a minute and starts a pod.
         RunCommand = "run-command",
     }
 }
@@ -81,14 +81,7 @@ pub(super) fn check(findings: &mut Findings<'_>, path: &[Step], file: Kubernetes
                 super::of_type(findings, &at, id, kind, "an AKS cluster (`Microsoft.ContainerService/managedClusters`)", SHAPE)?;
             let access = match file.access {
                 None | Some(AccessWord::Direct) => ClusterAccess::Direct,
-                Some(AccessWord::RunCommand) => {
-                    findings.add(
-                        &below(path, "access"),
-                        "says `run-command`, which is not available in this version",
-                        "remove it, and let backout reach the API server through a network of its own (VNet integration)",
-                    );
-                    ClusterAccess::RunCommand
-                }
+                Some(AccessWord::RunCommand) => ClusterAccess::RunCommand,
             };
             if file.context.is_some() {
                 findings.add(&below(path, "context"), "has no meaning for an AKS cluster", "remove it");

@@ -17,9 +17,16 @@ pub fn answer(world: &mut World, call: &Call, now: Timestamp) -> Reply {
 
 fn route(world: &mut World, call: &Call, now: Timestamp) -> Result<Reply, Reply> {
     let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
-    let ["clusters", name, path @ ..] = segments.as_slice() else { return Err(not_found("no cluster is named")) };
+    let only = world.kubernetes.clusters.values().next().filter(|_| world.kubernetes.clusters.len() == 1);
+    let only = only.map(|cluster| cluster.id.name().to_owned());
+    let (name, path) = match (segments.as_slice(), &only) {
+        (["clusters", name, path @ ..], _) => (*name, path),
+        // `kubectl --raw` leaves the path of the server's address out.
+        (path, Some(only)) => (only.as_str(), path),
+        (_, None) => return Err(not_found("no cluster is named")),
+    };
     let canonical =
-        world.kubernetes.clusters.values().find(|cluster| cluster.id.name() == *name).map(|c| c.id.canonical().to_owned());
+        world.kubernetes.clusters.values().find(|cluster| cluster.id.name() == name).map(|c| c.id.canonical().to_owned());
     let Some(canonical) = canonical else { return Err(not_found("there is no such cluster")) };
     let caller = caller(world, &canonical, call)?;
     let ok = |value: &Value| Ok(Reply::json(StatusCode::OK, value));
@@ -33,6 +40,10 @@ fn route(world: &mut World, call: &Call, now: Timestamp) -> Result<Reply, Reply>
         (&Method::GET, ["apis", "apps", "v1"]) => ok(&resources("apps/v1", &KINDS)),
         (&Method::GET, ["apis", "authorization.k8s.io", "v1"]) => {
             ok(&resources("authorization.k8s.io/v1", &[("SelfSubjectAccessReview", "selfsubjectaccessreviews")]))
+        }
+        // `kubectl get` asks for it where an object is not there.
+        (&Method::GET, ["api", "v1", "namespaces", namespace]) => {
+            ok(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } }))
         }
         (&Method::GET, ["api", "v1", "namespaces", _, "pods"]) => {
             ok(&json!({ "apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": [] }))

@@ -6,7 +6,9 @@
 //! pods: a rollout takes its time by the clock, and then is complete.
 
 mod api;
+mod commands;
 mod controller;
+mod kubectl;
 mod objects;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -21,13 +23,14 @@ use uuid::Uuid;
 use super::{
     AzureSimulation,
     arm::{ArmRequest, admit, nothing_here, parsed},
-    call::{Reply, Role},
+    call::{Call, Reply, Role},
     world::World,
 };
 use crate::domain::resource_id::ResourceId;
 
 pub(super) use api::answer as answer_api;
-pub(super) use controller::settle;
+pub use commands::SimulatedCommand;
+pub(super) use commands::settle;
 
 pub(super) const API_VERSIONS: &[&str] = &["2025-05-01", "2026-08-01"];
 
@@ -103,6 +106,9 @@ struct Cluster {
     workloads: Vec<Managed>,
     /// Tags of images whose pods never get ready.
     never_ready: Vec<String>,
+    commands: commands::Commands,
+    stopped: bool,
+    private: bool,
 }
 
 /// What the controller of one workload knows.
@@ -179,7 +185,7 @@ fn key(id: &WorkloadId) -> Key {
     (objects::plural_of(&id.kind).to_owned(), id.namespace.clone(), id.name.clone())
 }
 
-/// `managedClusters/{name}` and `.../listClusterUserCredential`.
+/// `managedClusters/{name}`, `.../listClusterUserCredential`, `.../runCommand` and `.../commandResults/{id}`.
 pub(super) fn answer(world: &mut World, request: &ArmRequest<'_>) -> Result<Reply, Reply> {
     let call = request.call;
     if call.segments.len() < 8 || !call.segments[6].eq_ignore_ascii_case("managedClusters") {
@@ -207,8 +213,16 @@ pub(super) fn answer(world: &mut World, request: &ArmRequest<'_>) -> Result<Repl
             let value = STANDARD.encode(text.to_string());
             Ok(Reply::json(StatusCode::OK, &json!({ "kubeconfigs": [{ "name": "clusterUser", "value": value }] })))
         }
+        (&Method::POST, ["runcommand"]) => commands::begin(world, request, &id),
+        (&Method::GET, ["commandresults", command]) => commands::result(world, request, &id, command),
         _ => Err(nothing_here(call)),
     }
+}
+
+/// Whether a request to an API server meets nobody.
+pub(super) fn is_out_of_reach(world: &World, call: &Call) -> bool {
+    let named = |cluster: &&Cluster| call.segments.get(1).is_some_and(|name| *name == cluster.id.name());
+    world.kubernetes.clusters.values().find(named).is_some_and(|cluster| cluster.stopped || cluster.private)
 }
 
 /// The Entra application that stands for every AKS API server.
@@ -222,7 +236,10 @@ fn resource(cluster: &Cluster) -> Value {
         "location": "westeurope",
         "properties": {
             "provisioningState": "Succeeded",
-            "powerState": { "code": "Running" },
+            "powerState": { "code": if cluster.stopped { "Stopped" } else { "Running" } },
+            "apiServerAccessProfile": {
+                "enablePrivateCluster": cluster.private, "disableRunCommand": cluster.commands.disabled,
+            },
             "kubernetesVersion": "1.33",
             "disableLocalAccounts": cluster.entra,
             "aadProfile": if cluster.entra { json!({ "managed": true, "enableAzureRBAC": true }) } else { Value::Null },
@@ -259,6 +276,9 @@ impl AzureSimulation {
             resource_version: 1000,
             workloads: Vec::new(),
             never_ready: Vec::new(),
+            commands: commands::Commands::default(),
+            stopped: false,
+            private: false,
         };
         self.shared().settled_world().kubernetes.clusters.insert(id.canonical().to_owned(), cluster);
     }
@@ -266,6 +286,16 @@ impl AzureSimulation {
     /// Whether AKS gives a kubeconfig with the administrator's credential instead of one for Entra identities.
     pub fn set_cluster_without_entra(&self, id: &ResourceId) {
         self.shared().settled_world().kubernetes.known(id).entra = false;
+    }
+
+    /// A stopped cluster answers nobody and runs no commands; what it served is not measured any more than before.
+    pub fn set_cluster_stopped(&self, id: &ResourceId, stopped: bool) {
+        self.shared().settled_world().kubernetes.known(id).stopped = stopped;
+    }
+
+    /// A private cluster's API server is out of reach from here; commands run in it.
+    pub fn set_cluster_private(&self, id: &ResourceId, private: bool) {
+        self.shared().settled_world().kubernetes.known(id).private = private;
     }
 
     /// Puts a workload into its cluster, complete and long since rolled out as revision 1.

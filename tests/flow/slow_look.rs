@@ -1,0 +1,163 @@
+//! A look at the live state that takes longer than a claim stays fresh: the claim is renewed after it, or nothing is sent.
+
+use std::{sync::Arc, time::Duration};
+
+use backout::{
+    domain::{
+        approval::Control,
+        observation::{Observation, Preflight, WayBack},
+        right::NeededRight,
+        rollback::{Fence, OperationState, RollbackState, Step, StepKind, Submission},
+    },
+    ports::{Clock, Platform, PortError, Replaced, StateStore},
+    process::{
+        Process,
+        act::FRESH,
+        documents::{Documents, keys},
+    },
+    sim::clock::ManualClock,
+};
+use serde_json::{Value, json};
+
+use crate::support::{
+    fake_platform::{FakePlatform, OnePlatform},
+    world::{BAD, GOOD, World},
+};
+
+const LOOK_TAKES: Duration = Duration::from_secs(25);
+
+/// What somebody else does while we look, once there is a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meanwhile {
+    Nothing,
+    /// Concludes, as after a quiet time.
+    ClosesTheClaim,
+    /// Stops everything.
+    Pauses,
+}
+
+struct Slow {
+    real: FakePlatform,
+    clock: Arc<ManualClock>,
+    store: Arc<dyn StateStore>,
+    kind: StepKind,
+    meanwhile: Meanwhile,
+}
+
+impl Slow {
+    async fn somebody_else_acts(&self) {
+        let claims = self.store.list("claims/", None, 10).await.unwrap();
+        let Some(key) = claims.first() else { return };
+        match self.meanwhile {
+            Meanwhile::Nothing => {}
+            Meanwhile::ClosesTheClaim => {
+                let stored = self.store.read(key).await.unwrap().unwrap();
+                let mut document: Value = serde_json::from_slice(&stored.body).unwrap();
+                close(&mut document);
+                let replaced = self.store.replace(key, &stored.version, document.to_string().as_bytes()).await.unwrap();
+                assert!(matches!(replaced, Replaced::Now(_)));
+            }
+            Meanwhile::Pauses => {
+                let control = Control { paused: true, by: "ann".to_owned(), since: self.clock.now() };
+                Documents::new(Arc::clone(&self.store)).insert(&keys::control(), control).await.unwrap();
+            }
+        }
+    }
+}
+
+fn close(value: &mut Value) {
+    if let Some(map) = value.as_object_mut() {
+        if map.contains_key("closed") {
+            map.insert("closed".to_owned(), json!(true));
+        }
+        map.values_mut().for_each(close);
+    }
+}
+
+#[async_trait::async_trait]
+impl Platform for Slow {
+    async fn observe(&self) -> Result<Observation, PortError> {
+        let seen = self.real.observe().await;
+        self.somebody_else_acts().await;
+        self.clock.sleep(LOOK_TAKES).await;
+        seen
+    }
+
+    fn rights(&self) -> Vec<NeededRight> {
+        self.real.rights()
+    }
+
+    async fn preflight(&self) -> Result<Preflight, PortError> {
+        self.real.preflight().await
+    }
+
+    fn steps(&self, way_back: &WayBack, fence: &Fence) -> Vec<Step> {
+        self.real.steps(way_back, fence).into_iter().map(|step| Step { kind: self.kind, ..step }).collect()
+    }
+
+    async fn submit(&self, step: &Step) -> Submission {
+        self.real.submit(step).await
+    }
+
+    async fn poll(&self, operation: &Value) -> Result<OperationState, PortError> {
+        self.real.poll(operation).await
+    }
+
+    async fn verify(&self, way_back: &WayBack) -> Result<Observation, PortError> {
+        self.real.verify(way_back).await
+    }
+}
+
+/// A broken world whose looks are slow, and its process.
+fn slow(world: &mut World, kind: StepKind, meanwhile: Meanwhile) -> Process {
+    let platform =
+        Slow { real: world.platform.clone(), clock: world.clock.clone(), store: world.ports.store.clone(), kind, meanwhile };
+    world.ports.platforms = Arc::new(OnePlatform(Arc::new(platform)));
+    world.process()
+}
+
+#[tokio::test]
+async fn a_slow_look_is_followed_by_a_renewed_claim_and_one_call() {
+    assert!(LOOK_TAKES > FRESH);
+    let mut world = World::new();
+    let firing = world.break_it().await;
+    let process = slow(&mut world, StepKind::Convergent, Meanwhile::Nothing);
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    assert_eq!(world.platform.calls(), 1, "{:#?}", world.record(&firing).await.timeline);
+    for _ in 0..3 {
+        process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    }
+    world.run(&process, 2).await;
+    let record = world.record(&firing).await;
+    assert_eq!(record.rollback, Some(RollbackState::Recovered), "{:#?}", record.timeline);
+    assert_eq!((world.platform.running().as_str(), world.platform.calls(), world.platform.effects()), (GOOD, 1, 1));
+}
+
+#[tokio::test]
+async fn whoever_lost_the_claim_or_was_paused_during_a_slow_look_sends_nothing() {
+    for meanwhile in [Meanwhile::ClosesTheClaim, Meanwhile::Pauses] {
+        let mut world = World::new();
+        let firing = world.break_it().await;
+        let process = slow(&mut world, StepKind::Convergent, meanwhile);
+        process.alert_received(firing.clone(), &world.policy).await.unwrap();
+        let says = format!("{meanwhile:?}: {:#?}", world.record(&firing).await.timeline);
+        assert_eq!(world.platform.calls(), 0, "{says}");
+        world.run(&process, 2).await;
+        let record = world.record(&firing).await;
+        assert_eq!((world.platform.running().as_str(), world.platform.calls()), (BAD, 0), "{meanwhile:?}");
+        assert_eq!(record.rollback, Some(RollbackState::Failed), "{meanwhile:?}: {:#?}", record.timeline);
+    }
+}
+
+/// A toggle would turn round what a person did while we looked.
+#[tokio::test]
+async fn a_toggle_whose_look_is_slow_is_left_to_a_person() {
+    let mut world = World::new();
+    let firing = world.break_it().await;
+    let process = slow(&mut world, StepKind::Toggle, Meanwhile::Nothing);
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    world.run(&process, 2).await;
+    let record = world.record(&firing).await;
+    assert_eq!((world.platform.running().as_str(), world.platform.calls()), (BAD, 0));
+    assert_eq!(record.rollback, Some(RollbackState::Failed), "{:#?}", record.timeline);
+}
