@@ -180,8 +180,12 @@ pub async fn signed_store() -> Option<BlobStore> {
 /// A fresh container in Azurite over https, by a token.
 pub fn token_store() -> Option<BlobStore> {
     let secure = over_https()?;
+    Some(token_store_of(secure, &secure.container()))
+}
+
+pub fn token_store_of(secure: &SecureAzurite, container: &BlobContainer) -> BlobStore {
     let http = reqwest::Client::builder().no_proxy().tls_certs_only([secure.authority.clone()]).build().unwrap();
-    Some(BlobStore::new(secure.container(), Arc::new(EmulatorToken)).with_http(Arc::new(http)))
+    BlobStore::new(container.clone(), Arc::new(EmulatorToken)).with_http(Arc::new(http))
 }
 
 pub struct SecureAzurite {

@@ -22,6 +22,7 @@ use futures::TryStreamExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::OnceCell;
 use tracing::info;
+use url::Url;
 
 use self::refusal::Refusal;
 use super::{http, identity, resource_manager::Limits};
@@ -84,15 +85,7 @@ impl BlobStore {
                 url.set_query(Some(signature.expose_secret()));
             }
         }
-        let http: Arc<dyn HttpClient> = match &self.http {
-            Some(http) => Arc::clone(http),
-            None => {
-                let limits = Limits { connect_within: CONNECT_WITHIN, answer_within: ANSWER_WITHIN, ..Limits::default() };
-                // A range of a compressed body is not what the crate takes it for.
-                let client = http::client(&url, &limits).no_gzip().no_deflate().build();
-                Arc::new(client.map_err(|_| Refusal::MakesNoSense("the HTTP client for blob storage cannot be built"))?)
-            }
-        };
+        let http = self.http.clone().map_or_else(|| default_http(&url), Ok)?;
         let client_options = ClientOptions {
             transport: Some(Transport::new(http)),
             // Its own way waits as long as it is told to, and cannot try a body again that broke off.
@@ -242,6 +235,16 @@ impl BlobStore {
             }
         }
         Ok(keys)
+    }
+}
+
+/// The client that all of `azure` has; the crate takes it as it is.
+fn default_http(url: &Url) -> Result<Arc<dyn HttpClient>, Refusal> {
+    let limits = Limits { connect_within: CONNECT_WITHIN, answer_within: ANSWER_WITHIN, ..Limits::default() };
+    // A range of a compressed body is not what the crate takes it for.
+    match http::client(url, &limits).no_gzip().no_deflate().build() {
+        Ok(client) => Ok(Arc::new(client)),
+        Err(_) => Err(Refusal::MakesNoSense("the HTTP client for blob storage cannot be built")),
     }
 }
 
