@@ -60,6 +60,11 @@ impl Identities {
         TokenSource::new(Arc::clone(&self.reader), scope)
     }
 
+    /// The identity that reads, for a client that asks for its tokens itself.
+    pub fn reading(&self) -> Arc<dyn TokenCredential> {
+        Arc::clone(&self.reader)
+    }
+
     /// Tokens for mutating calls at `scope`.
     pub fn actor(&self, scope: &str) -> TokenSource {
         TokenSource::new(Arc::clone(&self.actor), scope)
@@ -98,7 +103,8 @@ impl fmt::Debug for TokenSource {
     }
 }
 
-fn refused(error: &azure_core::Error, scope: &str) -> PortError {
+/// Why there is no token, and what to do.
+pub(super) fn refused(error: &azure_core::Error, scope: &str) -> PortError {
     let kind = match error.kind() {
         ErrorKind::Connection | ErrorKind::Io => PortErrorKind::Transient,
         _ => PortErrorKind::Denied,

@@ -1,4 +1,4 @@
-//! Azure over HTTP: which cloud, who we are, and resource manager with its long-running operations.
+//! Azure over HTTP: which cloud, who we are, resource manager with its long-running operations, queues, and state in blobs.
 
 pub mod cloud;
 pub mod identity;
@@ -9,3 +9,4 @@ pub mod resource_manager;
 pub mod permissions;
 pub mod locks;
 pub mod service_bus;
+pub mod blob_store;

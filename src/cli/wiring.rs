@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use secrecy::SecretString;
 
 use crate::{
     azure::{
+        blob_store::BlobStore,
         identity::{Identities, TokenSource, credential},
         resource_manager::ResourceManager,
         service_bus::ServiceBusQueues,
@@ -78,10 +79,10 @@ pub fn settings_with_policy(policy: Option<&std::path::Path>) -> anyhow::Result<
 /// The process over the adapters that the settings name.
 pub fn wire(settings: Settings) -> anyhow::Result<Wired> {
     let clock = clock(&settings)?;
-    let store = store(&settings)?;
+    let identities = Arc::new(identities(&settings)?);
+    let store = store(&settings, &identities);
     let (follow_ups, queue) = bus(&settings, &clock)?;
     let policies = policies(&settings)?;
-    let identities = Arc::new(identities(&settings)?);
     let arm = Arc::new(resource_manager(&settings, &identities)?);
     let ports = Ports {
         store,
@@ -102,14 +103,12 @@ pub fn clock(settings: &Settings) -> anyhow::Result<Arc<dyn Clock>> {
     })
 }
 
-fn store(settings: &Settings) -> anyhow::Result<Arc<dyn StateStore>> {
-    Ok(match &settings.store {
+fn store(settings: &Settings, identities: &Identities) -> Arc<dyn StateStore> {
+    match &settings.store {
         StoreSetting::Sqlite(path) => Arc::new(SqliteStore::new(path)),
         StoreSetting::Memory => Arc::new(MemoryStore::new()),
-        StoreSetting::BlobContainer(_) | StoreSetting::StorageConnection { .. } => {
-            bail!("`BACKOUT_STORE`: state in blob storage is not available in this version; use `sqlite:PATH`")
-        }
-    })
+        StoreSetting::Blob(container) => Arc::new(BlobStore::new(container.clone(), identities.reading())),
+    }
 }
 
 /// Where follow-ups go, and the queue itself where it is embedded.
@@ -120,9 +119,7 @@ fn bus(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Bus> {
         BusSetting::Local => {
             let queue = Arc::new(match &settings.store {
                 StoreSetting::Sqlite(path) => EmbeddedQueue::in_file(path, Arc::clone(clock)),
-                StoreSetting::Memory | StoreSetting::BlobContainer(_) | StoreSetting::StorageConnection { .. } => {
-                    EmbeddedQueue::in_memory(Arc::clone(clock))
-                }
+                StoreSetting::Memory | StoreSetting::Blob(_) => EmbeddedQueue::in_memory(Arc::clone(clock)),
             });
             (queue.clone(), Some(queue))
         }

@@ -13,14 +13,19 @@ impl Key {
     /// On a key outside the alphabet: keys are made by our own code from hashes and fixed words only.
     pub fn new(text: impl Into<String>) -> Self {
         let text = text.into();
+        let key = Self::parse(&text);
+        key.unwrap_or_else(|| panic!("`{text}` is not a store key"))
+    }
+
+    /// `None` for a text outside the alphabet, such as the name of something that is not ours.
+    pub fn parse(text: &str) -> Option<Self> {
         let good = |segment: &str| {
             !segment.is_empty()
                 && segment != "."
                 && segment != ".."
                 && segment.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b))
         };
-        assert!(text.len() <= 200 && text.split('/').all(good), "`{text}` is not a store key");
-        Self(text)
+        (text.len() <= 200 && text.split('/').all(good)).then(|| Self(text.to_owned()))
     }
 
     pub fn as_str(&self) -> &str {

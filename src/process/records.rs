@@ -1,5 +1,9 @@
 //! Reading and changing the record of a firing.
 
+use futures::{
+    FutureExt as _,
+    stream::{self, StreamExt as _, TryStreamExt as _},
+};
 use jiff::Timestamp;
 
 use super::{
@@ -19,6 +23,9 @@ use crate::{
     },
     ports::{FollowUp, Notice, PortError, StepName},
 };
+
+/// Records read at once for a list: one after the other they would take a trip each.
+const READ_SIDE_BY_SIDE: usize = 16;
 
 impl Process {
     pub async fn record(&self, id: &RecordId) -> Result<Option<Record>, PortError> {
@@ -105,12 +112,9 @@ impl Process {
     /// Every record, newest key order not promised; at most `limit`.
     pub async fn records(&self, limit: usize) -> Result<Vec<Record>, PortError> {
         let keys = self.documents.store().list(keys::RECORDS, None, limit).await?;
-        let mut records = Vec::with_capacity(keys.len());
-        for key in keys {
-            if let Some(loaded) = self.documents.read::<Record>(&key).await? {
-                records.push(loaded.value);
-            }
-        }
+        let reads: Vec<_> = keys.iter().map(|key| self.documents.read::<Record>(key).boxed()).collect();
+        let loaded: Vec<Option<Loaded<Record>>> = stream::iter(reads).buffer_unordered(READ_SIDE_BY_SIDE).try_collect().await?;
+        let mut records: Vec<Record> = loaded.into_iter().flatten().map(|loaded| loaded.value).collect();
         records.sort_by_key(|record: &Record| record.received_at);
         Ok(records)
     }

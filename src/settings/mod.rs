@@ -2,6 +2,7 @@
 //!
 //! The only place that looks at the environment; everything else receives [`Settings`] or parts of it.
 
+pub mod blob_container;
 pub mod endpoint;
 pub mod names;
 mod parse;

@@ -46,7 +46,7 @@ settings! {
     BACKOUT_MODE = "BACKOUT_MODE", Operator, false, default "unset: the policy decides",
         "Ceiling over every service's mode: `observe`, `propose` or `act`.";
     BACKOUT_STORE = "BACKOUT_STORE", Operator, true, default "`sqlite:.backout/state.db` on one machine; required in Azure",
-        "Where state is kept: `sqlite:PATH`, `memory:`, the URL of a blob container (managed identity), or a storage connection string followed by `;container=NAME`.";
+        "Where state is kept. `https://ACCOUNT.blob.core.windows.net/CONTAINER`: blob storage with the managed identity, which needs `Storage Blob Data Contributor` there; with a shared access signature as the URL's query, that is used instead. `BlobEndpoint=URL;SharedAccessSignature=SIGNATURE;container=NAME`: the same as a connection string. `UseDevelopmentStorage=true;container=NAME`: Azurite on this machine. `sqlite:PATH`: one machine. `memory:`: gone with the process.";
     BACKOUT_BUS = "BACKOUT_BUS", Operator, false, default "ServiceBus",
         "`local:` for the embedded queue, or the prefix of the Service Bus connection that the triggers use.";
     SERVICE_BUS = "ServiceBus", Operator, true, default "unset",

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
+    blob_container::BlobContainer,
     endpoint,
     names::{self, ALL},
     source::Source,
@@ -215,9 +216,7 @@ impl Reader<'_> {
     }
 
     fn store(&mut self) -> StoreSetting {
-        const FORMS: &str = "write `sqlite:PATH`, `memory:`, the https URL of a blob container, or a storage connection string followed by `;container=NAME`";
         let name = names::BACKOUT_STORE;
-        let unusable = StoreSetting::Memory;
         let Some(value) = self.get(name) else {
             if self.get(names::WEBSITE_INSTANCE_ID).is_some() || self.get(names::WEBSITE_SITE_NAME).is_some() {
                 self.problem(
@@ -241,50 +240,25 @@ impl Reader<'_> {
         if value == "memory:" {
             return StoreSetting::Memory;
         }
-        // A shared access signature in a connection string holds a URL, so the parts are tried first.
-        if value.contains("AccountName=") || value.contains("BlobEndpoint=") || value.contains("UseDevelopmentStorage=") {
-            let is_container = |part: &&str| part.get(..10).is_some_and(|key| key.eq_ignore_ascii_case("container="));
-            let container = value.split(';').find(is_container).map(|part| part[10..].trim().to_owned());
-            let connection = value.split(';').filter(|part| !is_container(part) && !part.trim().is_empty()).collect::<Vec<_>>();
-            return match container {
-                Some(container) if is_container_name(&container) => {
-                    StoreSetting::StorageConnection { connection: SecretString::from(connection.join(";")), container }
-                }
-                Some(_) => {
-                    self.problem(
-                        name,
-                        "names a container that cannot exist",
-                        "write 3 to 63 lower-case letters, digits and single hyphens after `;container=`",
-                    );
-                    unusable
-                }
-                None => {
-                    self.problem(name, "is a storage connection string without a container", "append `;container=NAME`");
-                    unusable
-                }
-            };
-        }
-        if !value.contains("://") {
-            self.problem(name, "is no kind of store", FORMS);
-            return unusable;
-        }
-        match endpoint::parse(&value) {
-            Err(problem) => self.problem(name, problem.to_string(), FORMS),
-            Ok(url) if url.query().is_some() => self.problem(
+        let container = if BlobContainer::is_connection(&value) {
+            BlobContainer::from_connection(&value)
+        } else if value.contains("://") {
+            BlobContainer::from_url(&value)
+        } else {
+            self.problem(
                 name,
-                "is a URL with a query",
-                "a container URL is used with the managed identity; for a shared access signature write `BlobEndpoint=URL;SharedAccessSignature=SIGNATURE;container=NAME`",
-            ),
-            Ok(url) => {
-                // On loopback the account stands before the container, as in Azurite.
-                let segments: Vec<&str> = url.path().split('/').filter(|segment| !segment.is_empty()).collect();
-                if matches!(segments.len(), 1 | 2) && segments.last().is_some_and(|container| is_container_name(container)) {
-                    return StoreSetting::BlobContainer(url);
-                }
-                self.problem(name, "is a URL without the name of a container", "write `https://ACCOUNT.blob.core.windows.net/CONTAINER`");
+                "is no kind of store",
+                "write `sqlite:PATH`, `memory:`, the https URL of a blob container, or a storage connection string followed by `;container=NAME`",
+            );
+            return StoreSetting::Memory;
+        };
+        match container {
+            Ok(container) => StoreSetting::Blob(container),
+            Err(unusable) => {
+                self.problem(name, unusable.says, unusable.hint);
+                StoreSetting::Memory
             }
         }
-        unusable
     }
 
     fn bus(&mut self) -> BusSetting {
@@ -514,13 +488,4 @@ impl Reader<'_> {
 fn shown(value: &str) -> String {
     let plain = value.chars().count() <= 24 && value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@: ".contains(c));
     if plain { format!("`{value}`") } else { "the value".to_owned() }
-}
-
-/// Source: naming rules of blob containers.
-fn is_container_name(name: &str) -> bool {
-    (3..=63).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !name.starts_with('-')
-        && !name.ends_with('-')
-        && !name.contains("--")
 }

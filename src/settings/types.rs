@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use url::Url;
 
-use super::endpoint::Shown;
+use super::{blob_container::BlobContainer, endpoint::Shown};
 
 /// Where the policy file lies.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,14 +37,7 @@ pub enum StoreSetting {
     Sqlite(PathBuf),
     /// Gone with the process; refused when any service may act, but in tests.
     Memory,
-    /// URL of a container, without a query; used with the managed identity.
-    BlobContainer(Url),
-    /// Account key or shared access signature (Azurite, SAS).
-    StorageConnection {
-        /// Without the `container` part.
-        connection: SecretString,
-        container: String,
-    },
+    Blob(BlobContainer),
 }
 
 /// Where our own messages go.

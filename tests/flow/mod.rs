@@ -1,5 +1,6 @@
 //! Whole stories through the process.
 
+mod blob_store;
 mod commands;
 mod crash;
 mod kill_matrix;

@@ -7,7 +7,9 @@ use backout::{
     domain::service::Mode,
     settings::{
         ApproverAuth, BusConnection, BusSetting, IdentitySetting, MapSource, PolicyLocation, Settings, SettingsProblem, Source,
-        StoreSetting, WebhookToken, names, secret,
+        StoreSetting, WebhookToken,
+        blob_container::{BlobAccess, BlobContainer},
+        names, secret,
     },
 };
 use secrecy::ExposeSecret;
@@ -96,7 +98,10 @@ fn everything_set() {
     assert_eq!(settings.handler_port, 51234);
     assert_eq!(settings.policy.to_string(), "https://contoso.blob.core.windows.net/config/backout.yaml");
     assert_eq!(settings.mode_ceiling, Some(Mode::Propose));
-    assert!(matches!(&settings.store, StoreSetting::BlobContainer(url) if url.path() == "/backout"));
+    let StoreSetting::Blob(BlobContainer { url, access: BlobAccess::Identity }) = &settings.store else {
+        panic!("{:?}", settings.store)
+    };
+    assert_eq!(url.as_str(), "https://contoso.blob.core.windows.net/backout");
     let BusSetting::ServiceBus { prefix, connection: BusConnection::Namespace { host, client_id } } = settings.bus else {
         panic!("{:?}", settings.bus)
     };
@@ -164,37 +169,78 @@ fn stores() {
     assert!(
         matches!(settings(&[("BACKOUT_STORE", "sqlite:/var/state.db")]).store, StoreSetting::Sqlite(path) if path.as_os_str() == "/var/state.db")
     );
-    assert!(
-        matches!(settings(&[("BACKOUT_STORE", "http://127.0.0.1:10000/devstoreaccount1/state")]).store, StoreSetting::BlobContainer(url) if url.path() == "/devstoreaccount1/state")
-    );
-    for (value, expected) in [
-        (
-            "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=k==;EndpointSuffix=core.windows.net;container=state",
-            "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=k==;EndpointSuffix=core.windows.net",
-        ),
-        ("container=state;UseDevelopmentStorage=true;", "UseDevelopmentStorage=true"),
-        (
-            "BlobEndpoint=https://a.blob.core.windows.net;SharedAccessSignature=sv=1&sig=x%3D;Container=state",
-            "BlobEndpoint=https://a.blob.core.windows.net;SharedAccessSignature=sv=1&sig=x%3D",
-        ),
-    ] {
-        let StoreSetting::StorageConnection { connection, container } = settings(&[("BACKOUT_STORE", value)]).store else {
-            panic!("{value}")
-        };
-        assert_eq!((connection.expose_secret(), container.as_str()), (expected, "state"));
-    }
     let name = names::BACKOUT_STORE;
     check(&[(name, "redis:x")], name, "is no kind of store", "`sqlite:PATH`");
     check(&[(name, "sqlite:")], name, "names no file", "sqlite:.backout/state.db");
-    check(&[(name, "AccountName=a;AccountKey=k")], name, "without a container", ";container=NAME");
-    check(&[(name, "AccountName=a;AccountKey=k;container=No")], name, "cannot exist", "lower-case");
-    check(&[(name, "https://a.blob.core.windows.net")], name, "without the name of a container", "CONTAINER");
-    check(&[(name, "https://a.blob.core.windows.net/a/b/c")], name, "without the name of a container", "CONTAINER");
-    check(&[(name, "https://a.blob.core.windows.net/state?sig=abc")], name, "with a query", "SharedAccessSignature");
-    check(&[(name, "http://a.blob.core.windows.net/state")], name, "plain http", "https URL");
     for in_azure in [("WEBSITE_INSTANCE_ID", "x"), ("WEBSITE_SITE_NAME", "x")] {
         check(&[in_azure], name, "local disk vanishes", "Storage Blob Data Contributor");
         assert!(matches!(settings(&[in_azure, (name, "memory:")]).store, StoreSetting::Memory));
+    }
+}
+
+fn blob_container(value: &str) -> BlobContainer {
+    match settings(&[("BACKOUT_STORE", value)]).store {
+        StoreSetting::Blob(container) => container,
+        other => panic!("{value}: {other:?}"),
+    }
+}
+
+#[test]
+fn blob_containers() {
+    for (value, url, signature) in [
+        ("https://a.blob.core.windows.net/state", "https://a.blob.core.windows.net/state", None),
+        ("https://a.blob.core.usgovcloudapi.net/state/", "https://a.blob.core.usgovcloudapi.net/state", None),
+        ("https://127.0.0.1:10000/devstoreaccount1/state", "https://127.0.0.1:10000/devstoreaccount1/state", None),
+        ("https://a.blob.core.windows.net/state?sv=1&sig=x%3D#f", "https://a.blob.core.windows.net/state", Some("sv=1&sig=x%3D")),
+        ("http://localhost:10000/d/state?sig=x", "http://localhost:10000/d/state", Some("sig=x")),
+        (
+            "BlobEndpoint=https://a.blob.core.windows.net/;QueueEndpoint=https://a.queue.core.windows.net/;\
+             SharedAccessSignature=?sv=1&sig=x%3D;Container=state",
+            "https://a.blob.core.windows.net/state",
+            Some("sv=1&sig=x%3D"),
+        ),
+    ] {
+        let container = blob_container(value);
+        assert_eq!((container.url.as_str(), container.name()), (url, "state"), "{value}");
+        match (&container.access, signature) {
+            (BlobAccess::Identity, None) => {}
+            (BlobAccess::Signature(found), Some(signature)) => assert_eq!(found.expose_secret(), signature),
+            (access, _) => panic!("{value}: {access:?}"),
+        }
+    }
+    for value in [
+        "container=state;UseDevelopmentStorage=true;",
+        "blobendpoint=http://127.0.0.1:10000/devstoreaccount1;accountname=devstoreaccount1;accountkey=a2V5;container=state",
+    ] {
+        let container = blob_container(value);
+        assert_eq!(container.url.as_str(), "http://127.0.0.1:10000/devstoreaccount1/state");
+        assert!(matches!(&container.access, BlobAccess::EmulatorKey { account, .. } if account == "devstoreaccount1"));
+        assert!(!format!("{container:?}").contains("a2V5"));
+    }
+}
+
+#[test]
+fn blob_containers_that_cannot_be_used() {
+    let name = names::BACKOUT_STORE;
+    let of_azure = "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=a2V5;EndpointSuffix=core.windows.net;container=state";
+    for (value, says, hint) in [
+        ("AccountName=a;AccountKey=a2V5", "without a container", ";container=NAME"),
+        ("AccountName=a;AccountKey=a2V5;container=No", "cannot exist", "lower-case"),
+        (of_azure, "for an emulator on this machine only", "generate-sas"),
+        ("BlobEndpoint=https://a.example;AccountName=a;AccountKey=a2V5;container=state", "for an emulator", "generate-sas"),
+        ("BlobEndpoint=http://127.0.0.1:1/a;AccountName=a;AccountKey=k;container=state", "no base64", "whole key"),
+        ("BlobEndpoint=http://127.0.0.1:1/a;AccountKey=a2V5;container=state", "without its `AccountName`", "SharedAccess"),
+        ("BlobEndpoint=https://a.example;container=state", "without a signature", "generate-sas"),
+        ("SharedAccessSignature=sig=x;container=state", "names no `BlobEndpoint`", "BlobEndpoint="),
+        ("BlobEndpoint=https://a.example;SharedAccessSignature=sv=1;container=state", "has no `sig`", "whole signature"),
+        ("BlobEndpoint=http://a.example;SharedAccessSignature=sig=x;container=state", "plain http", "loopback only"),
+        ("https://a.blob.core.windows.net", "without the name of a container", "CONTAINER"),
+        ("https://a.blob.core.windows.net/a/b/c", "without the name of a container", "CONTAINER"),
+        ("https://a.blob.core.windows.net/state?comp=list", "has no `sig`", "whole signature"),
+        ("http://a.blob.core.windows.net/state", "plain http", "https URL"),
+        ("http://127.0.0.1:10000/devstoreaccount1/state", "over https only", "UseDevelopmentStorage"),
+    ] {
+        check(&[(name, value)], name, says, hint);
     }
 }
 

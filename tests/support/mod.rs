@@ -1,5 +1,6 @@
 //! Fakes of the ports, a world made of them, and a switch that ends the process at any call.
 
+pub mod azurite;
 pub mod broker;
 pub mod cluster;
 pub mod fake_platform;
