@@ -1,13 +1,53 @@
 //! What is known about a target, kept bounded: each reading and each event adds to it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::{
     deployment::DeploymentEvent,
-    observation::Observation,
+    observation::{Observation, RunningVersion},
     record::RecordId,
+    target::VersionToken,
     target_state::{Firing, HoldRef, Marker, Rollout, TargetState},
 };
+
+/// Two readings further apart than this do not tell when a version between them began; the sweep reads every five minutes.
+pub const READINGS_APART_MAX: SignedDuration = SignedDuration::from_mins(15);
+
+/// When a version began to serve: after `not_before`, and by `at_the_latest`. Both are equal where the platform tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Began {
+    pub not_before: Timestamp,
+    pub at_the_latest: Timestamp,
+}
+
+/// When what runs began to serve: as the platform tells, else between two readings of ours; `None` if neither tells.
+pub fn running_since(state: &TargetState, running: &RunningVersion, observed_at: Timestamp) -> Option<Began> {
+    let known = state.rollouts.iter().find(|rollout| rollout.token == running.token);
+    let told = running.serving_since.or(known.and_then(|rollout| rollout.serving_since));
+    since(state, &running.token, told, known.map_or(observed_at, |rollout| rollout.first_seen_at))
+}
+
+/// The same of a version that is known.
+pub fn rollout_since(state: &TargetState, rollout: &Rollout) -> Option<Began> {
+    since(state, &rollout.token, rollout.serving_since, rollout.first_seen_at)
+}
+
+fn since(state: &TargetState, token: &VersionToken, told: Option<Timestamp>, first_seen_at: Timestamp) -> Option<Began> {
+    if let Some(at) = told.filter(|at| is_its_own(state, token, *at, first_seen_at)) {
+        return Some(Began { not_before: at, at_the_latest: at });
+    }
+    let others = state.rollouts.iter().filter(|rollout| rollout.token != *token);
+    let last = others.map(|rollout| rollout.last_seen_at).filter(|seen| *seen <= first_seen_at).max()?;
+    let close = first_seen_at.duration_since(last) <= READINGS_APART_MAX;
+    close.then_some(Began { not_before: last, at_the_latest: first_seen_at })
+}
+
+/// Two versions do not begin at one moment. Told of both, it is that of the one which was seen first: a platform that tells of
+/// a swap does not tell of an image that was set after it.
+fn is_its_own(state: &TargetState, token: &VersionToken, told: Timestamp, first_seen_at: Timestamp) -> bool {
+    let earlier = state.rollouts.iter().filter(|rollout| rollout.token != *token && rollout.first_seen_at < first_seen_at);
+    !earlier.into_iter().any(|rollout| rollout.serving_since == Some(told))
+}
 
 /// Adds what a reading says. The state before is kept from the first reading of a rollout (S6); later ones change only when it was last seen.
 ///
@@ -21,10 +61,11 @@ pub fn absorb_observation(state: &mut TargetState, observation: &Observation) {
         known.last_seen_at = known.last_seen_at.max(observation.observed_at);
         return;
     }
+    let told = running.serving_since.filter(|at| is_its_own(state, &running.token, *at, observation.observed_at));
     state.rollouts.push(Rollout {
         token: running.token.clone(),
         fingerprint: running.fingerprint.clone(),
-        serving_since: running.serving_since,
+        serving_since: told,
         first_seen_at: observation.observed_at,
         last_seen_at: observation.observed_at,
         before: observation.ways_back.iter().map(|way| (way.name.clone(), way.fingerprint.clone())).collect(),

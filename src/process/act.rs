@@ -31,7 +31,7 @@ use crate::{
         record::{Record, RecordId},
         rollback::{Busy, Claim, ClaimKind, Fence, Phase, RollbackState, Step, Submission},
         rule::RuleId,
-        target::TargetKey,
+        target::{Fingerprint, TargetKey},
         target_state::{TakenBack, TargetState},
     },
     ports::{Key, PortError},
@@ -544,7 +544,11 @@ impl Process {
 
     async fn observe_again(&self, busy: &Busy) -> Known<Observation> {
         let platform = self.ports.platforms.of(&busy.service.target);
-        known(platform.observe().await)
+        let good: Vec<Fingerprint> = busy.good.fingerprint.iter().cloned().collect();
+        known(platform.observe().await.map(|mut observation| {
+            observation.ways_back = platform.ways_back(&observation, &good);
+            observation
+        }))
     }
 
     /// Stores the Act with its inputs, so that the call can be explained from stored data; `false` when the record went on meanwhile.

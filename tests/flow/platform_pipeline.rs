@@ -18,7 +18,7 @@ use backout::{
         rule::RuleId,
         series::NoData,
         service::AlertMatcher,
-        target::{self, PipelineTarget, Target},
+        target::{self, Fingerprint, PipelineTarget, Target},
     },
     ports::{Clock, FollowUp, Platform, Platforms, PortError},
     process::{Ports, Process},
@@ -82,6 +82,9 @@ impl Platform for MeddledPlatform {
             act(&self.azure);
         }
         self.real.observe().await
+    }
+    fn ways_back(&self, observation: &Observation, proven: &[Fingerprint]) -> Vec<WayBack> {
+        self.real.ways_back(observation, proven)
     }
     fn rights(&self) -> Vec<NeededRight> {
         self.real.rights()

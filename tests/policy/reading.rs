@@ -9,7 +9,7 @@ use backout::{
         resource_id::ResourceId,
         series::{EvidenceMetric, NoData, WorseWhen},
         service::{AlertMatcher, Budget, DeploymentMatcher, Mode, Resubmit, Reversible, Service, ServiceName},
-        target::{AppServiceTarget, FingerprintSource, Target},
+        target::{AppServiceTarget, AppServiceWay, FingerprintSource, Target},
     },
     policy::{self, duration::DurationText, json_schema},
 };
@@ -97,6 +97,7 @@ fn a_full_policy() {
             site: id("Microsoft.Web/sites/checkout"),
             serving_slot: "live".to_owned(),
             good_slots: vec!["last-good".to_owned(), "staging".to_owned()],
+            ways_back: vec![AppServiceWay::Slots],
             fingerprint: FingerprintSource::Setting("RELEASE_ID".to_owned()),
         }),
         alerts: vec![
@@ -150,6 +151,7 @@ fn a_full_policy() {
             site: id("Microsoft.Web/sites/payments"),
             serving_slot: "production".to_owned(),
             good_slots: vec!["staging".to_owned()],
+            ways_back: vec![AppServiceWay::Slots],
             fingerprint: FingerprintSource::Url("/version".to_owned()),
         }),
         alerts: vec![],
@@ -197,6 +199,7 @@ fn the_smallest_policy_takes_every_default() {
             site: id("Microsoft.Web/sites/a"),
             serving_slot: "production".to_owned(),
             good_slots: vec!["staging".to_owned()],
+            ways_back: vec![AppServiceWay::Slots, AppServiceWay::Image],
             fingerprint: FingerprintSource::Default,
         }),
         alerts: vec![],

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use backout::sim::SimulatedSite;
+use backout::sim::{Delivery, SimulatedSite};
 use jiff::SignedDuration;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -233,7 +233,7 @@ async fn an_operation_is_known_only_at_its_own_site() {
 
 #[tokio::test]
 async fn a_container_shows_its_image_and_takes_another_one() {
-    let drill = Drill::with(SimulatedSite::new(site(), "v1").with_container()).await;
+    let drill = Drill::with(SimulatedSite::new(site(), "v1").delivered_as(Delivery::TaggedImage)).await;
     drill.azure.deploy(&site(), "production", "v2");
     let image = |answer: super::Answer| answer.json()["properties"]["linuxFxVersion"].as_str().unwrap().to_owned();
     assert_eq!(image(drill.get("/config/web").await), "DOCKER|registry.example.com/app:v2");
