@@ -6,7 +6,7 @@ use crate::domain::{
     deployment::DeploymentEvent,
     observation::{Observation, RunningVersion},
     record::RecordId,
-    target::VersionToken,
+    target::{Fingerprint, VersionToken},
     target_state::{Firing, HoldRef, Marker, Rollout, TargetState},
 };
 
@@ -24,7 +24,9 @@ pub struct Began {
 pub fn running_since(state: &TargetState, running: &RunningVersion, observed_at: Timestamp) -> Option<Began> {
     let known = state.rollouts.iter().find(|rollout| rollout.token == running.token);
     let told = running.serving_since.or(known.and_then(|rollout| rollout.serving_since));
-    since(state, &running.token, told, known.map_or(observed_at, |rollout| rollout.first_seen_at))
+    let first_seen_at =
+        known.filter(|known| !came_back(state, known, observed_at)).map_or(observed_at, |known| known.first_seen_at);
+    since(state, &running.token, told, first_seen_at)
 }
 
 /// The same of a version that is known.
@@ -42,6 +44,16 @@ fn since(state: &TargetState, token: &VersionToken, told: Option<Timestamp>, fir
     close.then_some(Began { not_before: last, at_the_latest: first_seen_at })
 }
 
+/// Whether a version which the platform gives no time was away since we saw it last: an image that is set again has the name
+/// that it had. A share of the users elsewhere is no time away.
+fn came_back(state: &TargetState, known: &Rollout, observed_at: Timestamp) -> bool {
+    let is_mix = |rollout: &Rollout| rollout.fingerprint.as_ref().is_some_and(Fingerprint::is_shared);
+    let others = state.rollouts.iter().filter(|rollout| rollout.token != known.token && !is_mix(rollout));
+    // A reading that is told late says nothing of what came after it.
+    let away = others.map(|rollout| rollout.last_seen_at).max().is_some_and(|at| at > known.last_seen_at && at <= observed_at);
+    known.serving_since.is_none() && away
+}
+
 /// Two versions do not begin at one moment. Told of both, it is that of the one which was seen first: a platform that tells of
 /// a swap does not tell of an image that was set after it.
 fn is_its_own(state: &TargetState, token: &VersionToken, told: Timestamp, first_seen_at: Timestamp) -> bool {
@@ -49,7 +61,8 @@ fn is_its_own(state: &TargetState, token: &VersionToken, told: Timestamp, first_
     !earlier.into_iter().any(|rollout| rollout.serving_since == Some(told))
 }
 
-/// Adds what a reading says. The state before is kept from the first reading of a rollout (S6); later ones change only when it was last seen.
+/// Adds what a reading says. The state before is kept from the first reading of a rollout (S6); later ones change only when it was
+/// last seen, and when it was first seen since it came back.
 ///
 /// Nothing is kept of a reading made while an operation is under way: half a swap is no version.
 pub fn absorb_observation(state: &mut TargetState, observation: &Observation) {
@@ -57,8 +70,14 @@ pub fn absorb_observation(state: &mut TargetState, observation: &Observation) {
         return;
     }
     let running = &observation.running;
-    if let Some(known) = state.rollouts.iter_mut().find(|rollout| rollout.token == running.token) {
+    if let Some(index) = state.rollouts.iter().position(|rollout| rollout.token == running.token) {
+        let came_back = came_back(state, &state.rollouts[index], observation.observed_at);
+        let known = &mut state.rollouts[index];
         known.last_seen_at = known.last_seen_at.max(observation.observed_at);
+        if came_back {
+            known.first_seen_at = observation.observed_at;
+            sort(&mut state.rollouts);
+        }
         return;
     }
     let told = running.serving_since.filter(|at| is_its_own(state, &running.token, *at, observation.observed_at));
@@ -71,9 +90,13 @@ pub fn absorb_observation(state: &mut TargetState, observation: &Observation) {
         before: observation.ways_back.iter().map(|way| (way.name.clone(), way.fingerprint.clone())).collect(),
         label: running.label.clone(),
     });
-    // A version without a start of its own began before we saw it; sorted by nothing it would be the first to be dropped.
-    state.rollouts.sort_by_key(|rollout| rollout.serving_since.unwrap_or(rollout.first_seen_at));
+    sort(&mut state.rollouts);
     trim(&mut state.rollouts, TargetState::ROLLOUTS_MAX);
+}
+
+/// A version without a start of its own began before we saw it; sorted by nothing it would be the first to be dropped.
+fn sort(rollouts: &mut [Rollout]) {
+    rollouts.sort_by_key(|rollout| rollout.serving_since.unwrap_or(rollout.first_seen_at));
 }
 
 /// Adds what an event says about a change. The same event twice adds nothing. `trusted` events may declare reversibility.

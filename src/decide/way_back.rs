@@ -45,6 +45,7 @@ pub fn choose(case: &Case, winner: &Candidate<'_>) -> (Option<WayBack>, Vec<Reas
         });
     }
     let mut closed: Vec<Reason> = Vec::new();
+    let mut far: Option<(&WayBack, Vec<Reason>)> = None;
     let mut unproven: Option<(&WayBack, Reason, Vec<Reason>)> = None;
     for way in &observation.ways_back {
         let obstacles: Vec<Reason> = way
@@ -59,14 +60,16 @@ pub fn choose(case: &Case, winner: &Candidate<'_>) -> (Option<WayBack>, Vec<Reas
         }
         match prove(facts, winner, way) {
             Proof::Good { says, steps_back } => {
-                reasons.push(Reason { rule: RuleId::S5, effect: Effect::Note, says });
-                if steps_back > 1 {
-                    let says =
-                        format!("{} lies {steps_back} deployments back, and what lies between may not be skipped", way.label);
-                    reasons.push(Reason { rule: RuleId::S3, effect: Effect::Propose, says });
+                let proof = Reason { rule: RuleId::S5, effect: Effect::Note, says };
+                if steps_back <= 1 {
+                    reasons.push(proof);
+                    reasons.extend(obstacles);
+                    return (Some(way.clone()), reasons);
                 }
-                reasons.extend(obstacles);
-                return (Some(way.clone()), reasons);
+                // Another place may hold what came between.
+                let says = format!("{} lies {steps_back} deployments back, and what lies between may not be skipped", way.label);
+                let skips = Reason { rule: RuleId::S3, effect: Effect::Propose, says };
+                far.get_or_insert_with(|| (way, [vec![proof, skips], obstacles].concat()));
             }
             Proof::Unproven(says) => {
                 unproven.get_or_insert((way, Reason { rule: RuleId::S5, effect: Effect::Propose, says }, obstacles));
@@ -82,9 +85,15 @@ pub fn choose(case: &Case, winner: &Candidate<'_>) -> (Option<WayBack>, Vec<Reas
             Proof::Impossible(says) => closed.push(Reason { rule: RuleId::S5, effect: Effect::Page, says }),
         }
     }
+    if let Some((way, of_it)) = far {
+        reasons.extend(of_it);
+        return (Some(way.clone()), reasons);
+    }
     if let Some((way, reason, obstacles)) = unproven {
         reasons.push(reason);
         reasons.extend(obstacles);
+        // Whoever decides reads why there is no better one.
+        reasons.extend(closed.into_iter().map(|reason| Reason { effect: Effect::Note, ..reason }));
         return (Some(way.clone()), reasons);
     }
     if closed.is_empty() {

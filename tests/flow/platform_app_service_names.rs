@@ -1,5 +1,7 @@
 //! A site whose earlier build no slot holds any more: its image or its package is named again, on virtual time.
 
+use std::sync::{Arc, Mutex};
+
 use backout::{
     domain::{
         decision::{Decision, DecisionKind},
@@ -8,11 +10,13 @@ use backout::{
         rule::RuleId,
         target::{AppServiceWay, FingerprintSource, RUN_FROM_PACKAGE, sha256_hex},
     },
+    process::Ports,
     sim::{Delivery, Fault, FaultBody, FaultEffect, LockLevel, Moment},
 };
 
 use crate::support::{
     lethal::{Death, Switch},
+    meddled::{Meddled, Meddling},
     slots::{BAD, GOOD, NEXT, SlotScene},
 };
 
@@ -106,7 +110,7 @@ async fn the_policy_orders_the_ways() {
 
 #[tokio::test]
 async fn an_image_set_straight_in_production_is_taken_back_and_never_twice() {
-    let scene = images().await;
+    let scene = images().await.preferring(&[AppServiceWay::Image]);
     let process = scene.process();
     let firing = scene.set_in_production(BAD, "a1").await;
     process.alert_received(firing.clone(), &scene.policy).await.unwrap();
@@ -205,6 +209,33 @@ async fn every_answer_to_an_image_ends_in_a_state_that_says_what_is_so() {
 }
 
 #[tokio::test]
+async fn what_changed_meanwhile_is_left_alone() {
+    for way in [AppServiceWay::Image, AppServiceWay::Package] {
+        let scene = match way {
+            AppServiceWay::Package => packages().await,
+            AppServiceWay::Image | AppServiceWay::Slots => images().await,
+        };
+        let scene = scene.preferring(&[way]);
+        let firing = scene.set_in_production(BAD, "a1").await;
+        let site = scene.site.clone();
+        let roll_forward: Meddling = Box::new(move |azure| azure.deploy(&site, "production", NEXT));
+        let platforms = Arc::new(Meddled {
+            real: scene.ports.platforms.clone(),
+            azure: scene.azure.clone(),
+            // The first look decides, the second one comes just before the call.
+            meddling: Arc::new(Mutex::new(Some((1, roll_forward)))),
+        });
+        let process = scene.process_over(Ports { platforms, ..scene.ports.clone() });
+        process.alert_received(firing.clone(), &scene.policy).await.unwrap();
+        scene.run(&process, 30).await;
+        let record = scene.record(&firing).await;
+        assert_eq!((scene.patches(), scene.puts()), ((0, 0), (0, 0)), "{way:?} {}", told(&record));
+        assert_eq!(scene.builds().0, NEXT, "{way:?}");
+        assert!(record.timeline.iter().any(|entry| entry.what.contains("does not run any more")), "{way:?} {}", told(&record));
+    }
+}
+
+#[tokio::test]
 async fn a_tag_is_left_to_a_person() {
     let scene = SlotScene::delivering(Delivery::TaggedImage, FingerprintSource::Default).await;
     let firing = scene.swap_and_redeploy("a1");
@@ -220,7 +251,7 @@ async fn a_tag_is_left_to_a_person() {
 #[tokio::test]
 async fn what_closes_the_way_is_told_before_anything_is_sent() {
     for lock in [false, true] {
-        let scene = images().await;
+        let scene = images().await.preferring(&[AppServiceWay::Image]);
         let firing = scene.swap_and_redeploy("a1");
         if lock {
             scene.azure.set_lock(&scene.site, Some(LockLevel::ReadOnly));
@@ -287,7 +318,7 @@ async fn the_package_that_served_before_is_named_again() {
         (Some(FaultEffect::Throttle { retry_after_seconds: 20 }), (2, 1)),
     ];
     for (effect, puts) in rows {
-        let scene = packages().await;
+        let scene = packages().await.preferring(&[AppServiceWay::Package]);
         scene.azure.set_app_setting(&scene.site, "production", "DB_PASSWORD", "hunter2");
         let firing = scene.set_in_production(BAD, "a1").await;
         if let Some(effect) = &effect {

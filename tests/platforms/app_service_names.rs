@@ -21,6 +21,12 @@ const GOOD: &str = "r.io/shop/app@sha256:000000000000000000000000000000000000000
 const BAD: &str = "r.io/shop/app@sha256:0000000000000000000000000000000000000000000000000000000000000042";
 const URL: &str = "https://store.test/app/41.zip";
 
+/// The content that is offered, and what stands against it.
+type Offer<'a> = Option<(&'a str, Vec<(RuleId, ObstacleWeight)>)>;
+
+/// What an answer must be taken for.
+type IsIt = fn(&Submission) -> bool;
+
 fn container(slot: Slot, image: &str) -> Slot {
     slot.configured("/properties/linuxFxVersion", json!(format!("DOCKER|{image}")))
 }
@@ -61,7 +67,7 @@ async fn an_image_is_a_part_of_the_rollouts_name() {
 async fn a_proven_image_is_offered_while_an_image_runs() {
     use ObstacleWeight::Propose;
     let (tag, other) = ("r.io/shop/app:41", GOOD.replace("r.io", "other.io"));
-    let rows: Vec<(&str, Slot, Vec<Fingerprint>, Option<(&str, Vec<_>)>)> = vec![
+    let rows: Vec<(&str, Slot, Vec<Fingerprint>, Offer<'_>)> = vec![
         ("proven", container(production(), BAD), vec![image(GOOD)], Some((GOOD, vec![]))),
         ("nothing is proven", container(production(), BAD), vec![], None),
         ("only what runs is proven", container(production(), BAD), vec![image(BAD)], None),
@@ -139,7 +145,7 @@ async fn an_image_is_set_by_one_patch() {
     let step = image_step(&*platform).await;
     assert_eq!(step.says, format!("set image `{GOOD}` in slot production of `checkout`"));
     assert_eq!(step.kind, StepKind::Convergent);
-    let rows: Vec<(Reply, fn(&Submission) -> bool)> = vec![
+    let rows: Vec<(Reply, IsIt)> = vec![
         (Reply::json(200, &json!({"properties": {}})), |s| *s == Submission::Done),
         (Reply::empty(409), |s| matches!(s, Submission::Busy { .. })),
         (Reply::json(409, &json!({"error": {"code": "ScopeLocked", "message": "locked"}})), |s| {
@@ -239,7 +245,7 @@ async fn a_proven_package_is_offered_unless_it_needs_a_signature() {
     use ObstacleWeight::{Page, Propose};
     let (bad, signed) = ("https://store.test/app/42.zip", format!("{URL}?"));
     let signed_bad = format!("{bad}?sig=hunter2");
-    let rows: Vec<(&str, &str, Vec<Fingerprint>, Option<(&str, Vec<_>)>)> = vec![
+    let rows: Vec<(&str, &str, Vec<Fingerprint>, Offer<'_>)> = vec![
         ("proven", bad, vec![package(URL)], Some((URL, vec![]))),
         ("nothing is proven", bad, vec![], None),
         ("only what runs is proven", bad, vec![package(bad)], None),
@@ -306,7 +312,7 @@ async fn settings_that_cannot_be_read_or_changed_meanwhile_are_not_written() {
     let way = platform.ways_back(&platform.observe().await.unwrap(), &[package(URL)]).remove(0);
     let step = platform.steps(&way, &fence()).remove(0);
     let value = |value: &str| Reply::json(200, &json!({"properties": {RUN_FROM_PACKAGE: value, "DB": "hunter2"}}));
-    let rows: Vec<(Reply, fn(&Submission) -> bool)> = vec![
+    let rows: Vec<(Reply, IsIt)> = vec![
         (Reply::empty(500), |s| matches!(s, Submission::NotSent { .. })),
         (Reply::empty(429).with("retry-after", "9"), |s| matches!(s, Submission::NotSent { retry_after_seconds: Some(9), .. })),
         (Reply::empty(403), |s| matches!(s, Submission::NotSent { .. })),

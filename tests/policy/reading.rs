@@ -188,6 +188,34 @@ fn a_full_policy() {
     assert!(policy.services[&name("checkout")].target.resource().unwrap().as_written().ends_with("/Checkout"));
 }
 
+/// What takes a site back without a list, and with one.
+#[test]
+fn ways_back_of_a_site() {
+    use AppServiceWay::{Image, Package, Slots};
+    let package = "    fingerprint: { setting: WEBSITE_RUN_FROM_PACKAGE }\n";
+    let rows = [
+        ("", "", &["staging"][..], vec![Slots, Image]),
+        ("", package, &["staging"], vec![Slots, Package]),
+        ("", "    fingerprint: { setting: RELEASE_ID }\n", &["staging"], vec![Slots]),
+        ("", "    fingerprint: { url: /version }\n", &["staging"], vec![Slots]),
+        (", waysBack: [image, slots]", "", &["staging"], vec![Image, Slots]),
+        (", waysBack: [image]", "", &[], vec![Image]),
+        (", waysBack: [package]", package, &[], vec![Package]),
+    ];
+    for (ways, fingerprint, slots, expected) in rows {
+        let text = format!(
+            "version: 1\nservices:\n  a:\n    target: {{ platform: app-service, site: {GROUP}/Microsoft.Web/sites/a{ways} }}\n{fingerprint}"
+        );
+        let policy = policy::read(text.as_bytes(), None).unwrap();
+        let Target::AppService(target) = &policy.services[&name("a")].target else { panic!("not a site") };
+        assert_eq!(
+            (target.good_slots.as_slice(), &target.ways_back),
+            (slots.iter().map(|slot| (*slot).to_owned()).collect::<Vec<_>>().as_slice(), &expected),
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn the_smallest_policy_takes_every_default() {
     let text =
