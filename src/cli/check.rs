@@ -74,8 +74,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                                     .obstacles
                                     .iter()
                                     .for_each(|obstacle| add(&name, is_good(obstacle), obstacle.says.clone()));
-                                if observation.ways_back.is_empty() {
-                                    add(&name, false, "there is no earlier version to go back to".to_owned());
+                                match wired.process.ways_back(service, &observation).await {
+                                    Err(error) => add(&name, false, error.to_string()),
+                                    Ok(ways) if ways.is_empty() => {
+                                        add(&name, false, "there is no earlier version to go back to".to_owned());
+                                    }
+                                    Ok(_) => {}
                                 }
                             }
                         }

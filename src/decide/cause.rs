@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     case::{Case, ServiceFacts},
     evidence::{self, Fault, SignalReading},
+    history::{self, Began},
 };
 use crate::domain::{
     decision::{CandidateScore, Effect, Reason},
@@ -35,7 +36,10 @@ pub struct Candidate<'a> {
     pub token: VersionToken,
     pub fingerprint: Option<Fingerprint>,
     pub label: String,
+    /// Not before this.
     pub rolled_out_at: Timestamp,
+    /// Later only where the platform does not tell, and two readings of ours enclose it.
+    pub rolled_out_by: Timestamp,
     /// It is what runs now; only then can it be taken back.
     pub running: bool,
     pub score: f64,
@@ -192,7 +196,7 @@ fn unread(case: &Case) -> Option<(&ServiceFacts, &str)> {
         Known::Value(observation) => {
             let running = &observation.running;
             let known = facts.state.rollouts.iter().find(|rollout| rollout.token == running.token);
-            let told = running.serving_since.or(known.and_then(|rollout| rollout.serving_since)).is_some();
+            let told = history::running_since(&facts.state, running, observation.observed_at).is_some();
             let seen_before_window = known.is_some_and(|rollout| {
                 case.fired_at().duration_since(rollout.first_seen_at) > facts.service.correlation_window + SKEW_ALLOWANCE
             });
@@ -213,6 +217,18 @@ fn judge_winner(case: &Case, winner: &Candidate<'_>) -> Vec<Reason> {
                 Effect::Note,
                 format!("{}; {} began to serve at {}", fault.says, winner.label, whole_seconds(winner.rolled_out_at)),
             );
+            if winner.rolled_out_by > winner.rolled_out_at && fault.onset_earliest < winner.rolled_out_by - SKEW_ALLOWANCE {
+                say(
+                    RuleId::C1,
+                    Effect::Propose,
+                    format!(
+                        "{} began to serve at some time between {} and {}, which may be after the fault began",
+                        winner.label,
+                        whole_seconds(winner.rolled_out_at),
+                        whole_seconds(winner.rolled_out_by)
+                    ),
+                );
+            }
             // A signal that could not be read might show that the fault is older than the rollout.
             if let Some((rule, says)) = unknown_signal(case, winner.rolled_out_at) {
                 say(rule, hold_or(waiting, Effect::Propose), says);
@@ -282,9 +298,9 @@ fn same_resource(a: &str, b: &str) -> bool {
 fn changes<'a>(case: &'a Case, facts: &'a ServiceFacts) -> Vec<Candidate<'a>> {
     let mut candidates = Vec::new();
     let running = facts.observation.value().map(|observation| &observation.running);
-    if let Some(running) = running
-        && let known = facts.state.rollouts.iter().find(|rollout| rollout.token == running.token)
-        && let Some(told) = running.serving_since.or(known.and_then(|rollout| rollout.serving_since))
+    if let Some(observation) = facts.observation.value()
+        && let running = &observation.running
+        && let Some(told) = history::running_since(&facts.state, running, observation.observed_at)
     {
         let serving_since = if running.fingerprint.as_ref().is_some_and(Fingerprint::is_shared) {
             mixed_since(facts, &running.token, told)
@@ -309,16 +325,16 @@ fn changes<'a>(case: &'a Case, facts: &'a ServiceFacts) -> Vec<Candidate<'a>> {
         if rollout.fingerprint.as_ref().is_some_and(Fingerprint::is_shared) {
             continue;
         }
-        if let Some(rolled_out_at) = rollout.serving_since {
+        if let Some(rolled_out) = history::rollout_since(&facts.state, rollout) {
             // Far older ones would only fill the record.
-            if case.fired_at().duration_since(rolled_out_at) <= facts.service.correlation_window {
+            if case.fired_at().duration_since(rolled_out.not_before) <= facts.service.correlation_window {
                 candidates.push(weigh(
                     case,
                     facts,
                     rollout.token.clone(),
                     rollout.fingerprint.clone(),
                     rollout.label.clone(),
-                    rolled_out_at,
+                    rolled_out,
                     false,
                 ));
             }
@@ -329,9 +345,11 @@ fn changes<'a>(case: &'a Case, facts: &'a ServiceFacts) -> Vec<Candidate<'a>> {
 
 /// When a mix began, as late as we know: not before its newest build was there, as the platform says, and not before we last
 /// saw another version.
-fn mixed_since(facts: &ServiceFacts, token: &VersionToken, told: Timestamp) -> Timestamp {
+fn mixed_since(facts: &ServiceFacts, token: &VersionToken, told: Began) -> Began {
     let others = facts.state.rollouts.iter().filter(|rollout| rollout.token != *token);
-    others.map(|rollout| rollout.last_seen_at).max().map_or(told, |seen| seen.max(told))
+    let seen = others.map(|rollout| rollout.last_seen_at).max();
+    let late = |at: Timestamp| seen.map_or(at, |seen| seen.max(at));
+    Began { not_before: late(told.not_before), at_the_latest: late(told.at_the_latest) }
 }
 
 fn weigh<'a>(
@@ -340,9 +358,10 @@ fn weigh<'a>(
     token: VersionToken,
     fingerprint: Option<Fingerprint>,
     label: String,
-    rolled_out_at: Timestamp,
+    rolled_out: Began,
     running: bool,
 ) -> Candidate<'a> {
+    let Began { not_before: rolled_out_at, at_the_latest: rolled_out_by } = rolled_out;
     let reading = strongest_reading(case.meant(), rolled_out_at, case.now);
     let fault = match &reading {
         SignalReading::Fault(fault) => Some(fault),
@@ -361,7 +380,20 @@ fn weigh<'a>(
         (_, SignalReading::Unknown { .. }) => (0.5, 0.25, 1.0),
         (_, SignalReading::Brief { .. } | SignalReading::Quiet | SignalReading::Recovered { .. }) => (0.25, 0.25, 0.25),
     };
-    Candidate { facts, token, fingerprint, label, rolled_out_at, running, score, score_least, score_most, cleared, reading }
+    Candidate {
+        facts,
+        token,
+        fingerprint,
+        label,
+        rolled_out_at,
+        rolled_out_by,
+        running,
+        score,
+        score_least,
+        score_most,
+        cleared,
+        reading,
+    }
 }
 
 /// Suspicion fades with the time between a rollout and the fault.

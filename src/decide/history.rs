@@ -1,15 +1,68 @@
 //! What is known about a target, kept bounded: each reading and each event adds to it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::{
     deployment::DeploymentEvent,
-    observation::Observation,
+    observation::{Observation, RunningVersion},
     record::RecordId,
+    target::{Fingerprint, VersionToken},
     target_state::{Firing, HoldRef, Marker, Rollout, TargetState},
 };
 
-/// Adds what a reading says. The state before is kept from the first reading of a rollout (S6); later ones change only when it was last seen.
+/// Two readings further apart than this do not tell when a version between them began; the sweep reads every five minutes.
+pub const READINGS_APART_MAX: SignedDuration = SignedDuration::from_mins(15);
+
+/// When a version began to serve: after `not_before`, and by `at_the_latest`. Both are equal where the platform tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Began {
+    pub not_before: Timestamp,
+    pub at_the_latest: Timestamp,
+}
+
+/// When what runs began to serve: as the platform tells, else between two readings of ours; `None` if neither tells.
+pub fn running_since(state: &TargetState, running: &RunningVersion, observed_at: Timestamp) -> Option<Began> {
+    let known = state.rollouts.iter().find(|rollout| rollout.token == running.token);
+    let told = running.serving_since.or(known.and_then(|rollout| rollout.serving_since));
+    let first_seen_at =
+        known.filter(|known| !came_back(state, known, observed_at)).map_or(observed_at, |known| known.first_seen_at);
+    since(state, &running.token, told, first_seen_at)
+}
+
+/// The same of a version that is known.
+pub fn rollout_since(state: &TargetState, rollout: &Rollout) -> Option<Began> {
+    since(state, &rollout.token, rollout.serving_since, rollout.first_seen_at)
+}
+
+fn since(state: &TargetState, token: &VersionToken, told: Option<Timestamp>, first_seen_at: Timestamp) -> Option<Began> {
+    if let Some(at) = told.filter(|at| is_its_own(state, token, *at, first_seen_at)) {
+        return Some(Began { not_before: at, at_the_latest: at });
+    }
+    let others = state.rollouts.iter().filter(|rollout| rollout.token != *token);
+    let last = others.map(|rollout| rollout.last_seen_at).filter(|seen| *seen <= first_seen_at).max()?;
+    let close = first_seen_at.duration_since(last) <= READINGS_APART_MAX;
+    close.then_some(Began { not_before: last, at_the_latest: first_seen_at })
+}
+
+/// Whether a version which the platform gives no time was away since we saw it last: an image that is set again has the name
+/// that it had. A share of the users elsewhere is no time away.
+fn came_back(state: &TargetState, known: &Rollout, observed_at: Timestamp) -> bool {
+    let is_mix = |rollout: &Rollout| rollout.fingerprint.as_ref().is_some_and(Fingerprint::is_shared);
+    let others = state.rollouts.iter().filter(|rollout| rollout.token != known.token && !is_mix(rollout));
+    // A reading that is told late says nothing of what came after it.
+    let away = others.map(|rollout| rollout.last_seen_at).max().is_some_and(|at| at > known.last_seen_at && at <= observed_at);
+    known.serving_since.is_none() && away
+}
+
+/// Two versions do not begin at one moment. Told of both, it is that of the one which was seen first: a platform that tells of
+/// a swap does not tell of an image that was set after it.
+fn is_its_own(state: &TargetState, token: &VersionToken, told: Timestamp, first_seen_at: Timestamp) -> bool {
+    let earlier = state.rollouts.iter().filter(|rollout| rollout.token != *token && rollout.first_seen_at < first_seen_at);
+    !earlier.into_iter().any(|rollout| rollout.serving_since == Some(told))
+}
+
+/// Adds what a reading says. The state before is kept from the first reading of a rollout (S6); later ones change only when it was
+/// last seen, and when it was first seen since it came back.
 ///
 /// Nothing is kept of a reading made while an operation is under way: half a swap is no version.
 pub fn absorb_observation(state: &mut TargetState, observation: &Observation) {
@@ -17,22 +70,33 @@ pub fn absorb_observation(state: &mut TargetState, observation: &Observation) {
         return;
     }
     let running = &observation.running;
-    if let Some(known) = state.rollouts.iter_mut().find(|rollout| rollout.token == running.token) {
+    if let Some(index) = state.rollouts.iter().position(|rollout| rollout.token == running.token) {
+        let came_back = came_back(state, &state.rollouts[index], observation.observed_at);
+        let known = &mut state.rollouts[index];
         known.last_seen_at = known.last_seen_at.max(observation.observed_at);
+        if came_back {
+            known.first_seen_at = observation.observed_at;
+            sort(&mut state.rollouts);
+        }
         return;
     }
+    let told = running.serving_since.filter(|at| is_its_own(state, &running.token, *at, observation.observed_at));
     state.rollouts.push(Rollout {
         token: running.token.clone(),
         fingerprint: running.fingerprint.clone(),
-        serving_since: running.serving_since,
+        serving_since: told,
         first_seen_at: observation.observed_at,
         last_seen_at: observation.observed_at,
         before: observation.ways_back.iter().map(|way| (way.name.clone(), way.fingerprint.clone())).collect(),
         label: running.label.clone(),
     });
-    // A version without a start of its own began before we saw it; sorted by nothing it would be the first to be dropped.
-    state.rollouts.sort_by_key(|rollout| rollout.serving_since.unwrap_or(rollout.first_seen_at));
+    sort(&mut state.rollouts);
     trim(&mut state.rollouts, TargetState::ROLLOUTS_MAX);
+}
+
+/// A version without a start of its own began before we saw it; sorted by nothing it would be the first to be dropped.
+fn sort(rollouts: &mut [Rollout]) {
+    rollouts.sort_by_key(|rollout| rollout.serving_since.unwrap_or(rollout.first_seen_at));
 }
 
 /// Adds what an event says about a change. The same event twice adds nothing. `trusted` events may declare reversibility.

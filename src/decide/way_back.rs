@@ -1,19 +1,22 @@
 //! Is going back safe, and to what? The answer is an explicit, proven version, never "previous" (S1 to S10).
 
+use std::cmp::Reverse;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     case::{Case, ServiceFacts},
     cause::{Candidate, hold_or},
+    history,
 };
 use crate::domain::{
     decision::{Effect, Reason},
     instant::whole_seconds,
-    observation::{Obstacle, ObstacleWeight, WayBack},
+    observation::{Observation, Obstacle, ObstacleWeight, WayBack},
     policy::SKEW_ALLOWANCE,
     rule::RuleId,
-    service::Reversible,
-    target::{Fingerprint, Target},
+    service::{Reversible, Service},
+    target::{Fingerprint, Target, VersionToken},
     target_state::{Rollout, TargetState},
 };
 
@@ -42,6 +45,7 @@ pub fn choose(case: &Case, winner: &Candidate<'_>) -> (Option<WayBack>, Vec<Reas
         });
     }
     let mut closed: Vec<Reason> = Vec::new();
+    let mut far: Option<(&WayBack, Vec<Reason>)> = None;
     let mut unproven: Option<(&WayBack, Reason, Vec<Reason>)> = None;
     for way in &observation.ways_back {
         let obstacles: Vec<Reason> = way
@@ -56,14 +60,16 @@ pub fn choose(case: &Case, winner: &Candidate<'_>) -> (Option<WayBack>, Vec<Reas
         }
         match prove(facts, winner, way) {
             Proof::Good { says, steps_back } => {
-                reasons.push(Reason { rule: RuleId::S5, effect: Effect::Note, says });
-                if steps_back > 1 {
-                    let says =
-                        format!("{} lies {steps_back} deployments back, and what lies between may not be skipped", way.label);
-                    reasons.push(Reason { rule: RuleId::S3, effect: Effect::Propose, says });
+                let proof = Reason { rule: RuleId::S5, effect: Effect::Note, says };
+                if steps_back <= 1 {
+                    reasons.push(proof);
+                    reasons.extend(obstacles);
+                    return (Some(way.clone()), reasons);
                 }
-                reasons.extend(obstacles);
-                return (Some(way.clone()), reasons);
+                // Another place may hold what came between.
+                let says = format!("{} lies {steps_back} deployments back, and what lies between may not be skipped", way.label);
+                let skips = Reason { rule: RuleId::S3, effect: Effect::Propose, says };
+                far.get_or_insert_with(|| (way, [vec![proof, skips], obstacles].concat()));
             }
             Proof::Unproven(says) => {
                 unproven.get_or_insert((way, Reason { rule: RuleId::S5, effect: Effect::Propose, says }, obstacles));
@@ -79,9 +85,15 @@ pub fn choose(case: &Case, winner: &Candidate<'_>) -> (Option<WayBack>, Vec<Reas
             Proof::Impossible(says) => closed.push(Reason { rule: RuleId::S5, effect: Effect::Page, says }),
         }
     }
+    if let Some((way, of_it)) = far {
+        reasons.extend(of_it);
+        return (Some(way.clone()), reasons);
+    }
     if let Some((way, reason, obstacles)) = unproven {
         reasons.push(reason);
         reasons.extend(obstacles);
+        // Whoever decides reads why there is no better one.
+        reasons.extend(closed.into_iter().map(|reason| Reason { effect: Effect::Note, ..reason }));
         return (Some(way.clone()), reasons);
     }
     if closed.is_empty() {
@@ -143,7 +155,39 @@ enum Proof {
     Impossible(String),
 }
 
-/// Whether the content of a way back is a proven last known good: each clause of S5.
+/// The version to go back from, as far as a proof needs to know it.
+struct Accused<'a> {
+    token: &'a VersionToken,
+    fingerprint: Option<&'a Fingerprint>,
+    rolled_out_at: Timestamp,
+}
+
+/// Contents that are proven good to go back to from what runs now, the last to serve first: each may be asked for by name of a
+/// platform that holds none of them any more.
+pub fn proven(service: &Service, state: &TargetState, observation: &Observation) -> Vec<Fingerprint> {
+    let running = &observation.running;
+    let began = history::running_since(state, running, observation.observed_at);
+    let accused = Accused {
+        token: &running.token,
+        fingerprint: running.fingerprint.as_ref(),
+        rolled_out_at: began.map_or(observation.observed_at, |began| began.not_before),
+    };
+    let mut rollouts: Vec<&Rollout> = state.rollouts.iter().collect();
+    rollouts.sort_by_key(|rollout| Reverse(rollout.last_seen_at));
+    let mut proven: Vec<Fingerprint> = Vec::new();
+    for fingerprint in rollouts.into_iter().filter_map(|rollout| rollout.fingerprint.as_ref()) {
+        if fingerprint.is_shared() || proven.contains(fingerprint) {
+            continue;
+        }
+        match prove_content(service, state, &accused, fingerprint, "", "") {
+            Proof::Good { .. } => proven.push(fingerprint.clone()),
+            Proof::Unproven(_) | Proof::Untold(_) | Proof::Impossible(_) => {}
+        }
+    }
+    proven
+}
+
+/// Whether the content of a way back is a proven last known good.
 fn prove(facts: &ServiceFacts, winner: &Candidate<'_>, way: &WayBack) -> Proof {
     let Some(fingerprint) = &way.fingerprint else {
         // Elsewhere the platform itself tells one version from another, or nobody does.
@@ -160,44 +204,53 @@ fn prove(facts: &ServiceFacts, winner: &Candidate<'_>, way: &WayBack) -> Proof {
             way.name, way.label
         ));
     };
-    if winner.fingerprint.as_ref() == Some(fingerprint) {
-        return Proof::Impossible(format!("{} holds the same build that runs now", way.name));
-    }
-    if winner.fingerprint.is_none() {
+    let accused = Accused { token: &winner.token, fingerprint: winner.fingerprint.as_ref(), rolled_out_at: winner.rolled_out_at };
+    prove_content(&facts.service, &facts.state, &accused, fingerprint, &way.label, &way.name)
+}
+
+/// Each clause of S5. `label` and `place` are for people.
+fn prove_content(
+    service: &Service,
+    state: &TargetState,
+    accused: &Accused<'_>,
+    fingerprint: &Fingerprint,
+    label: &str,
+    place: &str,
+) -> Proof {
+    let Some(runs) = accused.fingerprint else {
         return Proof::Unproven("the build that runs now cannot be told from other builds".to_owned());
+    };
+    if runs == fingerprint {
+        return Proof::Impossible(format!("{place} holds the same build that runs now"));
     }
-    if facts.state.taken_back.iter().any(|taken| taken.accused_fingerprint.as_ref() == Some(fingerprint)) {
-        return Proof::Impossible(format!("{} holds {}, which was itself taken back before", way.name, way.label));
+    if state.taken_back.iter().any(|taken| taken.accused_fingerprint.as_ref() == Some(fingerprint)) {
+        return Proof::Impossible(format!("{place} holds {label}, which was itself taken back before"));
     }
-    let Some((served, steps_back)) = last_served(&facts.state, fingerprint, winner) else {
-        return Proof::Unproven(format!("{} was never seen in service before, so it is not proven good", way.label));
+    let Some((served, steps_back)) = last_served(state, fingerprint, accused) else {
+        return Proof::Unproven(format!("{label} was never seen in service before, so it is not proven good"));
     };
     let length = served.until.duration_since(served.since);
-    if length < facts.service.healthy_for {
+    if length < service.healthy_for {
         return Proof::Unproven(format!(
-            "{} served for {} min only; {} min are needed to call it good",
-            way.label,
+            "{label} served for {} min only; {} min are needed to call it good",
             length.as_mins(),
-            facts.service.healthy_for.as_mins()
+            service.healthy_for.as_mins()
         ));
     }
-    let healthy_from = served.until - facts.service.healthy_for;
-    let troubled = facts.state.firings.iter().find(|firing| {
+    let healthy_from = served.until - service.healthy_for;
+    let troubled = state.firings.iter().find(|firing| {
         let while_it_served = firing.fired_at >= served.since && firing.fired_at < served.until;
         while_it_served && firing.resolved_at.is_none_or(|resolved_at| resolved_at > healthy_from)
     });
     if let Some(firing) = troubled {
         return Proof::Unproven(format!(
-            "an alert fired at {} while {} served, so it is not proven good",
-            whole_seconds(firing.fired_at),
-            way.label
+            "an alert fired at {} while {label} served, so it is not proven good",
+            whole_seconds(firing.fired_at)
         ));
     }
     Proof::Good {
         says: format!(
-            "{}, held by {}, served from {} to {} without an alert",
-            way.label,
-            way.name,
+            "{label}, held by {place}, served from {} to {} without an alert",
             whole_seconds(served.since),
             whole_seconds(served.until)
         ),
@@ -215,23 +268,27 @@ struct Served {
     until: Timestamp,
 }
 
-/// When the content last served before the winner, and how many rollouts ago that was.
+/// When the content last served before the accused version, and how many rollouts ago that was.
 ///
-/// Only a rollout that we saw ourselves counts; the end of its service is the begin of the next one.
-fn last_served(state: &TargetState, fingerprint: &Fingerprint, winner: &Candidate<'_>) -> Option<(Served, usize)> {
-    let mut earlier: Vec<&Rollout> =
-        state.rollouts.iter().filter(|rollout| rollout.token != winner.token && began(rollout) < winner.rolled_out_at).collect();
+/// Only a rollout that we saw ourselves counts; the end of its service is the begin of the next one. What came between and was
+/// gone again when the content was last seen lies between no more: it was taken back.
+fn last_served(state: &TargetState, fingerprint: &Fingerprint, accused: &Accused<'_>) -> Option<(Served, usize)> {
+    let mut earlier: Vec<&Rollout> = state
+        .rollouts
+        .iter()
+        .filter(|rollout| rollout.token != *accused.token && began(rollout) < accused.rolled_out_at)
+        .collect();
     earlier.sort_by_key(|rollout| began(rollout));
-    let mut until = winner.rolled_out_at;
-    let mut steps_back = 0;
-    for rollout in earlier.iter().rev() {
+    let mut until = accused.rolled_out_at;
+    for (index, rollout) in earlier.iter().enumerate().rev() {
         let since = began(rollout);
-        // A new build that shared the users with the old one holds nothing that lies between the two.
-        if !rollout.fingerprint.as_ref().is_some_and(Fingerprint::is_shared) {
-            steps_back += 1;
-        }
         if rollout.fingerprint.as_ref() == Some(fingerprint) {
-            return Some((Served { since, until }, steps_back));
+            let between = earlier[index + 1..].iter().filter(|other| {
+                // A new build that shared the users with the old one holds nothing that lies between the two.
+                let is_mix = other.fingerprint.as_ref().is_some_and(Fingerprint::is_shared);
+                !is_mix && other.last_seen_at >= rollout.last_seen_at
+            });
+            return Some((Served { since, until }, 1 + between.count()));
         }
         until = since;
     }

@@ -68,7 +68,7 @@ pub struct Rollout {
     pub fingerprint: Option<Fingerprint>,
     /// When it began to serve, by the platform's clock.
     pub serving_since: Option<Timestamp>,
-    /// When we first and last saw it serve, by our clock.
+    /// When we first and last saw it serve, by our clock; first since it came back, where the platform tells no start of it.
     pub first_seen_at: Timestamp,
     pub last_seen_at: Timestamp,
     /// What each way back held when the rollout was first seen (S6): name and content.

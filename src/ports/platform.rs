@@ -9,7 +9,7 @@ use crate::domain::{
     observation::{Observation, Preflight, WayBack},
     right::NeededRight,
     rollback::{Fence, OperationState, Step, Submission},
-    target::Target,
+    target::{Fingerprint, Target},
 };
 
 /// One target, as its platform shows it and takes it back.
@@ -24,6 +24,14 @@ pub trait Platform: Send + Sync {
 
     /// Every right that a rollback of exactly this target needs beyond reading it. Pure.
     fn rights(&self) -> Vec<NeededRight>;
+
+    /// The ways back of an observation, in the policy's order, and those whose content the platform holds no more but would
+    /// take again by name. Only contents of `proven` may be named: the last to serve first. Pure.
+    ///
+    /// From one of them alone, the way that leads to it is found again under the same name.
+    fn ways_back(&self, observation: &Observation, _proven: &[Fingerprint]) -> Vec<WayBack> {
+        observation.ways_back.clone()
+    }
 
     /// Whether the ways back are open: rights, locks, differences. Reads only, side by side with `observe`.
     ///

@@ -38,7 +38,7 @@ use crate::{
         record::{Record, RecordId},
         rollback::{Busy, Claim, ClaimKind, Fence, Phase, RollbackState, Step, StepKind, Submission},
         rule::RuleId,
-        target::TargetKey,
+        target::{Fingerprint, TargetKey},
         target_state::{TakenBack, TargetState},
     },
     ports::{Key, PortError},
@@ -597,9 +597,13 @@ impl Process {
 
     async fn look_before_call(&self, busy: &Busy) -> Look {
         let platform = self.ports.platforms.of(&busy.service.target);
+        let good: Vec<Fingerprint> = busy.good.fingerprint.iter().cloned().collect();
         let began = self.ports.clock.monotonic();
-        let observation = known(platform.observe().await);
-        Look { observation, began, ended: self.ports.clock.monotonic() }
+        let observation = platform.observe().await.map(|mut observation| {
+            observation.ways_back = platform.ways_back(&observation, &good);
+            observation
+        });
+        Look { observation: known(observation), began, ended: self.ports.clock.monotonic() }
     }
 
     /// Stores the Act with its inputs, so that the call can be explained from stored data; `false` when the record went on meanwhile.

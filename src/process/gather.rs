@@ -13,12 +13,13 @@ use super::{
 use crate::{
     decide::{
         case::{Case, ServiceFacts, StormAlert},
-        who,
+        way_back, who,
     },
     domain::{
         alert::Alert,
         approval::{Approval, Control},
         known::Known,
+        observation::{Observation, WayBack},
         policy::Policy,
         record::Record,
         series::{EvidenceMetric, Series},
@@ -168,6 +169,11 @@ impl Process {
             Some(Loaded { value, version }) => (value, Some(version)),
             None => (TargetState::new(key), None),
         };
+        // Named from our own history before anything is decided, so that the stored case tells every way that was weighed.
+        let observation = observation.map(|mut observation| {
+            observation.ways_back = platform.ways_back(&observation, &way_back::proven(service, &state, &observation));
+            observation
+        });
         let facts = ServiceFacts {
             service: service.clone(),
             distance,
@@ -181,6 +187,15 @@ impl Process {
             },
         };
         Ok(ServiceReading { facts, version, budget: budget.map_or(ReadBefore::NotRead, ReadBefore::from) })
+    }
+
+    /// The ways back from what was observed of a service, those included that only our own history names.
+    pub async fn ways_back(&self, service: &Service, observation: &Observation) -> Result<Vec<WayBack>, PortError> {
+        let key = service.target.key();
+        let state = self.documents.read::<TargetState>(&keys::target(&key)).await?;
+        let state = state.map_or_else(|| TargetState::new(key), |loaded| loaded.value);
+        let platform = self.ports.platforms.of(&service.target);
+        Ok(platform.ways_back(observation, &way_back::proven(service, &state, observation)))
     }
 
     /// Every signal of a service between two times.

@@ -5,7 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Process, documents::keys, ending::End, outcome::Outcome, saga::VERIFY_PAUSE, trouble::Trouble};
 use crate::{
-    decide::recovery::{self, Recovery},
+    decide::{
+        history,
+        recovery::{self, Recovery},
+    },
     domain::{
         decision::{Effect, Reason},
         record::Record,
@@ -124,6 +127,10 @@ impl Process {
 
     async fn accused_since(&self, target: &TargetKey, busy: &Busy) -> Result<Option<Timestamp>, PortError> {
         let state = self.documents.read::<TargetState>(&keys::target(target)).await?;
-        Ok(state.and_then(|loaded| loaded.value.rollouts.iter().find(|rollout| rollout.token == busy.accused)?.serving_since))
+        Ok(state.and_then(|loaded| {
+            let state = &loaded.value;
+            let accused = state.rollouts.iter().find(|rollout| rollout.token == busy.accused)?;
+            history::rollout_since(state, accused).map(|began| began.not_before)
+        }))
     }
 }

@@ -9,6 +9,7 @@ use super::{
     call::Reply,
     faults::FaultEffect,
     operations::{accepted, app_service_error, prepared},
+    site_config,
     world::{Deployment, PRODUCTION, Site, Slot, World},
 };
 
@@ -20,7 +21,7 @@ pub(super) fn action(method: &Method, place: &Place, below: &[&str]) -> Option<S
         ("GET", ["slots"]) if place.slot == PRODUCTION => "slots/read",
         ("GET", ["config", "web"]) => "config/read",
         ("GET", ["config", "slotconfignames"]) if place.slot == PRODUCTION => "config/read",
-        ("PATCH" | "PUT", ["config", "web"]) => "config/write",
+        ("PATCH" | "PUT", ["config", "web"]) | ("PUT", ["config", "appsettings"]) => "config/write",
         ("POST", ["config", "appsettings", "list"]) => "config/list/action",
         ("GET", ["deployments"] | ["deployments", _]) => "deployments/read",
         ("POST", ["slotsdiffs"]) => "slotsdiffs/action",
@@ -48,7 +49,7 @@ pub(super) fn answer(world: &mut World, request: &ArmRequest<'_>, place: &Place,
                 site.slots.values().filter(|slot| slot.name != PRODUCTION).map(|slot| resource(site, slot)).collect();
             ok(json!({ "value": slots, "nextLink": null, "id": null }))
         }
-        ("GET", ["config", "web"]) => ok(web_config(site, slot, request.now)),
+        ("GET", ["config", "web"]) => ok(site_config::web(site, slot, request.now)),
         ("GET", ["config", "slotconfignames"]) => ok(json!({
             "id": format!("{}/config/slotConfigNames", site.id),
             "name": "slotConfigNames",
@@ -59,21 +60,7 @@ pub(super) fn answer(world: &mut World, request: &ArmRequest<'_>, place: &Place,
                 "azureStorageConfigNames": null,
             },
         })),
-        ("POST", ["config", "appsettings", "list"]) => {
-            let settings: serde_json::Map<String, Value> = slot
-                .content
-                .settings
-                .iter()
-                .chain(&slot.sticky_settings)
-                .map(|(name, value)| (name.clone(), json!(value)))
-                .collect();
-            ok(json!({
-                "id": format!("{}/config/appsettings", site.slot_id(slot)),
-                "name": "appsettings",
-                "type": "Microsoft.Web/sites/config",
-                "properties": settings,
-            }))
-        }
+        ("POST", ["config", "appsettings", "list"]) => ok(site_config::app_settings(site, slot)),
         ("GET", ["deployments"]) => {
             let log: Vec<Value> =
                 slot.content.deployments.iter().rev().map(|deployment| deployment_entry(site, slot, deployment)).collect();
@@ -99,7 +86,8 @@ pub(super) fn answer(world: &mut World, request: &ArmRequest<'_>, place: &Place,
         ("POST", ["slotsswap"]) => swap(world, request, place),
         ("POST", ["applyslotconfig"]) => prepare(world, request, place),
         ("POST", ["resetslotconfig"]) => Ok(reset(world, place)),
-        ("PATCH" | "PUT", ["config", "web"]) => change_web_config(world, request, place),
+        ("PATCH" | "PUT", ["config", "web"]) => site_config::change_web(world, request, place),
+        ("PUT", ["config", "appsettings"]) => site_config::replace_app_settings(world, request, place),
         _ => Err(nothing_here(call)),
     }
 }
@@ -185,38 +173,6 @@ fn reset(world: &mut World, place: &Place) -> Reply {
     Reply::empty(StatusCode::OK).with_effects(effects)
 }
 
-fn change_web_config(world: &mut World, request: &ArmRequest<'_>, place: &Place) -> Result<Reply, Reply> {
-    let Some(site) = world.sites.get_mut(&place.site) else {
-        return Err(nothing_here(request.call));
-    };
-    let name = site.id.name().to_owned();
-    if site.slots.values().any(|slot| slot.prepared_for.is_some()) {
-        return Err(prepared(&name));
-    }
-    let properties = serde_json::from_slice::<Value>(&request.call.body).ok().map(|mut body| body["properties"].take());
-    let Some(Value::Object(properties)) = properties else {
-        return Err(app_service_error(StatusCode::BAD_REQUEST, "BadRequest", "51016", "The parameter 'properties' is required."));
-    };
-    let Some(slot) = site.slots.get_mut(&place.slot) else {
-        return Err(nothing_here(request.call));
-    };
-    if let Some(experiments) = properties.get("experiments") {
-        let rules = experiments["rampUpRules"].as_array().cloned().unwrap_or_default();
-        slot.ramp_up_rules.set(request.now, rules);
-    }
-    if let Some(auto_swap) = properties.get("autoSwapSlotName") {
-        slot.auto_swap_slot_name = auto_swap.as_str().filter(|name| !name.is_empty()).map(str::to_owned);
-    }
-    if let Some(image) = properties.get("linuxFxVersion").and_then(Value::as_str) {
-        slot.content.image = Some(image.to_owned());
-        image.rsplit([':', '@']).next().unwrap_or(image).clone_into(&mut slot.content.build);
-        slot.served.set(request.now, slot.content.build.clone());
-    }
-    slot.last_modified = request.now;
-    let site = &world.sites[&place.site];
-    Ok(Reply::json(StatusCode::OK, &web_config(site, &site.slots[&place.slot], request.now)).with_effects(1))
-}
-
 fn resource(site: &Site, slot: &Slot) -> Value {
     let production = slot.name == PRODUCTION;
     let site_name = site.id.name();
@@ -229,7 +185,7 @@ fn resource(site: &Site, slot: &Slot) -> Value {
         "id": site.slot_id(slot),
         "name": if production { site_name.to_owned() } else { format!("{site_name}/{}", slot.name) },
         "type": if production { "Microsoft.Web/sites" } else { "Microsoft.Web/sites/slots" },
-        "kind": if site.container { "app,linux,container" } else { "app,linux" },
+        "kind": if site.delivery.is_container() { "app,linux,container" } else { "app,linux" },
         "location": "West Europe",
         "properties": {
             "name": if production { site_name.to_owned() } else { format!("{site_name}({})", slot.name) },
@@ -248,21 +204,6 @@ fn resource(site: &Site, slot: &Slot) -> Value {
                 "destinationSlotName": status.destination,
             })),
             "siteConfig": { "linuxFxVersion": slot.content.image },
-        },
-    })
-}
-
-fn web_config(site: &Site, slot: &Slot, now: Timestamp) -> Value {
-    json!({
-        "id": format!("{}/config/web", site.slot_id(slot)),
-        "name": "web",
-        "type": "Microsoft.Web/sites/config",
-        "properties": {
-            "autoSwapSlotName": slot.auto_swap_slot_name,
-            "linuxFxVersion": slot.content.image.as_deref().unwrap_or("NODE|22-lts"),
-            "experiments": { "rampUpRules": slot.ramp_up_rules.at(now) },
-            "alwaysOn": true,
-            "healthCheckPath": null,
         },
     })
 }

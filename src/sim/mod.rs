@@ -25,6 +25,7 @@ mod pipeline;
 mod server;
 mod service_bus;
 mod service_bus_rest;
+mod site_config;
 mod world;
 
 use std::{
@@ -55,7 +56,7 @@ pub use permissions::Grant;
 pub use pipeline::{GITHUB_TOKEN, PipelinePlace, SimulatedPipeline};
 pub use server::BODY_BYTES_MAX;
 pub use service_bus::{QueueOptions, SimulatedMessage};
-pub use world::{LockLevel, PRODUCTION, SimulatedSite, SlotDifference};
+pub use world::{Delivery, LockLevel, PRODUCTION, SimulatedSite, SlotDifference};
 
 use crate::{domain::resource_id::ResourceId, ports::Clock};
 use service_bus::{Entity, NewMessage};
@@ -247,6 +248,13 @@ impl AzureSimulation {
     pub fn set_app_setting(&self, site: &ResourceId, slot: &str, name: &str, value: &str) {
         let mut world = self.shared().settled_world();
         world.known_slot(site, slot).content.settings.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// What the app finds in its environment.
+    pub fn app_settings(&self, site: &ResourceId, slot: &str) -> BTreeMap<String, String> {
+        let mut world = self.shared().settled_world();
+        let slot = world.known_slot(site, slot);
+        slot.content.settings.iter().chain(&slot.sticky_settings).map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// An app setting that stays with the slot, in this slot and by name in the whole site.

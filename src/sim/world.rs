@@ -16,7 +16,7 @@ use super::{
     pipeline,
     service_bus::Bus,
 };
-use crate::domain::resource_id::ResourceId;
+use crate::domain::{resource_id::ResourceId, target::sha256_hex};
 
 /// A site to put into the world. Every slot runs `build` at first, and has done so for `served_for`.
 #[derive(Debug, Clone)]
@@ -25,8 +25,7 @@ pub struct SimulatedSite {
     pub build: String,
     /// Slots beside `production`.
     pub slots: Vec<String>,
-    /// A container's build shows in `linuxFxVersion`; code's in the deployment log only.
-    pub container: bool,
+    pub delivery: Delivery,
     /// What users send to `production`.
     pub requests_per_minute: f64,
     pub served_for: SignedDuration,
@@ -43,7 +42,7 @@ impl SimulatedSite {
             id,
             build: build.to_owned(),
             slots: vec!["staging".to_owned()],
-            container: false,
+            delivery: Delivery::Code,
             requests_per_minute: 300.0,
             served_for: SignedDuration::from_hours(30 * 24),
             swap_takes: Duration::from_secs(90),
@@ -56,14 +55,36 @@ impl SimulatedSite {
         self
     }
 
-    pub fn with_container(mut self) -> Self {
-        self.container = true;
+    pub fn delivered_as(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
         self
     }
 
     pub fn with_swap_taking(mut self, duration: Duration) -> Self {
         self.swap_takes = duration;
         self
+    }
+}
+
+/// How a build gets into a slot, and where it shows there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Pushed: it shows in the deployment log only.
+    Code,
+    /// An image with a tag, set by a pipeline that leaves an entry in the log.
+    TaggedImage,
+    /// An image by its digest, set in the configuration, which leaves no entry.
+    Image,
+    /// A package that `WEBSITE_RUN_FROM_PACKAGE` names; no entry either.
+    Package,
+}
+
+impl Delivery {
+    pub(super) fn is_container(self) -> bool {
+        match self {
+            Self::TaggedImage | Self::Image => true,
+            Self::Code | Self::Package => false,
+        }
     }
 }
 
@@ -127,7 +148,9 @@ pub(super) struct Site {
     pub id: ResourceId,
     /// By lower-case name; `production` is one of them.
     pub slots: BTreeMap<String, Slot>,
-    pub container: bool,
+    pub delivery: Delivery,
+    /// Builds by what names them in the configuration: an image, a package.
+    pub builds: BTreeMap<String, String>,
     pub sticky_names: Vec<String>,
     pub swap_takes: Duration,
     /// Every swap ends with this error while it is set.
@@ -367,6 +390,7 @@ impl World {
 
     pub fn add_site(&mut self, site: SimulatedSite, now: Timestamp) {
         let since = now.checked_sub(site.served_for).unwrap_or(now);
+        let mut builds = BTreeMap::new();
         let slots = std::iter::once(PRODUCTION.to_owned())
             .chain(site.slots)
             .map(|name| {
@@ -379,7 +403,7 @@ impl World {
                 if site.release_setting {
                     content.settings.insert(RELEASE_SETTING.to_owned(), site.build.clone());
                 }
-                content.deploy(&site.build, site.container, since);
+                content.deploy(&site.build, site.delivery, &mut builds, since);
                 let slot = Slot {
                     sticky_settings: BTreeMap::from([("ENVIRONMENT_NAME".to_owned(), name.clone())]),
                     content,
@@ -400,7 +424,8 @@ impl World {
         let site = Site {
             id: site.id,
             slots,
-            container: site.container,
+            delivery: site.delivery,
+            builds,
             sticky_names: vec!["ENVIRONMENT_NAME".to_owned()],
             swap_takes: site.swap_takes,
             swaps_fail: None,
@@ -434,9 +459,11 @@ impl World {
 
     /// A finished push of `build` to one slot. An auto-swap that is set there begins at once.
     pub fn deploy(&mut self, id: &ResourceId, slot: &str, build: &str, now: Timestamp) {
-        let container = self.known_site(id).container;
+        let delivery = self.known_site(id).delivery;
+        let mut builds = std::mem::take(&mut self.known_site(id).builds);
+        self.known_slot(id, slot).content.deploy(build, delivery, &mut builds, now);
+        self.known_site(id).builds = builds;
         let slot = self.known_slot(id, slot);
-        slot.content.deploy(build, container, now);
         slot.served.set(now, build.to_owned());
         slot.last_modified = now;
         if let Some(target) = slot.auto_swap_slot_name.clone() {
@@ -454,21 +481,43 @@ impl World {
 /// The setting in which a pipeline leaves the build's name; it moves with the content.
 const RELEASE_SETTING: &str = "RELEASE_ID";
 
+/// The setting that names the package.
+pub(super) const PACKAGE_SETTING: &str = "WEBSITE_RUN_FROM_PACKAGE";
+
 impl Content {
-    fn deploy(&mut self, build: &str, container: bool, at: Timestamp) {
+    fn deploy(&mut self, build: &str, delivery: Delivery, builds: &mut BTreeMap<String, String>, at: Timestamp) {
+        match delivery {
+            Delivery::Code => self.log(build, at),
+            Delivery::TaggedImage => {
+                self.log(build, at);
+                self.image = Some(format!("DOCKER|registry.example.com/app:{build}"));
+            }
+            Delivery::Image => {
+                let digest = sha256_hex(build.as_bytes());
+                self.image = Some(format!("DOCKER|registry.example.com/app@sha256:{digest}"));
+            }
+            Delivery::Package => {
+                let package = format!("https://packages.example.com/app/{build}.zip");
+                builds.insert(package.clone(), build.to_owned());
+                self.settings.insert(PACKAGE_SETTING.to_owned(), package);
+            }
+        }
+        if let Some(image) = &self.image {
+            builds.insert(image.clone(), build.to_owned());
+        }
+        build.clone_into(&mut self.build);
+        if let Some(release) = self.settings.get_mut(RELEASE_SETTING) {
+            build.clone_into(release);
+        }
+    }
+
+    fn log(&mut self, build: &str, at: Timestamp) {
         for earlier in &mut self.deployments {
             earlier.active = false;
         }
         let started = at.checked_sub(SignedDuration::from_secs(20)).unwrap_or(at);
         let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{build} {at}").as_bytes()).simple().to_string();
         self.deployments.push(Deployment { id, build: build.to_owned(), started, ended: at, active: true });
-        build.clone_into(&mut self.build);
-        if container {
-            self.image = Some(format!("DOCKER|registry.example.com/app:{build}"));
-        }
-        if let Some(release) = self.settings.get_mut(RELEASE_SETTING) {
-            build.clone_into(release);
-        }
     }
 }
 

@@ -22,7 +22,7 @@ use backout::{
         rule::RuleId,
         series::{EvidenceMetric, NoData, Point, Series, WorseWhen},
         service::{Budget, Mode, Resubmit, Reversible, Service, ServiceName},
-        target::{AppServiceTarget, Fingerprint, FingerprintSource, Target, VersionToken},
+        target::{AppServiceTarget, AppServiceWay, Fingerprint, FingerprintSource, Target, VersionToken},
         target_state::{Firing, Marker, Rollout, TakenBack, TargetState},
     },
 };
@@ -83,6 +83,7 @@ pub fn service(name: &str) -> Service {
             site: id(&site(name)),
             serving_slot: "production".to_owned(),
             good_slots: vec!["staging".to_owned()],
+            ways_back: vec![AppServiceWay::Slots, AppServiceWay::Image],
             fingerprint: FingerprintSource::Default,
         }),
         alerts: Vec::new(),

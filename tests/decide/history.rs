@@ -1,7 +1,7 @@
 //! What is kept of a target: bounded, without duplicates, and nothing of half a change.
 
 use backout::{
-    decide::history::{absorb_event, absorb_observation, add_firing, set_hold},
+    decide::history::{Began, absorb_event, absorb_observation, add_firing, running_since, set_hold},
     domain::{
         deployment::{DeploymentEvent, DeploymentStatus, DeploymentSubject},
         known::Known,
@@ -187,4 +187,47 @@ fn a_record_holds_once_and_lets_go() {
     }
     assert_eq!(state.holds.len(), TargetState::HOLDS_MAX);
     assert_eq!(state.holds[0].record, record(10));
+}
+
+#[test]
+fn two_readings_enclose_a_start_that_the_platform_does_not_tell() {
+    let exact = Some(Began { not_before: at("09:00:00"), at_the_latest: at("09:00:00") });
+    let mut state = empty();
+    let first = observation("a", 41, Some(at("09:00:00")), at("10:00:00"));
+    assert_eq!(running_since(&state, &first.running, first.observed_at), exact, "nothing speaks against it");
+    absorb_observation(&mut state, &first);
+    // Told of another version, the same moment is that of the first; the second began between the two readings.
+    for told in [Some(at("09:00:00")), None] {
+        for (observed_at, close) in [("10:05:00", true), ("10:15:00", true), ("10:15:01", false)] {
+            let second = observation("b", 42, told, at(observed_at));
+            let between = Began { not_before: at("10:00:00"), at_the_latest: at(observed_at) };
+            let began = running_since(&state, &second.running, second.observed_at);
+            assert_eq!(began, close.then_some(between), "{told:?} {observed_at}");
+        }
+    }
+    absorb_observation(&mut state, &observation("b", 42, Some(at("09:00:00")), at("10:05:00")));
+    let second = state.rollouts.iter().find(|rollout| rollout.token == token("b")).unwrap();
+    assert_eq!((second.serving_since, second.first_seen_at), (None, at("10:05:00")));
+    // Seen again, the first one still began when it did.
+    assert_eq!(running_since(&state, &first.running, at("10:10:00")), exact);
+}
+
+#[test]
+fn a_version_without_a_start_that_comes_back_begins_anew() {
+    let mut state = empty();
+    for (name, number, seen) in [("a", 41, "09:00:00"), ("a", 41, "10:00:00"), ("b", 42, "10:05:00"), ("b", 42, "10:10:00")] {
+        absorb_observation(&mut state, &observation(name, number, None, at(seen)));
+    }
+    let back = observation("a", 41, None, at("10:12:00"));
+    let between = Some(Began { not_before: at("10:10:00"), at_the_latest: at("10:12:00") });
+    assert_eq!(running_since(&state, &back.running, back.observed_at), between);
+    // A reading from before that is told late is none of its coming back.
+    let mut late = state.clone();
+    absorb_observation(&mut late, &observation("a", 41, None, at("10:01:00")));
+    assert_eq!((tokens(&late), late.rollouts[0].first_seen_at), (vec!["a", "b"], at("09:00:00")));
+    absorb_observation(&mut state, &back);
+    assert_eq!((tokens(&state), state.rollouts[1].first_seen_at), (vec!["b", "a"], at("10:12:00")));
+    let later = at("10:20:00");
+    absorb_observation(&mut state, &observation("a", 41, None, later));
+    assert_eq!(running_since(&state, &back.running, later), between, "and stays where it is");
 }

@@ -1,7 +1,7 @@
 //! Is going back safe, and to what (S1 to S10).
 
 use backout::{
-    decide::history::absorb_observation,
+    decide::{history::absorb_observation, way_back},
     domain::{
         decision::{
             DecisionKind::{Act, Hold, Page, Propose},
@@ -257,4 +257,57 @@ fn s10_the_slot_holds_the_expected_build() {
     check(&stale, Propose, S10);
     // Somebody redeployed staging: what is there now never served.
     check(&case().observed(|observation| observation.ways_back[0].fingerprint = build(43)), Propose, S5);
+}
+
+#[test]
+fn s5_only_what_is_proven_may_be_named() {
+    let proven = |case: &TestCase| {
+        let facts = &case.0.services[0];
+        way_back::proven(&facts.service, &facts.state, facts.observation.value().unwrap())
+    };
+    let good = build(41).unwrap();
+    assert_eq!(proven(&case()), std::slice::from_ref(&good), "never what runs");
+    assert_eq!(proven(&served_for(minutes(30))), std::slice::from_ref(&good));
+    assert_eq!(proven(&served_for(minutes(30) - seconds(1))), []);
+    let taken = case().state(|state| state.taken_back.push(taken_back("earlier", 41, at("05:00:00"))));
+    assert_eq!(proven(&taken), []);
+    let troubled = case().state(|state| state.firings.push(firing("r", at("11:40:00"), None)));
+    assert_eq!(proven(&troubled), []);
+    let unknown = case().observed(|observation| observation.running.fingerprint = None);
+    assert_eq!(proven(&unknown), []);
+    let mix = Fingerprint::shared(&[good.clone(), build(42).unwrap()]);
+    let mixed = case().state(|state| state.rollouts[0].fingerprint = Some(mix));
+    assert_eq!(proven(&mixed), [], "a mix is no version");
+    // The last to serve comes first.
+    let older = case()
+        .state(|state| state.rollouts.insert(0, rollout("checkout-0", 40, at("09:50:00") - SignedDuration::from_hours(48))));
+    assert_eq!(proven(&older), [good, build(40).unwrap()]);
+}
+
+#[test]
+fn s3_a_place_that_holds_the_last_version_is_taken_before_one_that_skips_it() {
+    let older = |ways: [u32; 2]| {
+        case()
+            .state(|state| state.rollouts.insert(0, rollout("checkout-0", 40, at("09:50:00") - SignedDuration::from_hours(48))))
+            .observed(|observation| observation.ways_back = vec![way("slot a", ways[0]), way("slot b", ways[1])])
+    };
+    let decision = check_acts(&older([40, 41]));
+    assert_eq!(decision.accused.unwrap().way_back.unwrap().name, "slot b");
+    let decision = check(&older([40, 40]), Propose, S3);
+    assert_eq!(decision.accused.unwrap().way_back.unwrap().name, "slot a", "then the policy's order");
+}
+
+#[test]
+fn s3_what_was_taken_back_between_lies_between_no_more() {
+    let back = |seen: &str| {
+        case().state(|state| {
+            let mut bad = rollout("bad", 39, at("10:00:00"));
+            bad.last_seen_at = at("10:10:00");
+            state.rollouts.insert(1, bad);
+            // The good version came back under its own name.
+            state.rollouts[0].last_seen_at = at(seen);
+        })
+    };
+    check_acts(&back("11:00:00"));
+    check(&back("09:55:00"), Propose, S3);
 }

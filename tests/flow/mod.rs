@@ -5,6 +5,7 @@ mod commands;
 mod crash;
 mod kill_matrix;
 mod platform_app_service;
+mod platform_app_service_names;
 mod platform_arm_deployment;
 mod platform_container_app;
 mod platform_kubernetes;

@@ -1,26 +1,21 @@
 //! A pipeline as the way back, from the alert to the end, over the simulated servers with the real adapter.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use backout::{
     domain::{
         alert::Alert,
         decision::DecisionKind,
-        observation::{Observation, Preflight, WayBack},
         policy::Policy,
         record::{Record, RecordId},
         resource_id::ResourceId,
-        right::NeededRight,
-        rollback::{Fence, OperationState, RollbackState, Step, Submission},
+        rollback::RollbackState,
         rule::RuleId,
         series::NoData,
         service::AlertMatcher,
         target::{self, PipelineTarget, Target},
     },
-    ports::{Clock, FollowUp, Platform, Platforms, PortError},
+    ports::{Clock, FollowUp},
     process::{Ports, Process},
     settings::MapSource,
     sim::{
@@ -33,6 +28,7 @@ use serde_json::Value;
 
 use crate::support::{
     fake_queue::FakeQueue,
+    meddled::{Meddled, Meddling, Meddlings},
     policy::{FixedPolicy, SUBSCRIPTION, alert, policy, service},
     simulated::{failed_requests, identity, ports, run_while},
 };
@@ -43,73 +39,13 @@ const WORKLOAD: &str = "legacy";
 const READER: &str = "00000000-0000-4000-8000-00000000000a";
 const ACTOR: &str = "00000000-0000-4000-8000-00000000000b";
 
-type Meddling = Box<dyn FnOnce(&AzureSimulation) + Send>;
-
-/// The real adapters; before a certain observation something happens elsewhere.
-struct Meddled {
-    real: Arc<dyn Platforms>,
-    azure: AzureSimulation,
-    meddling: Arc<Mutex<Option<(u32, Meddling)>>>,
-}
-
-impl Platforms for Meddled {
-    fn of(&self, target: &Target) -> Arc<dyn Platform> {
-        Arc::new(MeddledPlatform { real: self.real.of(target), azure: self.azure.clone(), meddling: Arc::clone(&self.meddling) })
-    }
-}
-
-struct MeddledPlatform {
-    real: Arc<dyn Platform>,
-    azure: AzureSimulation,
-    meddling: Arc<Mutex<Option<(u32, Meddling)>>>,
-}
-
-#[async_trait::async_trait]
-impl Platform for MeddledPlatform {
-    async fn observe(&self) -> Result<Observation, PortError> {
-        let now = {
-            let mut meddling = self.meddling.lock().unwrap();
-            match meddling.take() {
-                Some((0, act)) => Some(act),
-                Some((left, act)) => {
-                    *meddling = Some((left - 1, act));
-                    None
-                }
-                None => None,
-            }
-        };
-        if let Some(act) = now {
-            act(&self.azure);
-        }
-        self.real.observe().await
-    }
-    fn rights(&self) -> Vec<NeededRight> {
-        self.real.rights()
-    }
-    async fn preflight(&self) -> Result<Preflight, PortError> {
-        self.real.preflight().await
-    }
-    fn steps(&self, way_back: &WayBack, fence: &Fence) -> Vec<Step> {
-        self.real.steps(way_back, fence)
-    }
-    async fn submit(&self, step: &Step) -> Submission {
-        self.real.submit(step).await
-    }
-    async fn poll(&self, operation: &Value) -> Result<OperationState, PortError> {
-        self.real.poll(operation).await
-    }
-    async fn verify(&self, way_back: &WayBack) -> Result<Observation, PortError> {
-        self.real.verify(way_back).await
-    }
-}
-
 struct Story {
     azure: AzureSimulation,
     clock: Arc<ManualClock>,
     place: PipelinePlace,
     policy: Arc<Policy>,
     queue: FakeQueue,
-    meddling: Arc<Mutex<Option<(u32, Meddling)>>>,
+    meddling: Meddlings,
     process: Process,
 }
 
@@ -165,7 +101,7 @@ impl Story {
 
         let (reader, actor) = (identity(&azure, Some(READER)), identity(&azure, Some(ACTOR)));
         let (real, queue) = ports(&azure, as_clock, reader, actor, MapSource::new([("DEPLOY_TOKEN", GITHUB_TOKEN)]));
-        let meddling: Arc<Mutex<Option<(u32, Meddling)>>> = Arc::default();
+        let meddling = Meddlings::default();
         let platforms = Arc::new(Meddled { real: real.platforms.clone(), azure: azure.clone(), meddling: Arc::clone(&meddling) });
         let ports = Ports { platforms, ..real };
         let process = Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&policy))), None, None);

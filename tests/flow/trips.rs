@@ -10,7 +10,7 @@ use backout::{
         right::NeededRight,
         rollback::{Fence, OperationState, Step, Submission},
         series::{EvidenceMetric, Series},
-        target::Target,
+        target::{Fingerprint, Target},
     },
     ports::{Inserted, Key, Platform, Platforms, PortError, Replaced, StateStore, Stored, Telemetry, Version},
     process::{Ports, Process},
@@ -75,6 +75,9 @@ impl Platforms for Far<dyn Platforms> {
 impl Platform for Far<dyn Platform> {
     async fn observe(&self) -> Result<Observation, PortError> {
         self.trip(self.0.observe()).await
+    }
+    fn ways_back(&self, observation: &Observation, proven: &[Fingerprint]) -> Vec<WayBack> {
+        self.0.ways_back(observation, proven)
     }
     fn rights(&self) -> Vec<NeededRight> {
         self.0.rights()

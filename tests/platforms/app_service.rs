@@ -7,7 +7,7 @@ use backout::{
         resource_id::ResourceId,
         rollback::{Fence, OperationState, StepKind, Submission},
         rule::RuleId,
-        target::{AppServiceTarget, FingerprintSource, Target},
+        target::{AppServiceTarget, AppServiceWay, FingerprintSource, Target},
     },
     ports::PortErrorKind,
 };
@@ -21,6 +21,7 @@ pub fn target(good_slots: &[&str], fingerprint: FingerprintSource) -> Target {
         site: ResourceId::parse(SITE).unwrap(),
         serving_slot: "production".to_owned(),
         good_slots: good_slots.iter().map(|slot| (*slot).to_owned()).collect(),
+        ways_back: AppServiceWay::ALL.into_iter().filter(|way| way.fits(&fingerprint)).collect(),
         fingerprint,
     })
 }
@@ -74,6 +75,15 @@ impl Slot {
         }
         all.push(json!({"id": format!("{SITE}/slots/staging/deployments/{id}"), "properties": properties}));
         self
+    }
+
+    pub fn set(mut self, name: &str, value: Value) -> Self {
+        self.settings["properties"][name] = value;
+        self
+    }
+
+    pub fn without_log(self) -> Self {
+        Self { deployments: json!({"value": []}), ..self }
     }
 
     pub fn serve(&self, azure: &FakeAzure, path: &str) {
@@ -154,7 +164,7 @@ async fn a_swapped_site_is_named_by_its_swap() {
 async fn a_rollout_is_named_by_what_happened_last() {
     let push = json!({"start_time": "2026-11-25T10:10:00Z", "end_time": "2026-11-25T10:11:00Z"});
     let none = production().with("/properties/slotSwapStatus", Value::Null);
-    let bare = |slot: Slot| Slot { deployments: json!({"value": []}), ..slot };
+    let bare = Slot::without_log;
     let no_zone = json!({"timestampUtc": "2026-11-25T10:02:31.1234567", "sourceSlotName": "staging",
         "destinationSlotName": "production"});
     let away = json!({"timestampUtc": "2026-11-25T10:02:31Z", "sourceSlotName": "production", "destinationSlotName": "canary"});
@@ -200,7 +210,7 @@ async fn containers_are_told_apart_by_their_image() {
     assert_eq!(observation.running.label, "app:43 (swapped in from staging at 10:02:31Z)");
     let other = production().configured("/properties/linuxFxVersion", json!("SITECONTAINERS"));
     assert_eq!(fingerprints(&default_observation(&other, &staging()).await).0, Some("deployment:new1"));
-    let silent = Slot { deployments: json!({"value": []}), ..production() };
+    let silent = production().without_log();
     let observation = default_observation(&silent, &staging()).await;
     assert_eq!(fingerprints(&observation).0, None);
     assert!(observation.running.label.starts_with("unknown build (no deployment is active)"), "{}", observation.running.label);

@@ -13,8 +13,8 @@ use backout::{
         series::NoData,
         service::AlertMatcher,
         target::{
-            self, AppServiceTarget, ArmDeploymentTarget, ClusterAccess, ContainerAppTarget, FingerprintSource, KubernetesCluster,
-            KubernetesTarget, Lineage, LogicAppTarget, PipelineTarget, PlatformKind, Target, WorkloadKind,
+            self, AppServiceTarget, AppServiceWay, ArmDeploymentTarget, ClusterAccess, ContainerAppTarget, FingerprintSource,
+            KubernetesCluster, KubernetesTarget, Lineage, LogicAppTarget, PipelineTarget, PlatformKind, Target, WorkloadKind,
         },
     },
     policy as policy_file,
@@ -46,6 +46,7 @@ fn app_service() -> Target {
         site: id("/providers/Microsoft.Web/sites/shop"),
         serving_slot: "production".to_owned(),
         good_slots: vec!["staging".to_owned()],
+        ways_back: vec![AppServiceWay::Slots],
         fingerprint: FingerprintSource::Default,
     })
 }

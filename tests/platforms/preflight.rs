@@ -35,6 +35,11 @@ async fn check(azure: &FakeAzure, slots: &[&str]) -> Result<Preflight, PortError
     azure.adapter(&target(slots, FingerprintSource::Default)).preflight().await
 }
 
+/// What stands against one way back.
+fn against(preflight: &Preflight, way: &str) -> Vec<Obstacle> {
+    preflight.ways_back.iter().find(|(name, _)| name == way).unwrap().1.clone()
+}
+
 fn summary(obstacles: &[Obstacle]) -> Vec<(RuleId, ObstacleWeight)> {
     obstacles.iter().map(|obstacle| (obstacle.rule, obstacle.weight)).collect()
 }
@@ -49,7 +54,8 @@ async fn an_open_way_has_no_obstacles() {
     let preflight = check(&azure, &["staging", "gone"]).await.unwrap();
     assert_eq!(preflight.obstacles, []);
     let open = |name: &str| (name.to_owned(), vec![]);
-    assert_eq!(preflight.ways_back, [open("slot staging"), open("slot gone"), open("slot production alone")]);
+    let ways = ["slot staging", "slot gone", "slot production alone", "the image registry"];
+    assert_eq!(preflight.ways_back, ways.map(open));
 
     let recorded = azure.recorded();
     let asked = |line: &str| recorded.iter().filter(|r| r.line() == line).collect::<Vec<_>>();
@@ -78,22 +84,27 @@ async fn one_identity_is_asked_once() {
 async fn a_missing_right_is_named_with_its_cure() {
     let azure = FakeAzure::start().await;
     azure.on(&permissions(), [Reply::text(200, r#"{"value": [{"actions": ["*/read"], "notActions": []}]}"#)]);
-    let preflight = check(&azure, &[]).await.unwrap();
-    assert_eq!(summary(&preflight.obstacles), [(RuleId::S9, ObstacleWeight::Page)]);
-    let says = &preflight.obstacles[0].says;
+    let preflight = check(&azure, &["staging"]).await.unwrap();
+    assert_eq!(preflight.obstacles, [], "each way has rights of its own");
+    let swap = against(&preflight, "slot staging");
+    assert_eq!(summary(&swap), [(RuleId::S9, ObstacleWeight::Page)]);
+    let image = against(&preflight, "the image registry");
+    assert_eq!(summary(&image), [(RuleId::S9, ObstacleWeight::Page)]);
+    assert!(image[0].says.contains("`Microsoft.Web/sites/config/write`"), "{}", image[0].says);
+    let says = &swap[0].says;
     for part in ["acting identity lacks `Microsoft.Web/sites/slots/slotsswap/action`", SITE, "az role assignment create"] {
         assert!(says.contains(part), "{says}");
     }
     azure.on(&permissions(), [Reply::text(200, r#"{"value": [{"actions": ["*/action"]}]}"#)]);
-    let preflight = check(&azure, &[]).await.unwrap();
-    assert_eq!(preflight.obstacles.len(), 2);
-    assert!(preflight.obstacles.iter().all(|o| o.weight == ObstacleWeight::Page && o.says.contains("operationresults/read")));
+    let swap = against(&check(&azure, &["staging"]).await.unwrap(), "slot staging");
+    assert_eq!(swap.len(), 2);
+    assert!(swap.iter().all(|o| o.weight == ObstacleWeight::Page && o.says.contains("operationresults/read")));
 
     azure.on(&permissions(), [Reply::text(200, r#"{"value": []}"#)]);
-    assert_eq!(check(&azure, &[]).await.unwrap().obstacles.len(), 3);
+    assert_eq!(against(&check(&azure, &["staging"]).await.unwrap(), "slot staging").len(), 3);
     azure.on(&permissions(), [Reply::text(200, r#"{"value": [{"actions": ["*"], "condition": "@x"}]}"#)]);
-    let preflight = check(&azure, &[]).await.unwrap();
-    assert_eq!(summary(&preflight.obstacles), [(RuleId::S9, ObstacleWeight::Propose); 3]);
+    let preflight = check(&azure, &["staging"]).await.unwrap();
+    assert_eq!(summary(&against(&preflight, "slot staging")), [(RuleId::S9, ObstacleWeight::Propose); 3]);
 }
 
 #[tokio::test]
@@ -101,9 +112,10 @@ async fn what_could_not_be_checked_goes_to_a_person() {
     let azure = FakeAzure::start().await;
     azure.on(&permissions(), [Reply::empty(403)]).on(&diffs("staging"), [Reply::empty(500)]);
     let preflight = check(&azure, &["staging"]).await.unwrap();
-    assert_eq!(summary(&preflight.obstacles), [(RuleId::S9, ObstacleWeight::Propose); 2]);
-    assert!(preflight.obstacles.iter().all(|o| o.says.contains("could not be checked")));
-    assert_eq!(summary(&preflight.ways_back[0].1), [(RuleId::S10, ObstacleWeight::Propose)]);
+    let swap = against(&preflight, "slot staging");
+    let rules = [RuleId::S10, RuleId::S9, RuleId::S9];
+    assert_eq!(summary(&swap), rules.map(|rule| (rule, ObstacleWeight::Propose)));
+    assert!(swap.iter().all(|o| o.says.contains("could not be checked")));
     assert_eq!(azure.recorded().iter().filter(|r| r.method == "POST").count(), 1, "a POST is not tried again");
 }
 
@@ -117,6 +129,24 @@ async fn a_difference_that_azure_calls_an_error_closes_the_way() {
     assert_eq!(summary(&preflight.ways_back[0].1), [(RuleId::S10, ObstacleWeight::Page)]);
     let says = &preflight.ways_back[0].1[0].says;
     assert!(says.contains("`DB` (AppSetting)") && !says.contains("hunter"), "{says}");
+}
+
+#[tokio::test]
+async fn a_read_only_lock_closes_every_way() {
+    use ObstacleWeight::{Page, Propose};
+    let lock = |level: &str| Reply::json(200, &json!({"value": [{"id": "x", "properties": {"level": level}}]}));
+    let rows = [
+        (lock("ReadOnly"), vec![(RuleId::S9, Page)]),
+        (lock("CanNotDelete"), vec![]),
+        (Reply::empty(403), vec![(RuleId::S9, Propose)]),
+        (Reply::empty(404), vec![]),
+    ];
+    for (reply, expected) in rows {
+        let azure = FakeAzure::start().await;
+        azure.on(&permissions(), [Reply::text(200, ALL)]);
+        azure.on(&format!("GET {SITE}/providers/Microsoft.Authorization/locks"), [reply]);
+        assert_eq!(summary(&check(&azure, &[]).await.unwrap().obstacles), expected);
+    }
 }
 
 #[tokio::test]

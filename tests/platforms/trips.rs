@@ -11,8 +11,8 @@ use backout::{
     domain::{
         resource_id::ResourceId,
         target::{
-            self, AppServiceTarget, ArmDeploymentTarget, ClusterAccess, ContainerAppTarget, FingerprintSource, KubernetesCluster,
-            KubernetesTarget, Lineage, LogicAppTarget, PipelineTarget, PlatformKind, Target, WorkloadKind,
+            self, AppServiceTarget, AppServiceWay, ArmDeploymentTarget, ClusterAccess, ContainerAppTarget, FingerprintSource,
+            KubernetesCluster, KubernetesTarget, Lineage, LogicAppTarget, PipelineTarget, PlatformKind, Target, WorkloadKind,
         },
     },
     ports::Platform,
@@ -49,7 +49,9 @@ fn targets(azure: &AzureSimulation) -> Vec<(&'static str, Target)> {
         ("app-service by a setting", FingerprintSource::Setting("RELEASE_ID".to_owned())),
     ] {
         let (serving_slot, good_slots) = ("production".to_owned(), vec!["staging".to_owned()]);
-        targets.push((name, Target::AppService(AppServiceTarget { site: site.clone(), serving_slot, good_slots, fingerprint })));
+        let ways_back = vec![AppServiceWay::Slots, AppServiceWay::Image];
+        let target = AppServiceTarget { site: site.clone(), serving_slot, good_slots, ways_back, fingerprint };
+        targets.push((name, Target::AppService(target)));
     }
 
     let cluster = id("/providers/Microsoft.ContainerService/managedClusters/aks1");

@@ -229,6 +229,19 @@ fn slots() {
 }
 
 #[test]
+fn ways_back() {
+    let target = |more: &str| with_target(&format!("{{ platform: app-service, site: SITE, {more} }}"));
+    let path = "services.checkout.target";
+    check(&target("waysBack: []"), 4, &format!("{path}.waysBack"), "is empty", "[slots]");
+    check(&target("waysBack: [slots, slots]"), 4, &format!("{path}.waysBack[1]"), "`slots` a second time", "remove");
+    check(&target("waysBack: [slots, package]"), 4, &format!("{path}.waysBack[1]"), "does not name", "WEBSITE_RUN_FROM_PACKAGE");
+    check(&target("waysBack: [swap]"), 4, &format!("{path}.waysBack[0]"), "says `swap`", "`slots`");
+    check(&target("waysBack: [image], goodSlots: [a]"), 4, &format!("{path}.goodSlots"), "has no `slots`", "`waysBack`");
+    let marked = format!("{}    fingerprint: {{ url: /v }}\n", target("waysBack: [slots, image]"));
+    check(&marked, 4, &format!("{path}.waysBack[1]"), "`fingerprint:` does not name", "remove `image`");
+}
+
+#[test]
 fn platforms() {
     check(
         &with_target("{ platform: app-services, site: SITE }"),

@@ -9,7 +9,7 @@ use backout::{
         resource_id::ResourceId,
         series::{EvidenceMetric, NoData, WorseWhen},
         service::{AlertMatcher, Budget, DeploymentMatcher, Mode, Resubmit, Reversible, Service, ServiceName},
-        target::{AppServiceTarget, FingerprintSource, Target},
+        target::{AppServiceTarget, AppServiceWay, FingerprintSource, Target},
     },
     policy::{self, duration::DurationText, json_schema},
 };
@@ -97,6 +97,7 @@ fn a_full_policy() {
             site: id("Microsoft.Web/sites/checkout"),
             serving_slot: "live".to_owned(),
             good_slots: vec!["last-good".to_owned(), "staging".to_owned()],
+            ways_back: vec![AppServiceWay::Slots],
             fingerprint: FingerprintSource::Setting("RELEASE_ID".to_owned()),
         }),
         alerts: vec![
@@ -150,6 +151,7 @@ fn a_full_policy() {
             site: id("Microsoft.Web/sites/payments"),
             serving_slot: "production".to_owned(),
             good_slots: vec!["staging".to_owned()],
+            ways_back: vec![AppServiceWay::Slots],
             fingerprint: FingerprintSource::Url("/version".to_owned()),
         }),
         alerts: vec![],
@@ -186,6 +188,34 @@ fn a_full_policy() {
     assert!(policy.services[&name("checkout")].target.resource().unwrap().as_written().ends_with("/Checkout"));
 }
 
+/// What takes a site back without a list, and with one.
+#[test]
+fn ways_back_of_a_site() {
+    use AppServiceWay::{Image, Package, Slots};
+    let package = "    fingerprint: { setting: WEBSITE_RUN_FROM_PACKAGE }\n";
+    let rows = [
+        ("", "", &["staging"][..], vec![Slots, Image]),
+        ("", package, &["staging"], vec![Slots, Package]),
+        ("", "    fingerprint: { setting: RELEASE_ID }\n", &["staging"], vec![Slots]),
+        ("", "    fingerprint: { url: /version }\n", &["staging"], vec![Slots]),
+        (", waysBack: [image, slots]", "", &["staging"], vec![Image, Slots]),
+        (", waysBack: [image]", "", &[], vec![Image]),
+        (", waysBack: [package]", package, &[], vec![Package]),
+    ];
+    for (ways, fingerprint, slots, expected) in rows {
+        let text = format!(
+            "version: 1\nservices:\n  a:\n    target: {{ platform: app-service, site: {GROUP}/Microsoft.Web/sites/a{ways} }}\n{fingerprint}"
+        );
+        let policy = policy::read(text.as_bytes(), None).unwrap();
+        let Target::AppService(target) = &policy.services[&name("a")].target else { panic!("not a site") };
+        assert_eq!(
+            (target.good_slots.as_slice(), &target.ways_back),
+            (slots.iter().map(|slot| (*slot).to_owned()).collect::<Vec<_>>().as_slice(), &expected),
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn the_smallest_policy_takes_every_default() {
     let text =
@@ -197,6 +227,7 @@ fn the_smallest_policy_takes_every_default() {
             site: id("Microsoft.Web/sites/a"),
             serving_slot: "production".to_owned(),
             good_slots: vec!["staging".to_owned()],
+            ways_back: vec![AppServiceWay::Slots, AppServiceWay::Image],
             fingerprint: FingerprintSource::Default,
         }),
         alerts: vec![],

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use backout::sim::SimulatedSite;
+use backout::sim::{Delivery, SimulatedSite};
 use jiff::SignedDuration;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -233,7 +233,7 @@ async fn an_operation_is_known_only_at_its_own_site() {
 
 #[tokio::test]
 async fn a_container_shows_its_image_and_takes_another_one() {
-    let drill = Drill::with(SimulatedSite::new(site(), "v1").with_container()).await;
+    let drill = Drill::with(SimulatedSite::new(site(), "v1").delivered_as(Delivery::TaggedImage)).await;
     drill.azure.deploy(&site(), "production", "v2");
     let image = |answer: super::Answer| answer.json()["properties"]["linuxFxVersion"].as_str().unwrap().to_owned();
     assert_eq!(image(drill.get("/config/web").await), "DOCKER|registry.example.com/app:v2");
@@ -241,5 +241,42 @@ async fn a_container_shows_its_image_and_takes_another_one() {
     let changed = drill.arm(Method::PATCH, "/config/web", Some(back)).await;
     assert_eq!(changed.status, 200);
     assert_eq!(image(changed), "DOCKER|registry.example.com/app:v1");
+    assert_eq!(drill.azure.running_build(&site()), "v1");
+}
+
+#[tokio::test]
+async fn app_settings_are_replaced_all_at_once_and_name_the_package() {
+    let drill = Drill::with(SimulatedSite::new(site(), "v1").delivered_as(Delivery::Package)).await;
+    drill.azure.deploy(&site(), "production", "v2");
+    let listed = drill.arm(Method::POST, "/config/appsettings/list", None).await.json();
+    assert_eq!(listed["properties"]["WEBSITE_RUN_FROM_PACKAGE"], "https://packages.example.com/app/v2.zip");
+    let settings = json!({
+        "WEBSITE_RUN_FROM_PACKAGE": "https://packages.example.com/app/v1.zip", "ENVIRONMENT_NAME": "production"
+    });
+    let changed = drill.arm(Method::PUT, "/config/appsettings", Some(json!({ "properties": settings }))).await;
+    assert_eq!((changed.status.as_u16(), &changed.json()["properties"]), (200, &settings), "what was not named is gone");
+    assert_eq!(drill.azure.running_build(&site()), "v1");
+    // A sticky setting stays with its slot, the package moves.
+    drill.azure.swap_now(&site(), "staging", "production").unwrap();
+    let moved = drill.azure.app_settings(&site(), "staging");
+    assert_eq!(moved["ENVIRONMENT_NAME"], "staging");
+    assert_eq!(moved["WEBSITE_RUN_FROM_PACKAGE"], "https://packages.example.com/app/v1.zip");
+
+    let number = json!({ "properties": { "A": 1 } });
+    assert_eq!(drill.arm(Method::PUT, "/config/appsettings", Some(number)).await.status, 400);
+    assert_eq!(drill.arm(Method::PUT, "/config/appsettings", Some(json!({}))).await.status, 400);
+    drill.azure.prepare_swap(&site(), "staging", "production");
+    assert_eq!(drill.arm(Method::PUT, "/config/appsettings", Some(json!({ "properties": {} }))).await.status, 409);
+}
+
+#[tokio::test]
+async fn an_image_by_its_digest_leaves_no_deployment() {
+    let drill = Drill::with(SimulatedSite::new(site(), "v1").delivered_as(Delivery::Image)).await;
+    let first = drill.get("/config/web").await.json()["properties"]["linuxFxVersion"].clone();
+    assert!(first.as_str().unwrap().starts_with("DOCKER|registry.example.com/app@sha256:"), "{first}");
+    drill.azure.deploy(&site(), "production", "v2");
+    assert_eq!(drill.get("/deployments").await.json()["value"], json!([]));
+    let back = json!({ "properties": { "linuxFxVersion": first } });
+    assert_eq!(drill.arm(Method::PATCH, "/config/web", Some(back)).await.status, 200);
     assert_eq!(drill.azure.running_build(&site()), "v1");
 }

@@ -14,7 +14,7 @@ use backout::{
         right::NeededRight,
         rollback::{Fence, OperationState, Step, Submission},
         series::{EvidenceMetric, Series},
-        target::Target,
+        target::{Fingerprint, Target},
     },
     ports::{
         FollowUps, Inserted, Key, Notice, Notifier, Platform, Platforms, PortError, QueueMessage, Replaced, StateStore, Stored,
@@ -148,6 +148,9 @@ impl Platforms for Guarded<dyn Platforms> {
 impl Platform for Guarded<dyn Platform> {
     async fn observe(&self) -> Result<Observation, PortError> {
         self.1.through(self.0.observe()).await
+    }
+    fn ways_back(&self, observation: &Observation, proven: &[Fingerprint]) -> Vec<WayBack> {
+        self.0.ways_back(observation, proven)
     }
     fn rights(&self) -> Vec<NeededRight> {
         self.0.rights()

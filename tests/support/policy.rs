@@ -9,7 +9,7 @@ use backout::{
         resource_id::ResourceId,
         series::{EvidenceMetric, NoData, WorseWhen},
         service::{Budget, Mode, Resubmit, Reversible, Service, ServiceName},
-        target::{AppServiceTarget, FingerprintSource, Target},
+        target::{AppServiceTarget, AppServiceWay, FingerprintSource, Target},
     },
     process::{Policies, PolicyTrouble},
 };
@@ -29,6 +29,7 @@ pub fn service(name: &str) -> Service {
             site: site(name),
             serving_slot: "production".to_owned(),
             good_slots: vec!["staging".to_owned()],
+            ways_back: vec![AppServiceWay::Slots, AppServiceWay::Image],
             fingerprint: FingerprintSource::Default,
         }),
         alerts: Vec::new(),

@@ -11,12 +11,12 @@ use backout::{
         resource_id::ResourceId,
         series::NoData,
         service::{AlertMatcher, Service},
-        target::{AppServiceTarget, FingerprintSource, Target},
+        target::{AppServiceTarget, AppServiceWay, FingerprintSource, Target},
     },
     ports::{Clock, Platform},
     process::{Ports, Process},
     settings::MapSource,
-    sim::{AzureSimulation, JournalEntry, SimulatedSite, clock::ManualClock},
+    sim::{AzureSimulation, Delivery, JournalEntry, SimulatedSite, clock::ManualClock},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -28,6 +28,7 @@ use super::{
 
 pub const GOOD: &str = "build-41";
 pub const BAD: &str = "build-42";
+pub const NEXT: &str = "build-43";
 
 /// A third of the requests that the bad build serves fail; a component measures all users of the site.
 pub struct SlotScene {
@@ -43,6 +44,11 @@ pub struct SlotScene {
 impl SlotScene {
     /// Production and staging have held the good build for a month, and backout has seen it for 40 minutes.
     pub async fn open() -> Self {
+        Self::delivering(Delivery::Code, FingerprintSource::Default).await
+    }
+
+    /// The same with builds that get there in another way; every way back that the fingerprint can name is open.
+    pub async fn delivering(delivery: Delivery, fingerprint: FingerprintSource) -> Self {
         let start: Timestamp = "2026-03-02T03:00:00Z".parse().unwrap();
         let clock = Arc::new(ManualClock::that_advances_on_sleep(start));
         let azure = AzureSimulation::start(clock.clone()).await.unwrap();
@@ -50,7 +56,7 @@ impl SlotScene {
             ResourceId::parse(&format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/shop-prod/providers/{rest}")).unwrap()
         };
         let (site, component) = (id("Microsoft.Web/sites/shop"), id("Microsoft.Insights/components/shop"));
-        azure.add_site(SimulatedSite::new(site.clone(), GOOD).with_swap_taking(Duration::from_mins(1)));
+        azure.add_site(SimulatedSite::new(site.clone(), GOOD).delivered_as(delivery).with_swap_taking(Duration::from_mins(1)));
         azure.add_site_component(&component, &site);
         azure.set_error_share(GOOD, 0.001);
         azure.set_error_share(BAD, 0.33);
@@ -58,7 +64,8 @@ impl SlotScene {
             site: site.clone(),
             serving_slot: "production".to_owned(),
             good_slots: vec!["staging".to_owned()],
-            fingerprint: FingerprintSource::Default,
+            ways_back: AppServiceWay::ALL.into_iter().filter(|way| way.fits(&fingerprint)).collect(),
+            fingerprint,
         });
         let evidence = failed_requests(&component, NoData::Unknown);
         let alerts = vec![AlertMatcher { resource: Some(component), rule: None, property: Vec::new() }];
@@ -69,6 +76,34 @@ impl SlotScene {
         scene.sweep().await;
         scene.minutes_pass(40);
         scene
+    }
+
+    /// The policy prefers these ways back.
+    pub fn preferring(mut self, ways: &[AppServiceWay]) -> Self {
+        let Target::AppService(target) = &mut self.target else { panic!("the scene has a site") };
+        target.ways_back = ways.to_vec();
+        let service = Service { target: self.target.clone(), ..self.policy.services.values().next().unwrap().clone() };
+        self.policy = Arc::new(policy(vec![service]));
+        self
+    }
+
+    /// The bad build goes live by a swap, staging gets the next one, and the alert fires.
+    pub fn swap_and_redeploy(&self, id: &str) -> Alert {
+        self.azure.deploy(&self.site, "staging", BAD);
+        self.azure.swap_now(&self.site, "staging", "production").unwrap();
+        self.minutes_pass(3);
+        self.azure.deploy(&self.site, "staging", NEXT);
+        self.minutes_pass(5);
+        self.firing(id)
+    }
+
+    /// A build goes straight to production, which an event tells at once, and the alert fires.
+    pub async fn set_in_production(&self, build: &str, id: &str) -> Alert {
+        self.sweep().await;
+        self.azure.deploy(&self.site, "production", build);
+        self.sweep().await;
+        self.minutes_pass(8);
+        self.firing(id)
     }
 
     /// The bad build is pushed to staging, gets 20 % of the users, and the component's alert fires.
@@ -131,6 +166,11 @@ impl SlotScene {
     /// Changes of the configuration that reached resource manager, and how many of them took effect.
     pub fn patches(&self) -> (usize, u32) {
         self.count("PATCH", "/config/web")
+    }
+
+    /// The same of all app settings.
+    pub fn puts(&self) -> (usize, u32) {
+        self.count("PUT", "/config/appsettings")
     }
 
     /// The same of swaps.

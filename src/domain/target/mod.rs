@@ -12,7 +12,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use app_service::{AppServiceTarget, FingerprintSource};
+pub use app_service::{AppServiceTarget, AppServiceWay, FingerprintSource, RUN_FROM_PACKAGE};
 pub use arm_deployment::{ArmDeploymentTarget, KeyVaultSecret, Lineage};
 pub use container_app::ContainerAppTarget;
 pub use kubernetes::{ClusterAccess, KubernetesCluster, KubernetesTarget, WorkloadKind};

@@ -1,15 +1,20 @@
-//! App Service slots (web apps, Function Apps, Standard logic apps): the way back is to swap the slots again, or to end a ramp.
+//! App Service (web apps, Function Apps, Standard logic apps): the way back is to end a ramp, to swap the slots again, or to name
+//! the container image or the package that served before.
 //!
 //! Rules that send users to a newer build in another slot are cleared, which is a convergent step and leads back by itself. A swap
 //! is its own inverse, so its step is a toggle; rules that would outlive it are cleared before it. The good slot is always the source of the call and the serving
-//! slot its target, since the source is restarted and warmed up while the target goes on serving.
+//! slot its target, since the source is restarted and warmed up while the target goes on serving. An image and a package are
+//! held by nobody but their store: they are named from what backout itself saw in service, which is convergent too.
 
 pub mod wire;
 pub mod release_mark;
 pub mod observe;
 pub mod ramp;
 pub mod preflight;
+pub mod ways;
 pub mod swap;
+pub mod image;
+pub mod package;
 
 use std::sync::Arc;
 
@@ -21,7 +26,7 @@ use crate::{
         observation::{Observation, Preflight, WayBack},
         right::NeededRight,
         rollback::{Fence, OperationState, Step, Submission},
-        target::AppServiceTarget,
+        target::{AppServiceTarget, Fingerprint},
     },
     ports::{Clock, Platform, PortError},
 };
@@ -52,6 +57,10 @@ impl Platform for AppService {
         observe::interpret(&self.target, &readings, self.clock.now())
     }
 
+    fn ways_back(&self, observation: &Observation, proven: &[Fingerprint]) -> Vec<WayBack> {
+        ways::in_order(&self.target, observation, proven)
+    }
+
     fn rights(&self) -> Vec<NeededRight> {
         preflight::rights(&self.target)
     }
@@ -61,11 +70,11 @@ impl Platform for AppService {
     }
 
     fn steps(&self, way_back: &WayBack, _fence: &Fence) -> Vec<Step> {
-        swap::steps(&self.target, way_back)
+        ways::steps(&self.target, way_back)
     }
 
     async fn submit(&self, step: &Step) -> Submission {
-        swap::submit(&self.arm, &self.target, step).await
+        ways::submit(&self.arm, &self.target, step).await
     }
 
     async fn poll(&self, operation: &Value) -> Result<OperationState, PortError> {

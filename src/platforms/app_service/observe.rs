@@ -3,13 +3,15 @@
 //! **Token.** `swap|T` with the completion time of the last swap that concerned the serving slot, else `swap|none`. A build that
 //! is pushed straight to the serving slot leaves no new swap time; so if the active deployment ended after the swap (or there
 //! was no swap), the rollout is named by it: `deployment|ID|END`. A swap then need not lead back: whether a slot holds the good
-//! build is told by fingerprints alone. While rules send users to a newer build in another slot, that is the rollout: [`super::ramp`].
+//! build is told by fingerprints alone. A container image, and a package that names the build, leave neither when they are set:
+//! they follow the rest, as in `swap|T|image:...`. While rules send users to a newer build in another slot, that is the rollout: [`super::ramp`].
 
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
+    image, package,
     ramp::{self, RAMP, Ramp},
     release_mark::{self, ReleaseMark, SiteClient},
     swap::SLOT,
@@ -20,7 +22,7 @@ use crate::{
     domain::{
         observation::{Observation, Obstacle, RunningVersion, WayBack},
         rule::RuleId,
-        target::{AppServiceTarget, Fingerprint, FingerprintSource, VersionToken},
+        target::{AppServiceTarget, AppServiceWay, Fingerprint, FingerprintSource, VersionToken},
     },
     ports::{PortError, PortErrorKind},
 };
@@ -129,7 +131,7 @@ pub fn interpret(target: &AppServiceTarget, readings: &Readings, observed_at: Ti
     // Without the traffic rules nobody can say which builds serve, so not even the rollout could be named.
     let config = readings.serving.config.as_ref().map_err(Clone::clone)?;
     let own = content(target, &readings.serving);
-    let base = Base::of(&readings.serving, swap.as_ref());
+    let base = Base::of(&readings.serving, swap.as_ref(), named_content(target, &readings.serving, config)?);
     let ramp = ramp::read(readings, config, base.since)?;
     let mut obstacles = Vec::new();
     against_any_rollback(target, &readings.serving, site, config, &mut obstacles);
@@ -153,6 +155,7 @@ pub fn interpret(target: &AppServiceTarget, readings: &Readings, observed_at: Ti
         Vec::new()
     } else {
         let slots = readings.good.iter().filter_map(|(slot, reading)| way_back(target, slot, reading, swap.as_ref(), &ramp));
+        let slots = slots.filter(|_| target.ways_back.contains(&AppServiceWay::Slots));
         ramp::way_back(target, &ramp, &own).into_iter().chain(slots).collect()
     };
     Ok(Observation {
@@ -206,8 +209,30 @@ pub(super) struct Base {
     how: String,
 }
 
+/// What the token must name because App Service tells of no moment at which it was set. A package that could not be read makes no
+/// other rollout: it is an error.
+fn named_content(
+    target: &AppServiceTarget,
+    serving: &SlotReading,
+    config: &SiteConfig,
+) -> Result<Option<Fingerprint>, PortError> {
+    if let (Some(_), Some(ReleaseMark::Unread(error))) = (target.package_setting(), &serving.mark) {
+        return Err(error.clone());
+    }
+    let image = given(config.properties.linux_fx_version.as_ref()).and_then(image::of_config).map(image::fingerprint);
+    Ok(image.or_else(|| target.package_setting().and_then(|_| content(target, serving).fingerprint)))
+}
+
 impl Base {
-    fn of(serving: &SlotReading, swap: Option<&Swap>) -> Self {
+    fn of(serving: &SlotReading, swap: Option<&Swap>, named: Option<Fingerprint>) -> Self {
+        let base = Self::by_time(serving, swap);
+        match named {
+            Some(content) => Self { token: format!("{}|{content}", base.token), ..base },
+            None => base,
+        }
+    }
+
+    fn by_time(serving: &SlotReading, swap: Option<&Swap>) -> Self {
         let pushed = active(serving).and_then(|deployment| Some((deployment.kudu_id()?, deployment.moment()?)));
         let later_push = pushed.filter(|(_, moment)| swap.is_none_or(|swap| *moment > swap.at));
         match (later_push, swap) {
@@ -260,8 +285,10 @@ pub(super) fn content(target: &AppServiceTarget, reading: &SlotReading) -> Conte
         FingerprintSource::Default => return default_content(reading, known, unknown),
     };
     match &reading.mark {
+        Some(ReleaseMark::Says(text)) if target.package_setting().is_some() => known(kind, text, package::label(text)),
         Some(ReleaseMark::Says(text)) => known(kind, text, text.clone()),
         Some(ReleaseMark::Unknown(why)) => unknown(why.clone()),
+        Some(ReleaseMark::Unread(error)) => unknown(error.to_string()),
         None => unknown("it was not asked".to_owned()),
     }
 }
@@ -275,21 +302,14 @@ fn default_content(
         Ok(config) => config,
         Err(error) => return unknown(error.to_string()),
     };
-    if let Some(image) = given(config.properties.linux_fx_version.as_ref()).and_then(image) {
-        return known("image", image, image.rsplit('/').next().unwrap_or(image).to_owned());
+    if let Some(image) = given(config.properties.linux_fx_version.as_ref()).and_then(image::of_config) {
+        return Content { fingerprint: Some(image::fingerprint(image)), label: image::label(image) };
     }
     match (&reading.deployments, active(reading).and_then(Deployment::kudu_id)) {
         (Err(error), _) => unknown(error.to_string()),
         (Ok(_), Some(id)) => known("deployment", id, format!("deployment {}", id.chars().take(12).collect::<String>())),
         (Ok(_), None) => unknown("no deployment is active".to_owned()),
     }
-}
-
-fn image(linux_fx_version: &str) -> Option<&str> {
-    const PREFIX: &str = "DOCKER|";
-    let prefix = linux_fx_version.get(..PREFIX.len())?;
-    let image = &linux_fx_version[PREFIX.len()..];
-    (prefix.eq_ignore_ascii_case(PREFIX) && !image.is_empty()).then_some(image)
 }
 
 pub(super) fn active(reading: &SlotReading) -> Option<&Deployment> {

@@ -1,24 +1,24 @@
-//! Whether the swap would be allowed, asked before it is needed.
+//! Whether the ways back would be allowed, asked before they are needed: rights, locks, differences of the slots.
 //!
-//! Necessary, not sufficient: locks, deny assignments and Azure Policy are not in the list of permissions.
+//! Necessary, not sufficient: deny assignments and Azure Policy are not in the list of permissions.
 
 use futures::future::join_all;
 use serde_json::Value;
 
 use super::{
-    ramp,
+    image, package, ramp,
     swap::slot_entity,
     wire::{API_VERSION, SiteConfig, SlotDifference, given, is_production, parse, slot_path},
 };
 use crate::{
-    azure::{answer::clean, permissions::Permissions, resource_manager::ResourceManager},
+    azure::{answer::clean, locks, permissions::Permissions, resource_manager::ResourceManager},
     domain::{
         observation::{Obstacle, ObstacleWeight, Preflight},
         right::{Identity, NeededRight},
         rule::RuleId,
-        target::AppServiceTarget,
+        target::{AppServiceTarget, AppServiceWay},
     },
-    ports::PortErrorKind,
+    ports::{PortError, PortErrorKind},
 };
 
 /// What the identity that acts must be allowed to do.
@@ -28,9 +28,29 @@ pub const SWAP_ACTION: &str = "Microsoft.Web/sites/slots/slotsswap/action";
 pub const POLLING_ACTIONS: [&str; 2] =
     ["Microsoft.Web/sites/operationresults/read", "Microsoft.Web/sites/slots/operationresults/read"];
 
-/// What a swap needs, and the end of a ramp. Reading the site needs `Reader`, and shows whether it is there by being read.
+/// What the ways back of the policy need, and the end of a ramp. Reading the site needs `Reader`, and shows whether it is there by
+/// being read.
 pub fn rights(target: &AppServiceTarget) -> Vec<NeededRight> {
-    [to_swap(target), to_clear_rules(target)].concat()
+    let mut rights = Vec::new();
+    for way in &target.ways_back {
+        rights.extend(to_take(target, *way));
+    }
+    rights.extend(to_configure(target));
+    let mut distinct: Vec<NeededRight> = Vec::new();
+    for right in rights {
+        if !distinct.contains(&right) {
+            distinct.push(right);
+        }
+    }
+    distinct
+}
+
+fn to_take(target: &AppServiceTarget, way: AppServiceWay) -> Vec<NeededRight> {
+    match way {
+        AppServiceWay::Slots => to_swap(target),
+        AppServiceWay::Image => to_configure(target),
+        AppServiceWay::Package => [to_configure(target), to_list_settings(target)].concat(),
+    }
 }
 
 const ROLE: &str = "Website Contributor";
@@ -40,17 +60,37 @@ fn to_swap(target: &AppServiceTarget) -> Vec<NeededRight> {
     [acting, NeededRight::all(Identity::Reading, &POLLING_ACTIONS, &target.site, ROLE)].concat()
 }
 
-fn to_clear_rules(target: &AppServiceTarget) -> Vec<NeededRight> {
-    NeededRight::all(Identity::Acting, &[ramp::action(target)], &target.site, ROLE)
+/// To clear traffic rules, to set an image, to write app settings.
+fn to_configure(target: &AppServiceTarget) -> Vec<NeededRight> {
+    let action = of_the_slot(target, "Microsoft.Web/sites/config/write", "Microsoft.Web/sites/slots/config/write");
+    NeededRight::all(Identity::Acting, &[action], &target.site, ROLE)
 }
 
-/// Reads permissions of both identities at the site, the traffic rules, and the differences of every good slot, side by side.
+fn to_list_settings(target: &AppServiceTarget) -> Vec<NeededRight> {
+    let action = of_the_slot(target, "Microsoft.Web/sites/config/list/action", "Microsoft.Web/sites/slots/config/list/action");
+    NeededRight::all(Identity::Reading, &[action], &target.site, ROLE)
+}
+
+fn of_the_slot(target: &AppServiceTarget, site: &'static str, slot: &'static str) -> &'static str {
+    if is_production(&target.serving_slot) { site } else { slot }
+}
+
+/// Reads permissions of both identities and the locks at the site, the traffic rules, and the differences of every good slot, side
+/// by side.
 pub async fn check(arm: &ResourceManager, target: &AppServiceTarget) -> Preflight {
     let good = join_all(target.good_slots.iter().map(|slot| differences(arm, target, slot)));
     let needed = rights(target);
-    let (permissions, users_are_shared, mut slots) =
-        tokio::join!(Box::pin(Permissions::read(arm, &target.site, &needed)), users_are_shared(arm, target), good);
-    let mut against_clearing = permissions.lacking(&to_clear_rules(target));
+    let (permissions, locks, users_are_shared, mut slots) = tokio::join!(
+        Box::pin(Permissions::read(arm, &target.site, &needed)),
+        Box::pin(locks::read_only(arm, &target.site)),
+        users_are_shared(arm, target),
+        good
+    );
+    let against_swap = permissions.lacking(&to_swap(target));
+    for obstacles in &mut slots {
+        obstacles.extend(against_swap.clone());
+    }
+    let mut against_clearing = permissions.lacking(&to_configure(target));
     if users_are_shared {
         for obstacles in &mut slots {
             obstacles.extend(against_clearing.clone());
@@ -63,7 +103,30 @@ pub async fn check(arm: &ResourceManager, target: &AppServiceTarget) -> Prefligh
     }
     let slots = target.good_slots.iter().map(|slot| way_name(slot)).zip(slots);
     let ramp = std::iter::once((ramp::way_name(target), against_clearing));
-    Preflight { obstacles: permissions.lacking(&to_swap(target)), ways_back: slots.chain(ramp).collect() }
+    let by_name = target.ways_back.iter().filter_map(|way| {
+        let name = match way {
+            AppServiceWay::Slots => return None,
+            AppServiceWay::Image => image::WAY,
+            AppServiceWay::Package => package::WAY,
+        };
+        Some((name.to_owned(), permissions.lacking(&to_take(target, *way))))
+    });
+    Preflight { obstacles: locked(&locks).into_iter().collect(), ways_back: slots.chain(ramp).chain(by_name).collect() }
+}
+
+/// A read-only lock refuses every write and every action on the site and on its slots.
+fn locked(locks: &Result<Vec<String>, PortError>) -> Option<Obstacle> {
+    match locks {
+        Ok(locks) if !locks.is_empty() => {
+            Some(Obstacle::page(RuleId::S9, "a `ReadOnly` lock refuses every way back; remove it with `az lock delete`"))
+        }
+        Ok(_) => None,
+        // Observing says that the site is not there.
+        Err(error) if error.kind == PortErrorKind::NotFound => None,
+        Err(error) => {
+            Some(Obstacle::propose(RuleId::S9, format!("whether a lock refuses changes could not be checked ({error})")))
+        }
+    }
 }
 
 /// Rules that cannot be read are told by the observation.

@@ -163,15 +163,6 @@ pub fn way_name(target: &AppServiceTarget) -> String {
     format!("slot {} alone", target.serving_slot)
 }
 
-/// The right that clearing the rules needs.
-pub fn action(target: &AppServiceTarget) -> &'static str {
-    if is_production(&target.serving_slot) {
-        "Microsoft.Web/sites/config/write"
-    } else {
-        "Microsoft.Web/sites/slots/config/write"
-    }
-}
-
 pub fn off(target: &AppServiceTarget) -> Step {
     Step {
         says: format!("send all users of `{}` to slot {} (clear `rampUpRules`)", target.site.name(), target.serving_slot),

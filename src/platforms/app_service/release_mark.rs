@@ -11,7 +11,10 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::wire::{API_VERSION, slot_path};
+use super::{
+    package,
+    wire::{API_VERSION, slot_path},
+};
 use crate::{
     azure::{answer::clean, resource_manager::ResourceManager, resource_path::resource_path},
     domain::target::AppServiceTarget,
@@ -25,6 +28,8 @@ pub enum ReleaseMark {
     Says(String),
     /// Why nothing is known, for people.
     Unknown(String),
+    /// It may be known, but not now.
+    Unread(PortError),
 }
 
 /// Longer marks are no names of builds; a cut one could make two builds look alike.
@@ -48,6 +53,7 @@ impl ReleaseMark {
 /// Reads the app setting `name` of a slot. The other settings in the answer are dropped unseen.
 pub async fn setting(arm: &ResourceManager, target: &AppServiceTarget, slot: &str, name: &str) -> ReleaseMark {
     let path = format!("{}/config/appsettings/list?{API_VERSION}", slot_path(target, slot));
+    let is_package = target.package_setting().is_some();
     let sticky = format!("{}/config/slotConfigNames?{API_VERSION}", resource_path(&target.site));
     let (settings, sticky) = tokio::join!(
         arm.read_by_post("read the setting that names the build", &path, None),
@@ -57,15 +63,16 @@ pub async fn setting(arm: &ResourceManager, target: &AppServiceTarget, slot: &st
         Ok(names) if is_sticky(&names, name) => {
             return ReleaseMark::Unknown(format!("setting `{name}` is sticky, so it does not move with the build"));
         }
-        Err(error) if error.kind != PortErrorKind::NotFound => return ReleaseMark::Unknown(error.to_string()),
+        Err(error) if error.kind != PortErrorKind::NotFound => return ReleaseMark::Unread(error),
         Ok(_) | Err(_) => {}
     }
     match settings {
         Ok(settings) => match settings.get("properties").and_then(|all| all.get(name)).and_then(Value::as_str) {
+            Some(text) if is_package => package::mark(text),
             Some(text) => ReleaseMark::from_text(text, &format!("setting `{name}`")),
             None => ReleaseMark::Unknown(format!("setting `{name}` is not there")),
         },
-        Err(error) => ReleaseMark::Unknown(error.to_string()),
+        Err(error) => ReleaseMark::Unread(error),
     }
 }
 

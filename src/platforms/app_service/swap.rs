@@ -1,12 +1,9 @@
-//! The swap, and the steps of a way back.
+//! The swap.
 
 use reqwest::Method;
 use serde_json::json;
 
-use super::{
-    ramp::{self, RAMP},
-    wire::{API_VERSION, PRODUCTION, is_production, slot_path},
-};
+use super::wire::{API_VERSION, PRODUCTION, is_production, slot_path};
 use crate::{
     azure::resource_manager::ResourceManager,
     domain::{
@@ -19,14 +16,7 @@ use crate::{
 /// What an observation and a step remember: `{"slot": "staging"}`. Paths are made from the policy's own ids, never stored.
 pub const SLOT: &str = "slot";
 
-/// Traffic rules are cleared first, where there are any: a swap leaves them with the serving slot.
-pub fn steps(target: &AppServiceTarget, way_back: &WayBack) -> Vec<Step> {
-    let ramp = way_back.detail.get(RAMP).map(|_| ramp::off(target));
-    let swap = (ramp.is_none() || way_back.detail.get(SLOT).is_some()).then(|| swap(target, way_back));
-    ramp.into_iter().chain(swap).collect()
-}
-
-fn swap(target: &AppServiceTarget, way_back: &WayBack) -> Step {
+pub fn step(target: &AppServiceTarget, way_back: &WayBack) -> Step {
     let slot = way_back.detail.get(SLOT).and_then(|slot| slot.as_str()).unwrap_or_default();
     Step {
         says: format!("swap slot {slot} with {} of `{}`", target.serving_slot, target.site.name()),
@@ -35,11 +25,8 @@ fn swap(target: &AppServiceTarget, way_back: &WayBack) -> Step {
     }
 }
 
-/// Sends one step once. A slot that the policy does not name is refused here: nothing stored can widen what is touched.
+/// Sends the swap once. A slot that the policy does not name is refused here: nothing stored can widen what is touched.
 pub async fn submit(arm: &ResourceManager, target: &AppServiceTarget, step: &Step) -> Submission {
-    if step.detail.get(RAMP).is_some() {
-        return ramp::submit_off(arm, target).await;
-    }
     let slot = step.detail.get(SLOT).and_then(|slot| slot.as_str()).unwrap_or_default();
     let Some(slot) = target.good_slots.iter().find(|good| good.eq_ignore_ascii_case(slot)) else {
         return Submission::Refused { says: format!("`{slot}` is none of the policy's `goodSlots`; nothing was sent") };

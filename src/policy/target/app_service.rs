@@ -7,17 +7,17 @@ use crate::{
     domain::{
         resource_id::ResourceId,
         series::{EvidenceMetric, NoData, WorseWhen},
-        target::{AppServiceTarget, FingerprintSource},
+        target::{AppServiceTarget, AppServiceWay, FingerprintSource, RUN_FROM_PACKAGE},
     },
     policy::{
         check::{below, is_setting_name, resource_id},
-        file::FingerprintFile,
+        file::{FingerprintFile, words},
         read::Findings,
         tree::Step,
     },
 };
 
-/// An App Service site whose slots are swapped.
+/// An App Service site: a web app, a Function App or a Standard logic app.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AppServiceTargetFile {
@@ -29,6 +29,31 @@ pub struct AppServiceTargetFile {
     /// Slots where the good build may be, in order of preference. Default: `[staging]`.
     #[schemars(length(min = 1), extend("default" = ["staging"]))]
     pub good_slots: Option<Vec<String>>,
+    /// What takes a version back, in order of preference: `slots` swaps a good slot in, `image` sets the container image that served before, `package` the package that the app ran from before. Default: `slots`, then `image` (without `fingerprint:`) or `package` (with `fingerprint: { setting: WEBSITE_RUN_FROM_PACKAGE }`). A traffic ramp that came last is always ended first.
+    #[schemars(length(min = 1))]
+    pub ways_back: Option<Vec<WayWord>>,
+}
+
+words! {
+    /// One way back of a site.
+    WayWord {
+        /// A swap with a good slot.
+        Slots = "slots",
+        /// The container image that served before, by its name.
+        Image = "image",
+        /// The package that the app ran from before, by its URL.
+        Package = "package",
+    }
+}
+
+impl From<WayWord> for AppServiceWay {
+    fn from(way: WayWord) -> Self {
+        match way {
+            WayWord::Slots => Self::Slots,
+            WayWord::Image => Self::Image,
+            WayWord::Package => Self::Package,
+        }
+    }
 }
 
 /// The share of failed requests, by the site's own metrics.
@@ -53,9 +78,16 @@ pub(super) fn check(
     if !is_slot_name(&serving_slot) {
         findings.add(&below(path, "servingSlot"), "is not the name of a slot", "write its name, such as `production`");
     }
-    let good_slots = file.good_slots.unwrap_or_else(|| vec!["staging".to_owned()]);
+    let ways_back = ways_back(findings, &below(path, "waysBack"), file.ways_back, &fingerprint);
     let at = below(path, "goodSlots");
-    if good_slots.is_empty() {
+    let swaps = ways_back.contains(&AppServiceWay::Slots);
+    if !swaps && file.good_slots.is_some() {
+        findings.add(&at, "names slots, but `waysBack` has no `slots`", "add `slots` to `waysBack`, or remove this");
+    }
+    let staging = || if swaps { vec!["staging".to_owned()] } else { Vec::new() };
+    let slots_are_named = file.good_slots.is_some();
+    let good_slots = file.good_slots.unwrap_or_else(staging);
+    if slots_are_named && good_slots.is_empty() {
         findings.add(&at, "is empty, so there is no way back", "name the slots where the good build may be, such as `[staging]`");
     }
     for (index, slot) in good_slots.iter().enumerate() {
@@ -70,7 +102,38 @@ pub(super) fn check(
         }
     }
     let site = site(findings, &below(path, "site"), &file.site, own_site)?;
-    Some(AppServiceTarget { site, serving_slot, good_slots, fingerprint })
+    Some(AppServiceTarget { site, serving_slot, good_slots, ways_back, fingerprint })
+}
+
+/// Without a list: every way that the fingerprint can name, what still runs somewhere before what has to be started anew (S7).
+fn ways_back(
+    findings: &mut Findings<'_>,
+    at: &[Step],
+    file: Option<Vec<WayWord>>,
+    fingerprint: &FingerprintSource,
+) -> Vec<AppServiceWay> {
+    let Some(file) = file else {
+        return AppServiceWay::ALL.into_iter().filter(|way| way.fits(fingerprint)).collect();
+    };
+    let ways: Vec<AppServiceWay> = file.into_iter().map(AppServiceWay::from).collect();
+    if ways.is_empty() {
+        findings.add(at, "is empty, so there is no way back", "name at least one, such as `[slots]`");
+    }
+    for (index, way) in ways.iter().enumerate() {
+        let mut at = at.to_vec();
+        at.push(Step::Index(index));
+        let word = way.word();
+        if ways[..index].contains(way) {
+            findings.add(&at, format!("names `{word}` a second time"), "remove it");
+        } else if !way.fits(fingerprint) {
+            let cure = match way {
+                AppServiceWay::Package => format!("write `fingerprint: {{ setting: {RUN_FROM_PACKAGE} }}`, or remove `package`"),
+                AppServiceWay::Image | AppServiceWay::Slots => "remove `fingerprint:`, or remove `image`".to_owned(),
+            };
+            findings.add(&at, format!("is `{word}`, which the service's `fingerprint:` does not name"), cure);
+        }
+    }
+    ways
 }
 
 fn site(findings: &mut Findings<'_>, path: &[Step], text: &str, own_site: Option<&ResourceId>) -> Option<ResourceId> {
