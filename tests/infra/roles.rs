@@ -179,14 +179,12 @@ fn nothing_is_granted_to_the_acting_identity_unless_a_target_may_be_acted_upon()
                 let only_of_targets_that_may = file == "modules/target-container-environment.bicep";
                 assert!(head.contains("if (mayAct") || only_of_targets_that_may, "{file}: {head}");
             }
-            if file.starts_with("roles/") && body.to_ascii_lowercase().contains("actingactions")
-                || body.contains("actingDataActions")
-            {
+            if body.contains("actions: ") && body.to_ascii_lowercase().contains("acting") {
                 assert!(head.ends_with("if (mayAct) {"), "{file}: {head}");
             }
         }
     }
-    assert_eq!(assignments, 10);
+    assert_eq!(assignments, 11);
     let environments = main.split_once("var environmentIds = ").unwrap().1.split_once("\n)").unwrap().0;
     assert!(environments.contains("filter(containerApps, app => app.mayAct)"), "{environments}");
 }
