@@ -1,0 +1,16 @@
+// The right to read metrics and query logs in one resource group.
+
+@description('Name (GUID) of the role to read.')
+param readerName string
+
+@description('Principal of the identity that reads.')
+param readerPrincipalId string
+
+resource reads 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(resourceGroup().id, readerPrincipalId, readerName)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', readerName)
+    principalId: readerPrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}

@@ -1,0 +1,190 @@
+//! The custom roles grant what the code asks for, action by action, in both directions.
+
+use std::collections::BTreeSet;
+
+use backout::{
+    domain::{
+        resource_id::ResourceId,
+        right::{Identity, NeededRight},
+        target::{
+            AppServiceTarget, ClusterAccess, ContainerAppTarget, FingerprintSource, KubernetesCluster, KubernetesTarget,
+            LogicAppTarget, WorkloadKind,
+        },
+    },
+    platforms::{app_service, arm_deployment, container_app, kubernetes, logic_app},
+};
+
+use super::{ROLE_FILES, list, lists, read};
+
+/// Asked by whoever checks rights before they are needed: both identities.
+const PERMISSIONS: &str = "Microsoft.Authorization/permissions/read";
+/// Asked by the platforms whose changes a lock refuses.
+const LOCKS: &str = "Microsoft.Authorization/locks/read";
+
+fn id(path: &str) -> ResourceId {
+    let group = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/shop";
+    ResourceId::parse(&format!("{group}/providers/{path}")).unwrap()
+}
+
+fn asked(rights: &[NeededRight], identity: Identity) -> BTreeSet<String> {
+    rights.iter().filter(|right| right.identity == identity).map(|right| right.action.clone()).collect()
+}
+
+fn with(mut actions: BTreeSet<String>, more: &[&str]) -> BTreeSet<String> {
+    for action in more {
+        assert!(actions.insert((*action).to_owned()), "`{action}` is asked by `rights()` already");
+    }
+    actions
+}
+
+#[track_caller]
+fn same(file: &str, variables: &[&str], asked: &BTreeSet<String>) {
+    let granted: Vec<String> = variables.iter().flat_map(|variable| list(file, variable)).collect();
+    let unique: BTreeSet<String> = granted.iter().cloned().collect();
+    assert_eq!(unique.len(), granted.len(), "{file}: an action of {variables:?} stands twice");
+    let missing: Vec<_> = asked.difference(&unique).collect();
+    let needless: Vec<_> = unique.difference(asked).collect();
+    assert!(missing.is_empty(), "{file}: the code asks for {missing:?}, which {variables:?} do not grant");
+    assert!(needless.is_empty(), "{file}: nothing in the code asks for {needless:?} of {variables:?}");
+}
+
+fn site(serving: &str) -> Vec<NeededRight> {
+    app_service::preflight::rights(&AppServiceTarget {
+        site: id("Microsoft.Web/sites/checkout"),
+        serving_slot: serving.to_owned(),
+        good_slots: vec!["last-good".to_owned()],
+        fingerprint: FingerprintSource::Setting("RELEASE_ID".to_owned()),
+    })
+}
+
+#[test]
+fn app_service() {
+    let file = "infra/roles/app-service.bicep";
+    let rights = [site("production"), site("live")].concat();
+    // What `rights()` leaves to `Reader`: see the calls in `observe.rs`, `preflight.rs` and `release_mark.rs`, with and without a slot.
+    let reads = [
+        "Microsoft.Web/sites/read",
+        "Microsoft.Web/sites/slots/read",
+        "Microsoft.Web/sites/config/read",
+        "Microsoft.Web/sites/slots/config/read",
+        "Microsoft.Web/sites/deployments/read",
+        "Microsoft.Web/sites/slots/deployments/read",
+        "Microsoft.Web/sites/slotsdiffs/action",
+        "Microsoft.Web/sites/slots/slotsdiffs/action",
+        PERMISSIONS,
+    ];
+    same(file, &["readingActions"], &with(asked(&rights, Identity::Reading), &reads));
+    let settings = ["Microsoft.Web/sites/config/list/action", "Microsoft.Web/sites/slots/config/list/action"];
+    same(file, &["settingsReadingActions"], &with(BTreeSet::new(), &settings));
+    same(file, &["actingActions", "rampActingActions"], &with(asked(&rights, Identity::Acting), &[PERMISSIONS]));
+    assert!(list(file, "rampActingActions").iter().all(|action| action.ends_with("config/write")));
+}
+
+/// In the cluster's own words; the data actions of Azure's roles say the same.
+#[test]
+fn kubernetes() {
+    let file = "infra/roles/kubernetes.bicep";
+    let rights: Vec<NeededRight> = [WorkloadKind::Deployment, WorkloadKind::StatefulSet, WorkloadKind::DaemonSet]
+        .into_iter()
+        .flat_map(|kind| {
+            kubernetes::preflight::rights(&KubernetesTarget {
+                cluster: KubernetesCluster::Aks {
+                    id: id("Microsoft.ContainerService/managedClusters/prod"),
+                    access: ClusterAccess::Direct,
+                },
+                namespace: "shop".to_owned(),
+                kind,
+                name: "web".to_owned(),
+            })
+        })
+        .collect();
+    let (in_azure, in_the_cluster): (Vec<_>, Vec<_>) =
+        rights.into_iter().partition(|right| right.action.starts_with("Microsoft."));
+    let in_the_cluster: Vec<NeededRight> =
+        in_the_cluster.into_iter().map(|right| NeededRight { action: data_action(&right.action), ..right }).collect();
+    same(file, &["readingActions"], &asked(&in_azure, Identity::Reading));
+    same(file, &["readingDataActions"], &asked(&in_the_cluster, Identity::Reading));
+    same(file, &["actingDataActions"], &asked(&in_the_cluster, Identity::Acting));
+    assert!(asked(&in_azure, Identity::Acting).is_empty());
+}
+
+/// `patch deployments.apps` -> `.../apps/deployments/write`.
+fn data_action(right: &str) -> String {
+    let (verb, resource) = right.split_once(' ').unwrap();
+    let verb = match verb {
+        "get" | "list" => "read",
+        "patch" => "write",
+        other => panic!("no data action for `{other}`"),
+    };
+    let plural = resource.strip_suffix(".apps").unwrap();
+    format!("Microsoft.ContainerService/managedClusters/apps/{plural}/{verb}")
+}
+
+#[test]
+fn arm_deployment() {
+    let file = "infra/roles/arm-deployment.bicep";
+    let owned = |actions: &[&str]| -> BTreeSet<String> { actions.iter().map(|action| (*action).to_owned()).collect() };
+    same(file, &["readingActions"], &with(owned(&arm_deployment::preflight::READING_ACTIONS), &[LOCKS, PERMISSIONS]));
+    same(file, &["actingActions"], &with(owned(&arm_deployment::preflight::ACTING_ACTIONS), &[PERMISSIONS]));
+}
+
+#[test]
+fn logic_app() {
+    let file = "infra/roles/logic-app.bicep";
+    let rights = logic_app::preflight::rights(&LogicAppTarget { workflow: id("Microsoft.Logic/workflows/orders") });
+    same(file, &["readingActions"], &with(asked(&rights, Identity::Reading), &[LOCKS, PERMISSIONS]));
+    same(file, &["actingActions"], &with(asked(&rights, Identity::Acting), &[PERMISSIONS]));
+    // `observe.rs` reads the connections of an earlier version; joining them is what Azure asks of whoever saves it.
+    same(file, &["connectionReadingActions"], &with(BTreeSet::new(), &["Microsoft.Web/connections/read"]));
+    same(file, &["connectionActingActions"], &with(BTreeSet::new(), &["Microsoft.Web/connections/join/action"]));
+}
+
+#[test]
+fn container_app() {
+    let file = "infra/roles/container-app.bicep";
+    let rights = container_app::preflight::rights(&ContainerAppTarget { app: id("Microsoft.App/containerApps/search") });
+    let (environment, app): (Vec<_>, Vec<_>) =
+        rights.into_iter().partition(|right| right.action.contains("/managedEnvironments/"));
+    same(file, &["readingActions"], &with(asked(&app, Identity::Reading), &[LOCKS, PERMISSIONS]));
+    same(file, &["actingActions"], &with(asked(&app, Identity::Acting), &[PERMISSIONS]));
+    same(file, &["environmentActingActions"], &with(asked(&environment, Identity::Acting), &[PERMISSIONS]));
+}
+
+#[test]
+fn a_role_that_reads_cannot_change_anything() {
+    let posts_that_read =
+        ["/slotsdiffs/action", "/config/list/action", "/listClusterUserCredential/action", "/exportTemplate/action"];
+    for file in ROLE_FILES {
+        for name in lists(file).iter().filter(|name| name.to_ascii_lowercase().contains("reading")) {
+            for action in list(file, name) {
+                let reads = action.ends_with("/read") || posts_that_read.iter().any(|post| action.ends_with(post));
+                assert!(reads, "{file}: `{name}` has `{action}`");
+            }
+        }
+    }
+}
+
+/// With `mayAct: false` everywhere there is neither a role to act nor an assignment of one: observing is read-only by Azure's word.
+#[test]
+fn nothing_is_granted_to_the_acting_identity_unless_a_target_may_be_acted_upon() {
+    let main = read("infra/main.bicep");
+    let mut assignments = 0;
+    for (path, _) in main.split("module ").skip(1).map(|part| part.split_once("' =").unwrap()) {
+        let file = path.split_once('\'').unwrap().1;
+        let text = read(&format!("infra/{file}"));
+        for resource in text.split("\nresource ").skip(1) {
+            let (head, body) = resource.split_once('\n').unwrap();
+            if body.contains("principalId: actorPrincipalId") {
+                assignments += 1;
+                let only_of_targets_that_may = file == "modules/target-container-environment.bicep";
+                assert!(head.contains("if (mayAct") || only_of_targets_that_may, "{file}: {head}");
+            }
+            if body.contains("actions: ") && body.to_ascii_lowercase().contains("acting") {
+                assert!(head.ends_with("if (mayAct) {"), "{file}: {head}");
+            }
+        }
+    }
+    assert_eq!(assignments, 11);
+    let environments = main.split_once("var environmentIds = ").unwrap().1.split_once("\n)").unwrap().0;
+    assert!(environments.contains("filter(containerApps, app => app.mayAct)"), "{environments}");
+}
