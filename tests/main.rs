@@ -5,6 +5,7 @@ mod decide;
 mod flow;
 mod host;
 mod inbound;
+mod packaging;
 mod platforms;
 mod policy;
 mod sim;

@@ -85,6 +85,9 @@ pub fn inspect(bytes: &[u8]) -> Result<Binary, Refusal> {
     }
     let Some(loader) = loader else { return Ok(Binary { linking: Linking::Static }) };
     let sections = header.sections(endian, bytes).map_err(damaged)?;
+    if sections.is_empty() {
+        return Err(refused("has no section headers, so what it needs cannot be told"));
+    }
     let linking = Linking::Dynamic {
         loader,
         libraries: libraries(&sections, endian, bytes).map_err(damaged)?,
@@ -179,7 +182,6 @@ fn refused(says: &str) -> Refusal {
     Refusal::new(format!("the binary {says}; build it with `{BUILD_COMMAND}`"))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` takes")]
 fn damaged(error: object::Error) -> Refusal {
     refused(&format!("is damaged: {error}"))
 }
