@@ -17,6 +17,7 @@
 //! | [`platforms`] | what can be taken back, each cut alike: observe, preflight, steps, submit, poll, verify |
 //! | [`telemetry`], [`notify`], [`azure`], [`local`] | the other adapters |
 //! | [`settings`], [`policy`] | what people configure, every problem at once |
+//! | [`packaging`] | the function app as one zip: what belongs in, and whether it would start |
 //! | [`cli`] | one thin file a command; [`cli::wiring`] alone sees every adapter |
 //! | [`observability`] | logs as the Functions host wants them |
 //! | [`sim`] | a simulated Azure and a strict Functions host, over HTTP, with faults |
@@ -70,6 +71,7 @@ pub mod azure;
 pub mod local;
 pub mod settings;
 pub mod policy;
+pub mod packaging;
 pub mod cli;
 pub mod observability;
 pub mod sim;

@@ -6,6 +6,7 @@ mod flow;
 mod host;
 mod inbound;
 mod infra;
+mod packaging;
 mod platforms;
 mod policy;
 mod sim;

@@ -7,6 +7,7 @@ pub mod decide;
 pub mod demo;
 pub mod history;
 pub mod local;
+pub mod package;
 pub mod pause;
 pub mod proposal;
 pub mod schema;
@@ -47,6 +48,8 @@ enum Command {
     Check(check::Args),
     /// Print the JSON Schema of the policy file
     Schema,
+    /// Make the function app's zip; refuses what would not start
+    Package(package::Args),
     /// List the decisions
     History(history::Args),
     /// Show a record and its receipt
@@ -81,6 +84,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Decide(args) => decide::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Schema => schema::run(),
+        Command::Package(args) => package::run(args).await,
         Command::History(args) => history::run(args).await,
         Command::Show(args) => show::run(args).await,
         Command::Approve(args) => proposal::approve(args).await,

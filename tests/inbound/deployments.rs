@@ -268,6 +268,43 @@ fn cdevents_by_type() {
 }
 
 #[test]
+fn a_run_deploys_only_if_it_names_a_service() {
+    let run = |verb: &str, outcome: Value, custom: Value| {
+        let mut event = changed("cdevents-bare", "/context/type", Some(json!(format!("dev.cdevents.pipelinerun.{verb}.0.2.0"))));
+        event["subject"] = json!({ "id": "4711", "content": { "pipelineName": "release", "outcome": outcome } });
+        event["customData"] = custom;
+        event
+    };
+    let names = json!({ "service": "shop/payments", "environment": "prod-eu", "version": "1.4.2", "reversible": true });
+    let event = deployment(Format::BareCdEvents, &run("started", Value::Null, names.clone()));
+    assert_eq!(event.status, DeploymentStatus::Started);
+    let subject = DeploymentSubject {
+        pipeline: Some("release".into()),
+        environment: Some("prod-eu".into()),
+        subject: Some("shop/payments".into()),
+        ..DeploymentSubject::default()
+    };
+    assert_eq!((event.subject, event.version.as_deref(), event.reversible), (subject, Some("1.4.2"), Some(true)));
+    for (outcome, status) in [
+        (json!("success"), DeploymentStatus::Succeeded),
+        (json!("failure"), DeploymentStatus::Failed),
+        (json!("error"), DeploymentStatus::Failed),
+        (json!("cancel"), DeploymentStatus::Failed),
+        (json!("perhaps"), DeploymentStatus::Other),
+        (Value::Null, DeploymentStatus::Other),
+    ] {
+        assert_eq!(
+            deployment(Format::BareCdEvents, &run("finished", outcome.clone(), names.clone())).status,
+            status,
+            "{outcome}"
+        );
+    }
+    for (verb, custom) in [("started", json!({})), ("finished", Value::Null), ("queued", names)] {
+        assert_eq!(other(&run(verb, Value::Null, custom)).name, format!("dev.cdevents.pipelinerun.{verb}.0.2.0"));
+    }
+}
+
+#[test]
 fn custom_data_that_is_no_json_declares_nothing() {
     let event = deployment(Format::BareCdEvents, &changed("cdevents-bare", "/customData", Some(json!("reversible: yes"))));
     assert_eq!(event.reversible, None);

@@ -8,6 +8,8 @@ use std::{
 
 use serde_json::Value;
 
+use crate::packaging::app_files::AppFiles;
+
 /// A function app: what to run, and which functions it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionApp {
@@ -63,23 +65,12 @@ pub struct AppProblem {
 }
 
 impl FunctionApp {
-    /// Reads `root/host.json`, and the functions of `root/function-app/` or, in a package, of `root` itself.
+    /// Reads the folder's files ([`AppFiles::read`] says which).
     pub fn read(root: &Path) -> Result<Self, AppProblem> {
         // The process gets it as its directory, so its own paths must not be relative to another one.
         let root = &fs::canonicalize(root).map_err(|error| problem(root.display(), error))?;
-        let nested = root.join("function-app");
-        let folder = if nested.is_dir() { nested } else { root.to_owned() };
-        let unreadable = |error: std::io::Error| problem(folder.display(), error);
-        let mut functions = Vec::new();
-        for entry in fs::read_dir(&folder).map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            let file = entry.path().join("function.json");
-            if file.is_file() {
-                functions.push((entry.file_name().to_string_lossy().into_owned(), read_text(&file)?));
-            }
-        }
-        let functions: Vec<_> = functions.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-        let mut app = Self::parse(&read_text(&root.join("host.json"))?, &functions)?;
+        let files = AppFiles::read(root).map_err(|unreadable| problem(unreadable.file, unreadable.says))?;
+        let mut app = Self::of(&files)?;
         // Relative, and there: that file. Otherwise it is looked up on PATH, as it is written.
         let beside = root.join(&app.executable);
         if app.executable.is_relative() && beside.is_file() {
@@ -91,23 +82,17 @@ impl FunctionApp {
 
     /// The files of this repository, as they were when it was compiled.
     pub fn built_in() -> Result<Self, AppProblem> {
-        macro_rules! function {
-            ($name:literal) => {
-                ($name, include_str!(concat!("../../../function-app/", $name, "/function.json")))
-            };
-        }
-        let functions =
-            [function!("alerts"), function!("deployments"), function!("markers"), function!("followups"), function!("sweep")];
-        Self::parse(include_str!("../../../host.json"), &functions)
+        Self::of(&AppFiles::built_in())
     }
 
     pub fn function(&self, name: &str) -> Option<&FunctionDefinition> {
         self.functions.iter().find(|function| function.name == name)
     }
 
-    fn parse(host: &str, functions: &[(&str, &str)]) -> Result<Self, AppProblem> {
+    /// What the host makes of these files; nothing is looked up on disk.
+    pub fn of(files: &AppFiles) -> Result<Self, AppProblem> {
         let file = "host.json";
-        let host: Value = serde_json::from_str(host).map_err(|error| problem(file, error))?;
+        let host: Value = serde_json::from_str(&files.host_json).map_err(|error| problem(file, error))?;
         let description = &host["customHandler"]["description"];
         if !description.is_object() {
             return Err(problem(file, "Missing worker Description (`customHandler.description`)"));
@@ -127,7 +112,8 @@ impl FunctionApp {
             None => Duration::from_secs(30),
             Some(text) => time_span(text).ok_or_else(|| problem(file, "`initializationTimeout` is not `hh:mm:ss`"))?,
         };
-        let mut functions = functions.iter().map(|(name, text)| parse_function(name, text)).collect::<Result<Vec<_>, _>>()?;
+        let mut functions =
+            files.functions.iter().map(|(name, text)| parse_function(name, text)).collect::<Result<Vec<_>, _>>()?;
         functions.sort_by(|left, right| left.name.cmp(&right.name));
         Ok(Self {
             root: None,
@@ -198,10 +184,6 @@ fn time_span(text: &str) -> Option<Duration> {
         [hours, minutes, seconds] => Some(Duration::from_secs(hours * 3600 + minutes * 60 + seconds)),
         _ => None,
     }
-}
-
-fn read_text(file: &Path) -> Result<String, AppProblem> {
-    fs::read_to_string(file).map_err(|error| problem(file.display(), error))
 }
 
 fn problem(file: impl fmt::Display, says: impl fmt::Display) -> AppProblem {

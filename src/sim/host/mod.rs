@@ -39,6 +39,8 @@ pub struct HostOptions {
     pub arguments: Option<Vec<String>>,
     /// App settings: on top of this process's own environment, below what the host sets itself.
     pub environment: Vec<(String, String)>,
+    /// Nothing of this process's own environment: what is not among the settings is not there.
+    pub settings_only: bool,
     /// Instead of `functionTimeout`.
     pub function_timeout: Option<Duration>,
     /// Instead of `customHandler.initializationTimeout` (30 s).
@@ -148,6 +150,7 @@ impl HostEmulator {
             arguments: options.arguments.unwrap_or_else(|| app.arguments.clone()),
             working_directory: app.root.clone(),
             environment: options.environment,
+            settings_only: options.settings_only,
             port,
             base: base.clone(),
             client: client.clone(),

@@ -81,6 +81,7 @@ pub(super) struct Supervisor {
     pub(super) arguments: Vec<String>,
     pub(super) working_directory: Option<PathBuf>,
     pub(super) environment: Vec<(String, String)>,
+    pub(super) settings_only: bool,
     pub(super) port: u16,
     pub(super) base: Url,
     pub(super) client: Client,
@@ -210,6 +211,9 @@ impl Supervisor {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.executable);
+        if self.settings_only {
+            command.env_clear();
+        }
         let port = self.port.to_string();
         // New for every start.
         let worker_id = new_id();
