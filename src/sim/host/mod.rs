@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use url::Url;
 
 pub use app::{AppProblem, DataType, FunctionApp, FunctionDefinition, Trigger};
-pub use client::{invoke_timer_url, invoke_url};
+pub use client::{call_url, invoke_timer_url, invoke_url};
 pub use http::{FUNCTION_KEY, HttpCall, HttpReply, http_envelope, http_reply};
 pub use request::{ServiceBusMessage, service_bus_envelope, timer_envelope};
 pub use supervisor::{HandlerState, RestartBudget};
