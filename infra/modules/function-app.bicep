@@ -168,7 +168,11 @@ var hostSettings = {
 // Every setting of backout is here, or named as one that is not set in Azure:
 //   BACKOUT_TIME_SCALE                           the demo and tests only, refused against the real resource manager
 //   BACKOUT_ARM_ENDPOINT, BACKOUT_BUS_ENDPOINT,  for a private link or another resource manager: name them in the parameter
-//   BACKOUT_LOGS_ENDPOINT                        `policySettings`, which is added to these
+//   BACKOUT_LOGS_ENDPOINT, BACKOUT_LOGIN_ENDPOINT  `policySettings`, which is added to these
+//   BACKOUT_WEBHOOK_CALLER                       the action groups of other clouds than the public one; in `policySettings`
+//   BACKOUT_GITHUB_WEBHOOK_SECRET,               references to Key Vault secrets, in `policySettings`, where GitHub, Flux or others post
+//   BACKOUT_FLUX_WEBHOOK_SECRET,
+//   BACKOUT_CDEVENTS_WEBHOOK_SECRET
 //   ServiceBus                                   a connection string, where there is no managed identity
 var backoutSettings = {
   BACKOUT_POLICY: policy

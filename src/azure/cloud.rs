@@ -28,6 +28,24 @@ impl Cloud {
         }
     }
 
+    /// Where tenants of this cloud sign in.
+    pub fn login(self) -> &'static str {
+        match self {
+            Self::Public => "https://login.microsoftonline.com",
+            Self::UsGovernment => "https://login.microsoftonline.us",
+            Self::China => "https://login.partner.microsoftonline.cn",
+        }
+    }
+
+    /// How a tenant names itself in its tokens: of version 1, and of version 2.
+    pub fn token_issuers(self, tenant: &str) -> [String; 2] {
+        let first = match self {
+            Self::Public | Self::UsGovernment => "https://sts.windows.net",
+            Self::China => "https://sts.chinacloudapi.cn",
+        };
+        [format!("{first}/{tenant}/"), format!("{}/{tenant}/v2.0", self.login())]
+    }
+
     /// Where log queries are answered.
     pub fn logs(self) -> &'static str {
         match self {

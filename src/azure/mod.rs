@@ -2,6 +2,7 @@
 
 pub mod cloud;
 pub mod identity;
+pub mod tenant_keys;
 pub mod resource_path;
 pub mod answer;
 pub mod http;

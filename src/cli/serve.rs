@@ -39,9 +39,11 @@ pub async fn run() -> anyhow::Result<ExitCode> {
 
 /// Makes deliveries possible. With settings that can't be used, each message is given back, and the log says why.
 fn start(settings: anyhow::Result<Settings>, ready: Ready) {
-    match settings.and_then(wiring::wire) {
-        Ok(wired) => {
-            let deliveries: Arc<dyn Deliveries> = Arc::new(Dispatcher::new(Arc::clone(&wired.process)));
+    let wired = settings.and_then(wiring::wire).and_then(|wired| Ok((wiring::alert_webhook(&wired)?, wired)));
+    match wired {
+        Ok((alert_webhook, wired)) => {
+            let dispatcher = Dispatcher::new(Arc::clone(&wired.process)).with_alert_webhook(alert_webhook);
+            let deliveries: Arc<dyn Deliveries> = Arc::new(dispatcher);
             pump_embedded(&wired, &deliveries);
             ready.now(deliveries);
         }

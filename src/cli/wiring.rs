@@ -11,8 +11,14 @@ use crate::{
         identity::{Identities, TokenSource, credential},
         resource_manager::ResourceManager,
         service_bus::ServiceBusQueues,
+        tenant_keys::TenantKeys,
     },
     domain::{policy::Policy, service::Mode},
+    host::webhook::{
+        AlertWebhook,
+        acceptance::Acceptance,
+        token::{ExpectedToken, TokenCheck},
+    },
     local::{clock::SystemClock, embedded_queue::EmbeddedQueue, memory_store::MemoryStore, sqlite_store::SqliteStore},
     notify::Channels,
     platforms::AzurePlatforms,
@@ -157,6 +163,25 @@ fn arm_endpoint(settings: &Settings) -> anyhow::Result<url::Url> {
         Some(url) => Ok(url.clone()),
         None => Ok(endpoint::parse(settings.cloud.resource_manager())?),
     }
+}
+
+/// The receiver of `alert-webhook`.
+pub fn alert_webhook(wired: &Wired) -> anyhow::Result<Arc<AlertWebhook>> {
+    let (settings, clock) = (&wired.settings, &wired.ports.clock);
+    let token = match &settings.webhook {
+        None => None,
+        Some(webhook) => {
+            let login = match &settings.login_endpoint {
+                Some(url) => url.clone(),
+                None => endpoint::parse(settings.cloud.login())?,
+            };
+            let keys = TenantKeys::new(&login, &webhook.tenant).context("`BACKOUT_LOGIN_ENDPOINT`")?;
+            let expected = ExpectedToken::of(webhook, &settings.cloud.token_issuers(&webhook.tenant));
+            Some(TokenCheck::new(expected, Arc::new(keys), Arc::clone(clock)))
+        }
+    };
+    let acceptance = Acceptance::new(Arc::clone(&wired.ports.follow_ups));
+    Ok(Arc::new(AlertWebhook::new(acceptance, token, settings.webhook_secrets.clone(), Arc::clone(clock))))
 }
 
 fn policies(settings: &Settings) -> anyhow::Result<Arc<dyn Policies>> {

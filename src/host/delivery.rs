@@ -1,9 +1,13 @@
 //! One message as a trigger hands it over, free of the host's envelope.
 
-use super::envelope::EnvelopeProblem;
+use super::{
+    envelope::EnvelopeProblem,
+    http::{HttpAnswer, HttpRequest},
+};
 use crate::process::outcome::Outcome;
 
-/// The functions of `function-app/`, one variant a folder.
+/// The functions of `function-app/` with a queue or a timer, one variant a folder; those that HTTP calls are
+/// [`HttpFunction`](super::http::HttpFunction).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Function {
     Alerts,
@@ -48,4 +52,9 @@ pub struct Delivery {
 pub trait Deliveries: Send + Sync {
     /// Handles one delivery to its end. Called twice with the same body: the second changes nothing but a count.
     async fn deliver(&self, delivery: Delivery) -> Outcome;
+
+    /// Answers one call over HTTP. Never 500: what is no fault of the caller's is 503.
+    async fn answer(&self, request: HttpRequest) -> HttpAnswer {
+        HttpAnswer::later(format!("`{}` is not available at the moment", request.function.name()))
+    }
 }

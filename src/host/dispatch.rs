@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use tracing::{error, warn};
 
-use super::delivery::{Deliveries, Delivery, Function};
+use super::{
+    delivery::{Deliveries, Delivery, Function},
+    http::{HttpAnswer, HttpFunction, HttpRequest},
+    webhook::AlertWebhook,
+};
 use crate::{
     domain::{event::Event, policy::Policy},
     inbound::{self, Understood},
@@ -12,14 +16,20 @@ use crate::{
     process::{PolicyTrouble, Process, follow_up::RETURNS_MAX, outcome::Outcome, trouble::Trouble},
 };
 
-/// Hands deliveries to the process.
+/// Hands deliveries to the process, and calls over HTTP to their function.
 pub struct Dispatcher {
     process: Arc<Process>,
+    alert_webhook: Option<Arc<AlertWebhook>>,
 }
 
 impl Dispatcher {
     pub fn new(process: Arc<Process>) -> Self {
-        Self { process }
+        Self { process, alert_webhook: None }
+    }
+
+    pub fn with_alert_webhook(mut self, alert_webhook: Arc<AlertWebhook>) -> Self {
+        self.alert_webhook = Some(alert_webhook);
+        self
     }
 
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, Trouble> {
@@ -126,6 +136,13 @@ impl Deliveries for Dispatcher {
                 error!(%trouble, "a message goes back to the host");
                 Outcome::DeliverAgain { says: trouble.to_string() }
             }
+        }
+    }
+
+    async fn answer(&self, request: HttpRequest) -> HttpAnswer {
+        match (request.function, &self.alert_webhook) {
+            (HttpFunction::AlertWebhook, Some(webhook)) => webhook.answer(request).await,
+            (HttpFunction::AlertWebhook, None) => HttpAnswer::later("`alert-webhook` is not set up here"),
         }
     }
 }

@@ -35,6 +35,10 @@ pub enum EnvelopeProblem {
     NoData,
     #[error("`Data` has {members} members and none is called `{binding}`: name the trigger binding `{binding}` in function.json")]
     NoBinding { binding: &'static str, members: usize },
+    #[error("`Data.req` is not the host's form of an HTTP request: broken at line {line}, column {column}")]
+    NotARequest { line: usize, column: usize },
+    #[error("`Data.req.Body` is no text that can be read; send the body in UTF-8")]
+    BodyIsNoText,
     /// The message itself is there; only how often it was put back is not known, and counts as 0.
     #[error("`{field}` is not readable: {expected} is expected there")]
     Metadata { field: &'static str, expected: &'static str },
@@ -44,7 +48,11 @@ impl EnvelopeProblem {
     /// True if the message's own bytes are not known: [`Decoded::body`] is the whole request.
     pub fn hides_the_message(&self) -> bool {
         match self {
-            Self::NotAnEnvelope { .. } | Self::NoData | Self::NoBinding { .. } => true,
+            Self::NotAnEnvelope { .. }
+            | Self::NoData
+            | Self::NoBinding { .. }
+            | Self::NotARequest { .. }
+            | Self::BodyIsNoText => true,
             Self::Metadata { .. } => false,
         }
     }
@@ -75,16 +83,26 @@ pub fn decode(function: Function, request: &[u8]) -> Decoded {
     }
 }
 
-fn decode_message(binding: &'static str, request: &[u8]) -> Result<Decoded, EnvelopeProblem> {
-    let envelope: Envelope = serde_json::from_slice(request)
+/// The value of one binding, as it stands in the request.
+pub(super) fn data_member<'a>(binding: &'static str, request: &'a [u8]) -> Result<&'a RawValue, EnvelopeProblem> {
+    opened(binding, request).map(|(value, _)| value)
+}
+
+/// The value of the binding and the metadata.
+fn opened<'a>(binding: &'static str, request: &'a [u8]) -> Result<(&'a RawValue, Option<&'a RawValue>), EnvelopeProblem> {
+    let envelope: Envelope<'a> = serde_json::from_slice(request)
         .map_err(|error| EnvelopeProblem::NotAnEnvelope { line: error.line(), column: error.column() })?;
     let DataMembers(members) = envelope.data.ok_or(EnvelopeProblem::NoData)?;
-    let value = match (members.iter().find(|(name, _)| name == binding), members.as_slice()) {
-        (Some((_, value)), _) | (None, [(_, value)]) => value,
-        (None, others) => return Err(EnvelopeProblem::NoBinding { binding, members: others.len() }),
-    };
+    match (members.iter().find(|(name, _)| name == binding), members.as_slice()) {
+        (Some((_, value)), _) | (None, [(_, value)]) => Ok((value, envelope.metadata)),
+        (None, others) => Err(EnvelopeProblem::NoBinding { binding, members: others.len() }),
+    }
+}
+
+fn decode_message(binding: &'static str, request: &[u8]) -> Result<Decoded, EnvelopeProblem> {
+    let (value, metadata) = opened(binding, request)?;
     let body = message_bytes(value);
-    Ok(match returns(envelope.metadata) {
+    Ok(match returns(metadata) {
         Ok(returns) => Decoded { body, returns, problem: None },
         Err(problem) => Decoded { body, returns: 0, problem: Some(problem) },
     })

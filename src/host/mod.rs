@@ -5,6 +5,8 @@
 pub mod delivery;
 pub mod dispatch;
 pub mod envelope;
+pub mod http;
 pub mod reply;
 pub mod server;
 pub mod starting;
+pub mod webhook;

@@ -27,7 +27,9 @@ use tracing::Instrument;
 
 use super::{
     delivery::{Deliveries, Delivery, Function},
-    envelope, reply,
+    envelope,
+    http::{HttpAnswer, HttpFunction, HttpRequest},
+    reply,
 };
 use crate::{observability, process::outcome::Outcome};
 
@@ -92,6 +94,10 @@ pub fn router(deliveries: Arc<dyn Deliveries>) -> Router {
         let handler = move |State(deliveries), headers: HeaderMap, body: Body| invoke(deliveries, function, headers, body);
         router = router.route(&format!("/{}", function.name()), post(handler));
     }
+    for function in HttpFunction::ALL.iter().copied() {
+        let handler = move |State(deliveries), headers: HeaderMap, body: Body| answer(deliveries, function, headers, body);
+        router = router.route(&format!("/{}", function.name()), post(handler));
+    }
     router
         .fallback(async || reply::refusal(StatusCode::NOT_FOUND, "no function has this name; names are case-sensitive"))
         .method_not_allowed_fallback(async || reply::refusal(StatusCode::METHOD_NOT_ALLOWED, "functions are invoked by POST"))
@@ -102,7 +108,7 @@ pub fn router(deliveries: Arc<dyn Deliveries>) -> Router {
 async fn invoke(deliveries: Arc<dyn Deliveries>, function: Function, headers: HeaderMap, body: Body) -> Response {
     let invocation_id = invocation_id(&headers);
     let trace_parent = observability::trace_parent(&headers);
-    let span = observability::invocation_span(&invocation_id, function, trace_parent.as_deref());
+    let span = observability::invocation_span(&invocation_id, function.name(), trace_parent.as_deref());
     let outcome = match to_bytes(body, REQUEST_BYTES_MAX).await {
         Ok(request) => {
             // A task of its own: a panic ends it alone, and a host that hangs up does not cut a delivery in half.
@@ -117,6 +123,25 @@ async fn invoke(deliveries: Arc<dyn Deliveries>, function: Function, headers: He
     };
     span.in_scope(|| reply::log(&outcome));
     reply::reply(&outcome)
+}
+
+/// A caller must not read 500, which action groups do not repeat: every trouble of our own is 503.
+async fn answer(deliveries: Arc<dyn Deliveries>, function: HttpFunction, headers: HeaderMap, body: Body) -> Response {
+    let invocation_id = invocation_id(&headers);
+    let trace_parent = observability::trace_parent(&headers);
+    let span = observability::invocation_span(&invocation_id, function.name(), trace_parent.as_deref());
+    let answer = match to_bytes(body, REQUEST_BYTES_MAX).await.map(|request| HttpRequest::read(function, &request)) {
+        Ok(Ok(request)) => tokio::spawn(async move { deliveries.answer(request).await }.instrument(span.clone()))
+            .await
+            .unwrap_or_else(|_| HttpAnswer::later("backout met a bug in itself, or was stopped; send it again")),
+        Ok(Err(envelope::EnvelopeProblem::BodyIsNoText)) => {
+            HttpAnswer::says(StatusCode::BAD_REQUEST, "the body is no text that can be read; send it in UTF-8")
+        }
+        Ok(Err(problem)) => HttpAnswer::later(problem.to_string()),
+        Err(_) => HttpAnswer::later("the request could not be read to its end"),
+    };
+    span.in_scope(|| reply::log_http(&answer));
+    reply::http_reply(&answer)
 }
 
 async fn deliver(

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::delivery::{Deliveries, Delivery};
+use super::{
+    delivery::{Deliveries, Delivery},
+    http::{HttpAnswer, HttpRequest},
+};
 use crate::process::outcome::Outcome;
 
 /// Stands in for the real [`Deliveries`] until they are there.
@@ -36,16 +39,25 @@ impl Ready {
 #[async_trait::async_trait]
 impl Deliveries for Starting {
     async fn deliver(&self, delivery: Delivery) -> Outcome {
-        let mut ready = self.ready.clone();
-        let deliveries = match ready.wait_for(Option::is_some).await {
-            Ok(deliveries) => deliveries.clone(),
-            Err(_) => None,
-        };
-        match deliveries {
+        match self.started().await {
             Some(deliveries) => deliveries.deliver(delivery).await,
-            None => Outcome::DeliverAgain {
-                says: "backout did not finish starting; look for the first error after its start in the log".to_owned(),
-            },
+            None => Outcome::DeliverAgain { says: DID_NOT_START.to_owned() },
+        }
+    }
+
+    async fn answer(&self, request: HttpRequest) -> HttpAnswer {
+        match self.started().await {
+            Some(deliveries) => deliveries.answer(request).await,
+            None => HttpAnswer::later(DID_NOT_START),
         }
     }
 }
+
+impl Starting {
+    async fn started(&self) -> Option<Arc<dyn Deliveries>> {
+        let mut ready = self.ready.clone();
+        ready.wait_for(Option::is_some).await.ok()?.clone()
+    }
+}
+
+const DID_NOT_START: &str = "backout did not finish starting; look for the first error after its start in the log";

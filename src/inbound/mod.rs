@@ -37,6 +37,10 @@ use crate::domain::event::Event;
 use fields::{Object, Problem};
 pub use format::Format;
 
+/// Member of a message in which our own receiver says what it left out to make an alert fit into a queue. It becomes a property of
+/// the alert under the same name, so that the record shows it.
+pub const DROPPED_MEMBER: &str = "backoutDropped";
+
 /// A message, or one element of it, that was understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Understood {
@@ -77,7 +81,12 @@ fn recognise_element(element: &Value) -> Result<Understood, Malformed> {
     };
     let message = Object::top(map);
     let format = format::identify(&message).map_err(|problem| problem.in_format(None))?;
-    let event = understand(format, &message).map_err(|problem| problem.in_format(Some(format)))?;
+    let mut event = understand(format, &message).map_err(|problem| problem.in_format(Some(format)))?;
+    if let Event::Alert(alert) = &mut event
+        && let Some(dropped) = message.raw_text(DROPPED_MEMBER).and_then(fields::clean)
+    {
+        alert.properties.insert(DROPPED_MEMBER.to_owned(), dropped);
+    }
     Ok(Understood { format, event })
 }
 

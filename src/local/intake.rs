@@ -1,4 +1,5 @@
-//! Takes alerts and events over HTTP and puts them, unchanged, on the embedded queue: 202 only when they are stored.
+//! Takes alerts and events over HTTP and puts them on the embedded queue, as `alert-webhook` does in Azure: 202 only when they are
+//! stored. No key and no token: whoever reaches this machine's port may send.
 
 use std::sync::Arc;
 
@@ -7,18 +8,19 @@ use axum::{
     body::Bytes,
     extract::{DefaultBodyLimit, Path, State},
     http::StatusCode,
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
-use tracing::warn;
 
 use super::embedded_queue::EmbeddedQueue;
-use crate::host::delivery::Function;
+use crate::host::{
+    delivery::Function,
+    http::HttpAnswer,
+    webhook::acceptance::{Acceptance, BODY_BYTES_MAX},
+};
 
 /// Queues that take messages from outside.
 pub const INTAKE: &[Function] = &[Function::Alerts, Function::Deployments, Function::Markers];
-
-/// A message larger than a Standard queue would take is refused here as well.
-pub const BODY_BYTES_MAX: usize = 256 * 1024;
 
 pub fn router(queue: Arc<EmbeddedQueue>) -> Router {
     Router::new()
@@ -30,18 +32,13 @@ pub fn router(queue: Arc<EmbeddedQueue>) -> Router {
         )
         .route("/{queue}", post(take))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(queue)
+        .with_state(Acceptance::new(queue))
 }
 
-async fn take(State(queue): State<Arc<EmbeddedQueue>>, Path(name): Path<String>, body: Bytes) -> (StatusCode, String) {
-    let Some(function) = INTAKE.iter().find(|function| function.name() == name) else {
-        return (StatusCode::NOT_FOUND, "there are /alerts, /deployments and /markers\n".to_owned());
+async fn take(State(acceptance): State<Acceptance>, Path(name): Path<String>, body: Bytes) -> Response {
+    let answer = match INTAKE.iter().find(|function| function.name() == name) {
+        Some(function) => acceptance.accept(*function, body.to_vec(), None).await,
+        None => HttpAnswer::says(StatusCode::NOT_FOUND, "there are /alerts, /deployments and /markers"),
     };
-    match queue.send_now(function.name(), &body).await {
-        Ok(()) => (StatusCode::ACCEPTED, "stored\n".to_owned()),
-        Err(error) => {
-            warn!(%error, queue = function.name(), "the intake could not store a message");
-            (StatusCode::SERVICE_UNAVAILABLE, "it could not be stored; send it again\n".to_owned())
-        }
-    }
+    (answer.status, answer.body).into_response()
 }

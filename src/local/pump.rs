@@ -69,7 +69,7 @@ async fn sweep(deliveries: &Arc<dyn Deliveries>, clock: &Arc<dyn Clock>) {
 
 async fn deliver(function: Function, body: Vec<u8>, returns: u32, deliveries: &Arc<dyn Deliveries>) -> Outcome {
     let invocation_id = uuid::Uuid::new_v4().to_string();
-    let span = invocation_span(&invocation_id, function, None);
+    let span = invocation_span(&invocation_id, function.name(), None);
     let delivery = Delivery { function, body, returns, envelope_problem: None, invocation_id, trace_parent: None };
     // A panic in one message must not end the pump.
     let handed = Arc::clone(deliveries);

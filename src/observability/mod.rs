@@ -18,7 +18,6 @@ use uuid::Uuid;
 
 pub use trace_parent::{trace_id, trace_parent};
 
-use crate::host::delivery::Function;
 use json_line::{JsonLine, Members};
 
 /// Who reads the log.
@@ -66,12 +65,12 @@ where
 }
 
 /// The root span of one invocation. The host's own records know its id; nothing else links our lines to them.
-pub fn invocation_span(invocation_id: &str, function: Function, trace_parent: Option<&str>) -> Span {
+pub fn invocation_span(invocation_id: &str, function: &'static str, trace_parent: Option<&str>) -> Span {
     let trace_id = trace_parent.map_or_else(|| fresh_trace_id(invocation_id), |parent| trace_id(parent).to_owned());
     tracing::info_span!(
         "invocation",
         invocation.id = invocation_id,
-        function = function.name(),
+        function,
         trace.id = trace_id,
         outcome = tracing::field::Empty,
     )

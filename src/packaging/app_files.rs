@@ -52,9 +52,15 @@ macro_rules! function {
 
 const HOST_JSON: &str = include_str!("../../host.json");
 
-/// A test holds the list equal to the folders and to [`crate::host::delivery::Function::ALL`].
-const FUNCTIONS: &[(&str, &str)] =
-    &[function!("alerts"), function!("deployments"), function!("markers"), function!("followups"), function!("sweep")];
+/// A test holds the list equal to the folders.
+const FUNCTIONS: &[(&str, &str)] = &[
+    function!("alerts"),
+    function!("deployments"),
+    function!("markers"),
+    function!("followups"),
+    function!("alert-webhook"),
+    function!("sweep"),
+];
 
 fn read_text(file: &Path) -> Result<String, Unreadable> {
     fs::read_to_string(file).map_err(|error| Unreadable::new(file.display(), &error))

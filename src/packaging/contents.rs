@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::policy::Policy,
-    host::{delivery::Function, envelope},
+    host::{delivery::Function, envelope, http::HttpFunction},
     policy,
     sim::host::FunctionApp,
 };
@@ -72,7 +72,9 @@ pub fn check_app(app: &AppFiles) -> Vec<Refusal> {
             "host.json: `customHandler.http` does not go with function folders, and the host would stop: remove it".to_owned(),
         );
     }
-    let answered: BTreeSet<&str> = Function::ALL.iter().map(|function| function.name()).collect();
+    // Those over HTTP may be left out, as where alerts are only pulled.
+    let over_http = HttpFunction::ALL.iter().map(|function| function.name());
+    let answered: BTreeSet<&str> = Function::ALL.iter().map(|function| function.name()).chain(over_http).collect();
     for unknown in read.functions.iter().filter(|function| !answered.contains(function.name.as_str())) {
         refuse(format!("the folder `{}` is no function that backout answers (404): remove it", unknown.name));
     }

@@ -5,6 +5,7 @@ mod error;
 mod follow_ups;
 mod notifier;
 mod platform;
+mod signing_keys;
 mod store;
 mod telemetry;
 
@@ -13,5 +14,6 @@ pub use error::{PortError, PortErrorKind};
 pub use follow_ups::{FollowUp, FollowUps, QueueMessage, StepName};
 pub use notifier::{Notice, Notifier};
 pub use platform::{Platform, Platforms};
+pub use signing_keys::{SigningKey, SigningKeySource};
 pub use store::{Inserted, Key, Replaced, StateStore, Stored, Version};
 pub use telemetry::Telemetry;

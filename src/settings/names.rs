@@ -71,10 +71,20 @@ settings! {
         "URL of the REST interface of Service Bus. Plain http is allowed on loopback only.";
     BACKOUT_LOGS_ENDPOINT = "BACKOUT_LOGS_ENDPOINT", Operator, false, default "that of the cloud",
         "URL of the log query interface. Plain http is allowed on loopback only.";
+    BACKOUT_LOGIN_ENDPOINT = "BACKOUT_LOGIN_ENDPOINT", Operator, false, default "that of the cloud",
+        "URL of the sign-in service, whose keys check the webhook's tokens. Plain http is allowed on loopback only.";
     BACKOUT_WEBHOOK_TENANT = "BACKOUT_WEBHOOK_TENANT", Operator, false, default "unset: the function key only",
         "Id of the tenant whose tokens the webhook accepts; needs `BACKOUT_WEBHOOK_AUDIENCE`.";
     BACKOUT_WEBHOOK_AUDIENCE = "BACKOUT_WEBHOOK_AUDIENCE", Operator, false, default "unset: the function key only",
         "Audience that a secure webhook's token must carry; needs `BACKOUT_WEBHOOK_TENANT`.";
+    BACKOUT_WEBHOOK_CALLER = "BACKOUT_WEBHOOK_CALLER", Operator, false, default "`461e8683-5575-4561-ac7f-899cc907d62a`",
+        "Id of the application to which a secure webhook's token must have been issued; the default is that of Azure Monitor's action groups in the public cloud.";
+    BACKOUT_GITHUB_WEBHOOK_SECRET = "BACKOUT_GITHUB_WEBHOOK_SECRET", Operator, true, default "unset: nothing is taken from GitHub",
+        "Secret of the GitHub webhook that posts to `alert-webhook/github`; at least 16 characters.";
+    BACKOUT_FLUX_WEBHOOK_SECRET = "BACKOUT_FLUX_WEBHOOK_SECRET", Operator, true, default "unset: nothing is taken from Flux",
+        "Token of the Flux provider `generic-hmac` that posts to `alert-webhook/flux`; at least 16 characters.";
+    BACKOUT_CDEVENTS_WEBHOOK_SECRET = "BACKOUT_CDEVENTS_WEBHOOK_SECRET", Operator, true, default "unset: no CDEvents are taken over HTTP",
+        "Secret of whoever posts CDEvents to `alert-webhook/cdevents`, for the header `X-Signature`; at least 16 characters.";
     BACKOUT_APPROVAL_KEY = "BACKOUT_APPROVAL_KEY", Operator, true, default "unset: no approval links",
         "Signs approval links: at least 32 characters of random text; needs `BACKOUT_PUBLIC_URL`.";
     BACKOUT_PUBLIC_URL = "BACKOUT_PUBLIC_URL", Operator, false, default "unset: no approval links",

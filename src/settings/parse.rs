@@ -11,7 +11,10 @@ use super::{
     endpoint,
     names::{self, ALL},
     source::Source,
-    types::{ApproverAuth, BusConnection, BusSetting, IdentitySetting, PolicyLocation, StoreSetting, TimeScale, WebhookToken},
+    types::{
+        ApproverAuth, BusConnection, BusSetting, IdentitySetting, PolicyLocation, StoreSetting, TimeScale, WebhookSecrets,
+        WebhookToken,
+    },
 };
 use crate::{
     azure::cloud::Cloud,
@@ -34,6 +37,8 @@ pub struct Settings {
     pub bus_endpoint: Option<Url>,
     /// Override of the URL of log queries.
     pub logs_endpoint: Option<Url>,
+    /// Override of the URL of the sign-in service.
+    pub login_endpoint: Option<Url>,
     pub cloud: Cloud,
     pub identity: IdentitySetting,
     /// The identity of mutating calls; `None`: the same as for reading.
@@ -42,6 +47,7 @@ pub struct Settings {
     pub approver_auth: ApproverAuth,
     /// `None`: the webhook is protected by its function key only.
     pub webhook: Option<WebhookToken>,
+    pub webhook_secrets: WebhookSecrets,
     pub approval_key: Option<SecretString>,
     pub public_url: Option<Url>,
     /// The site that this process runs in, which must never be a target (E9); `None` outside Azure.
@@ -73,6 +79,7 @@ impl Settings {
             arm_endpoint,
             bus_endpoint: reader.endpoint(names::BACKOUT_BUS_ENDPOINT),
             logs_endpoint: reader.endpoint(names::BACKOUT_LOGS_ENDPOINT),
+            login_endpoint: reader.endpoint(names::BACKOUT_LOGIN_ENDPOINT),
             cloud: reader
                 .word(
                     names::BACKOUT_CLOUD,
@@ -85,6 +92,11 @@ impl Settings {
                 .word(names::BACKOUT_APPROVER_AUTH, &[("easyauth", ApproverAuth::EasyAuth), ("link", ApproverAuth::Link)])
                 .unwrap_or(ApproverAuth::EasyAuth),
             webhook: reader.webhook(),
+            webhook_secrets: WebhookSecrets {
+                github: reader.webhook_secret(names::BACKOUT_GITHUB_WEBHOOK_SECRET),
+                flux: reader.webhook_secret(names::BACKOUT_FLUX_WEBHOOK_SECRET),
+                cdevents: reader.webhook_secret(names::BACKOUT_CDEVENTS_WEBHOOK_SECRET),
+            },
             approval_key: reader.approval_key(),
             public_url: reader.public_url(),
             own_site: reader.own_site(),
@@ -143,6 +155,10 @@ const DEFAULT_PORT: u16 = 8080;
 const DEFAULT_STORE: &str = ".backout/state.db";
 const DEFAULT_BUS_PREFIX: &str = "ServiceBus";
 const APPROVAL_KEY_LENGTH_MIN: usize = 32;
+const WEBHOOK_SECRET_LENGTH_MIN: usize = 16;
+
+/// Azure Monitor's action groups in the public cloud (`AzNS AAD Webhook`). Source: Azure Monitor documentation, "Secure webhook".
+const ACTION_GROUPS: &str = "461e8683-5575-4561-ac7f-899cc907d62a";
 
 struct Reader<'a> {
     source: &'a dyn Source,
@@ -417,10 +433,11 @@ impl Reader<'_> {
 
     fn webhook(&mut self) -> Option<WebhookToken> {
         let (tenant, audience) = (self.get(names::BACKOUT_WEBHOOK_TENANT), self.get(names::BACKOUT_WEBHOOK_AUDIENCE));
+        let caller = self.client_id(names::BACKOUT_WEBHOOK_CALLER).unwrap_or_else(|| ACTION_GROUPS.to_owned());
         let missing = match (tenant, audience) {
             (None, None) => return None,
             (Some(tenant), Some(audience)) if uuid::Uuid::try_parse(&tenant).is_ok() => {
-                return Some(WebhookToken { tenant: tenant.to_ascii_lowercase(), audience });
+                return Some(WebhookToken { tenant: tenant.to_ascii_lowercase(), audience, caller });
             }
             (Some(_), Some(_)) => {
                 self.problem(names::BACKOUT_WEBHOOK_TENANT, "is not a tenant id", "write the tenant's GUID, not its domain");
@@ -431,6 +448,18 @@ impl Reader<'_> {
         };
         self.problem(missing, "is not set although its counterpart is", "set both, or neither to rely on the function key");
         None
+    }
+
+    fn webhook_secret(&mut self, name: &str) -> Option<SecretString> {
+        let value = self.get(name)?;
+        if value.chars().count() < WEBHOOK_SECRET_LENGTH_MIN {
+            self.problem(
+                name,
+                "is shorter than 16 characters",
+                "write random text, such as the output of `openssl rand -hex 32`",
+            );
+        }
+        Some(SecretString::from(value))
     }
 
     fn approval_key(&mut self) -> Option<SecretString> {

@@ -98,4 +98,14 @@ pub enum ApproverAuth {
 pub struct WebhookToken {
     pub tenant: String,
     pub audience: String,
+    /// Id of the application that calls: Azure Monitor's action groups, unless a setting says otherwise.
+    pub caller: String,
+}
+
+/// What signs the posts of those that bring no token; `None`: nothing is taken from them.
+#[derive(Debug, Clone, Default)]
+pub struct WebhookSecrets {
+    pub github: Option<SecretString>,
+    pub flux: Option<SecretString>,
+    pub cdevents: Option<SecretString>,
 }

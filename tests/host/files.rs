@@ -3,7 +3,11 @@
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use backout::{
-    host::{delivery::Function, envelope::binding_name},
+    host::{
+        delivery::Function,
+        envelope::binding_name,
+        http::{ANSWER_BINDING, HttpFunction, REQUEST_BINDING},
+    },
     sim::host::{DataType, FunctionApp, Trigger},
 };
 use serde_json::{Value, json};
@@ -20,7 +24,9 @@ fn read_json(path: &str) -> Value {
 fn the_repository_is_a_function_app() {
     let app = FunctionApp::read(root()).unwrap();
     let folders: BTreeSet<_> = app.functions.iter().map(|function| function.name.as_str()).collect();
-    assert_eq!(folders, Function::ALL.iter().map(|function| function.name()).collect(), "folders and `Function::ALL`");
+    let names = Function::ALL.iter().map(|function| function.name());
+    let names = names.chain(HttpFunction::ALL.iter().map(|function| function.name()));
+    assert_eq!(folders, names.collect(), "folders, `Function::ALL` and `HttpFunction::ALL`");
     for function in Function::ALL.iter().copied() {
         let found = app.function(function.name()).unwrap();
         assert_eq!(found.binding, binding_name(function));
@@ -32,6 +38,19 @@ fn the_repository_is_a_function_app() {
             },
             // No monitor: catching up on ticks that were missed is pointless, the next one looks at the state.
             Function::Sweep => Trigger::Timer { use_monitor: false },
+        };
+        assert_eq!(found.trigger, expected);
+    }
+    for function in HttpFunction::ALL {
+        let found = app.function(function.name()).unwrap();
+        assert_eq!(found.binding, REQUEST_BINDING);
+        let expected = match function {
+            HttpFunction::AlertWebhook => Trigger::Http {
+                methods: vec!["post".to_owned()],
+                route: "alert-webhook/{source?}".to_owned(),
+                key_needed: true,
+                output: ANSWER_BINDING.to_owned(),
+            },
         };
         assert_eq!(found.trigger, expected);
     }
@@ -56,6 +75,9 @@ fn the_host_is_set_up_for_a_handler_that_acts_once() {
     assert!(bus["maxConcurrentCalls"].as_u64().unwrap() <= 8);
     let renewal = bus["maxAutoLockRenewalDuration"].as_str().unwrap();
     assert_eq!(renewal, "00:10:00", "not below functionTimeout: else a message comes again while it is still handled");
+    for forwarding in ["enableForwardingHttpRequest", "enableProxyingHttpRequest"] {
+        assert!(host["customHandler"].get(forwarding).is_none(), "{forwarding}: calls over HTTP come in the envelope");
+    }
     assert!(host.get("retry").is_none(), "the host's own retry holds the lock and is not meant for Service Bus");
     // A record may be told by the log alone, so no line may be sampled away.
     assert_eq!(host["logging"]["applicationInsights"]["samplingSettings"]["isEnabled"], false);

@@ -5,10 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use backout::{
-    host::delivery::Function,
-    observability::{host_layer, invocation_span},
-};
+use backout::observability::{host_layer, invocation_span};
 use serde_json::Value;
 use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt};
 
@@ -74,9 +71,9 @@ fn the_span_of_an_invocation_names_it() {
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let id = "6f9f3c1e-0000-4000-8000-000000000001";
     let lines = logged("info", || {
-        invocation_span(id, Function::Alerts, Some(parent)).in_scope(|| tracing::info!("with a parent"));
-        invocation_span(id, Function::Sweep, None).in_scope(|| tracing::info!("without"));
-        invocation_span("unknown", Function::Sweep, None).in_scope(|| tracing::info!("without anything"));
+        invocation_span(id, "alerts", Some(parent)).in_scope(|| tracing::info!("with a parent"));
+        invocation_span(id, "sweep", None).in_scope(|| tracing::info!("without"));
+        invocation_span("unknown", "sweep", None).in_scope(|| tracing::info!("without anything"));
     });
     let field = |line: usize, name: &str| lines[line]["span"][name].as_str().unwrap_or_default().to_owned();
     assert_eq!((field(0, "invocation.id"), field(0, "function")), (id.to_owned(), "alerts".to_owned()));

@@ -8,3 +8,4 @@ mod process;
 mod router;
 mod scripted;
 mod verdict;
+mod webhook;

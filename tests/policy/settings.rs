@@ -85,6 +85,10 @@ fn everything_set() {
         ("BACKOUT_CLOUD", "usgovernment"),
         ("BACKOUT_WEBHOOK_TENANT", ID),
         ("BACKOUT_WEBHOOK_AUDIENCE", "api://backout"),
+        ("BACKOUT_LOGIN_ENDPOINT", "http://127.0.0.1:9003"),
+        ("BACKOUT_GITHUB_WEBHOOK_SECRET", "a secret of GitHub's"),
+        ("BACKOUT_FLUX_WEBHOOK_SECRET", "a secret of Flux's"),
+        ("BACKOUT_CDEVENTS_WEBHOOK_SECRET", "a secret of a pipeline's"),
         ("BACKOUT_APPROVAL_KEY", "0123456789012345678901234567890123"),
         ("BACKOUT_PUBLIC_URL", "https://contoso-backout.azurewebsites.net"),
         ("AZURE_CLIENT_ID", ID),
@@ -118,7 +122,12 @@ fn everything_set() {
     assert_eq!(settings.approver_auth, ApproverAuth::Link);
     assert_eq!(settings.cloud, Cloud::UsGovernment);
     assert_eq!(settings.cloud.resource_manager(), "https://management.usgovcloudapi.net");
-    assert_eq!(settings.webhook, Some(WebhookToken { tenant: ID.to_owned(), audience: "api://backout".to_owned() }));
+    let caller = "461e8683-5575-4561-ac7f-899cc907d62a".to_owned();
+    assert_eq!(settings.webhook, Some(WebhookToken { tenant: ID.to_owned(), audience: "api://backout".to_owned(), caller }));
+    assert_eq!(settings.login_endpoint.unwrap().as_str(), "http://127.0.0.1:9003/");
+    let secrets = [settings.webhook_secrets.github, settings.webhook_secrets.flux, settings.webhook_secrets.cdevents];
+    let secrets = secrets.map(|secret| secret.unwrap().expose_secret().to_owned());
+    assert_eq!(secrets, ["a secret of GitHub's", "a secret of Flux's", "a secret of a pipeline's"]);
     assert_eq!(settings.approval_key.unwrap().expose_secret(), "0123456789012345678901234567890123");
     assert_eq!(settings.public_url.unwrap().as_str(), "https://contoso-backout.azurewebsites.net/");
     assert_eq!(settings.identity, IdentitySetting { client_id: Some(ID.to_owned()), platform_endpoint: true });
@@ -338,6 +347,17 @@ fn what_goes_together() {
         "is not a tenant id",
         "GUID",
     );
+    let webhook = [("BACKOUT_WEBHOOK_TENANT", ID), ("BACKOUT_WEBHOOK_AUDIENCE", "a")];
+    check(
+        &[webhook[0], webhook[1], ("BACKOUT_WEBHOOK_CALLER", "AzNS")],
+        names::BACKOUT_WEBHOOK_CALLER,
+        "is not a client id",
+        "GUID",
+    );
+    for name in [names::BACKOUT_GITHUB_WEBHOOK_SECRET, names::BACKOUT_FLUX_WEBHOOK_SECRET, names::BACKOUT_CDEVENTS_WEBHOOK_SECRET]
+    {
+        check(&[(name, "fifteen-letters")], name, "shorter than 16", "openssl rand");
+    }
     let key = ("BACKOUT_APPROVAL_KEY", "0123456789012345678901234567890123");
     let url = ("BACKOUT_PUBLIC_URL", "https://contoso.example");
     check(&[key], names::BACKOUT_PUBLIC_URL, "is not set although", "approval links");
@@ -437,7 +457,7 @@ fn the_list_of_names() {
         assert!(setting.docs.ends_with('.') && setting.docs.len() > 15, "{}", setting.name);
         assert!(!setting.default.is_empty(), "{}", setting.name);
     }
-    assert_eq!(names::ALL.iter().filter(|setting| setting.secret).count(), 4);
+    assert_eq!(names::ALL.iter().filter(|setting| setting.secret).count(), 7);
 }
 
 struct NextToBinary(MapSource);

@@ -42,6 +42,16 @@ pub enum Trigger {
     Timer {
         use_monitor: bool,
     },
+    Http {
+        /// Lower case.
+        methods: Vec<String>,
+        /// Without the prefix `api/`.
+        route: String,
+        /// Whether the host asks for a function key.
+        key_needed: bool,
+        /// Name of the output binding that becomes the answer.
+        output: String,
+    },
     /// Loaded, but not invoked here.
     Other {
         kind: String,
@@ -140,10 +150,13 @@ fn parse_function(name: &str, text: &str) -> Result<FunctionDefinition, AppProbl
     let Some([binding, others @ ..]) = function["bindings"].as_array().map(Vec::as_slice) else {
         return refuse("`bindings` has no entry");
     };
-    if !others.is_empty() {
-        return refuse("more than one binding: only the trigger is emulated");
-    }
     let word = |key: &str| binding[key].as_str().unwrap_or_default();
+    let output = match others {
+        [] => None,
+        // The host compares the type of an HTTP output with this very spelling.
+        [output] if output["type"] == "http" && output["direction"] == "out" => output["name"].as_str(),
+        [_, ..] => return refuse("more than one binding: only the trigger, and the output of an HTTP trigger, are emulated"),
+    };
     if !word("direction").eq_ignore_ascii_case("in") {
         return refuse("the binding is not the trigger: `direction` is not `in`");
     }
@@ -171,6 +184,22 @@ fn parse_function(name: &str, text: &str) -> Result<FunctionDefinition, AppProbl
                 return refuse("`schedule` is neither six fields (seconds first) nor a time span");
             }
             Trigger::Timer { use_monitor: binding["useMonitor"].as_bool().unwrap_or(true) }
+        }
+        "httptrigger" => {
+            let Some(output) = output else { return refuse("an HTTP trigger without an `http` output has no answer") };
+            let key_needed = match word("authLevel").to_ascii_lowercase().as_str() {
+                "" | "function" | "admin" => true,
+                "anonymous" => false,
+                _ => return refuse("`authLevel` is none of `anonymous`, `function` and `admin`"),
+            };
+            let methods = binding["methods"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let route = if word("route").is_empty() { name } else { word("route") };
+            Trigger::Http {
+                methods: methods.map(str::to_ascii_lowercase).collect(),
+                route: route.to_owned(),
+                key_needed,
+                output: output.to_owned(),
+            }
         }
         _ => Trigger::Other { kind: word("type").to_owned() },
     };

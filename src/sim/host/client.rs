@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::{
     Invocation,
-    app::DataType,
+    app::{DataType, FunctionApp, Trigger},
+    http::{HttpCall, HttpReply, http_envelope, http_reply, routed},
     request::{ServiceBusMessage, service_bus_envelope, timer_envelope},
     verdict::{Verdict, judge},
 };
@@ -27,6 +28,17 @@ pub async fn invoke_url(base: &Url, function: &str, message: &ServiceBusMessage)
 /// Lets the timer of a function of a server that is already there tick.
 pub async fn invoke_timer_url(base: &Url, function: &str) -> Invocation {
     post_once(base, function, &timer_envelope(function, "timer", false)).await
+}
+
+/// Calls a function of a server that is already there over HTTP, routed by the files of `app`.
+pub async fn call_url(base: &Url, app: &FunctionApp, call: &HttpCall) -> HttpReply {
+    let (function, parameters) = match routed(app, call) {
+        Ok(routed) => routed,
+        Err(refused) => return refused,
+    };
+    let Trigger::Http { output, .. } = &function.trigger else { return HttpReply::empty(404) };
+    let envelope = http_envelope(&function.name, &function.binding, call, &parameters);
+    http_reply(&post_once(base, &function.name, &envelope).await, output)
 }
 
 /// A GUID as the host writes it.

@@ -8,6 +8,7 @@
 
 mod app;
 mod client;
+mod http;
 mod request;
 mod supervisor;
 mod verdict;
@@ -19,7 +20,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use url::Url;
 
 pub use app::{AppProblem, DataType, FunctionApp, FunctionDefinition, Trigger};
-pub use client::{invoke_timer_url, invoke_url};
+pub use client::{call_url, invoke_timer_url, invoke_url};
+pub use http::{FUNCTION_KEY, HttpCall, HttpReply, http_envelope, http_reply};
 pub use request::{ServiceBusMessage, service_bus_envelope, timer_envelope};
 pub use supervisor::{HandlerState, RestartBudget};
 pub use verdict::{Verdict, judge};
@@ -206,6 +208,18 @@ impl HostEmulator {
         };
         let envelope = timer_envelope(name, binding, *use_monitor);
         self.post(name, &envelope, invocation_id).await
+    }
+
+    /// Calls a function over HTTP, as somebody outside.
+    pub async fn call(&self, call: &HttpCall) -> HttpReply {
+        let (function, parameters) = match http::routed(&self.app, call) {
+            Ok(routed) => routed,
+            Err(refused) => return refused,
+        };
+        let Trigger::Http { output, .. } = &function.trigger else { return HttpReply::empty(404) };
+        let envelope = http_envelope(&function.name, &function.binding, call, &parameters);
+        let invocation = self.post(&function.name, &envelope, client::new_id()).await;
+        http_reply(&invocation, output)
     }
 
     /// Delivers as the broker does: at once again after a failure, one delivery more each time, then to the dead letters.
