@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 
+use super::serving;
 use crate::domain::{
     deployment::DeploymentEvent,
     observation::Observation,
     record::RecordId,
-    target_state::{Firing, HoldRef, Marker, Rollout, TargetState},
+    target_state::{Firing, HoldRef, Marker, Rollout, TakenBack, TargetState},
 };
 
 /// Adds what a reading says. The state before is kept from the first reading of a rollout (S6); later ones change only when it was last seen.
@@ -32,7 +33,23 @@ pub fn absorb_observation(state: &mut TargetState, observation: &Observation) {
     });
     // A version without a start of its own began before we saw it; sorted by nothing it would be the first to be dropped.
     state.rollouts.sort_by_key(|rollout| rollout.serving_since.unwrap_or(rollout.first_seen_at));
-    trim(&mut state.rollouts, TargetState::ROLLOUTS_MAX);
+    while state.rollouts.len() > TargetState::ROLLOUTS_MAX {
+        forget_a_rollout(state);
+    }
+}
+
+/// A repetition goes before anything that tells since when a content served; else the oldest.
+fn forget_a_rollout(state: &mut TargetState) {
+    let goes_on = |at: usize| {
+        let accused = |taken: &TakenBack| taken.accused == state.rollouts[at].token;
+        serving::goes_on(state, &state.rollouts[at - 1], &state.rollouts[at]) && !state.taken_back.iter().any(accused)
+    };
+    let repetition = (1..state.rollouts.len().saturating_sub(1)).find(|at| goes_on(*at));
+    let forgotten = state.rollouts.remove(repetition.unwrap_or(0));
+    if let Some(at) = repetition {
+        let first = &mut state.rollouts[at - 1];
+        first.last_seen_at = first.last_seen_at.max(forgotten.last_seen_at);
+    }
 }
 
 /// Adds what an event says about a change. The same event twice adds nothing. `trusted` events may declare reversibility.

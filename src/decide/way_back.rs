@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     case::{Case, ServiceFacts},
     cause::{Candidate, hold_or},
+    serving::{self, Story},
 };
 use crate::domain::{
     decision::{Effect, Reason},
@@ -14,7 +15,7 @@ use crate::domain::{
     rule::RuleId,
     service::Reversible,
     target::Fingerprint,
-    target_state::{Rollout, TargetState},
+    target_state::TargetState,
 };
 
 /// A pipeline's marker belongs to a rollout that came at most this long before or after it.
@@ -106,7 +107,7 @@ fn reversibility(facts: &ServiceFacts, winner: &Candidate<'_>) -> Option<Reason>
             format!("the policy says that changes of `{name}` cannot be taken back; stop further rollouts and decide by hand"),
         ),
         Reversible::Always | Reversible::Declared => {
-            let declared = declared_reversible(&facts.state, winner.rolled_out_at);
+            let declared = declared_reversible(&facts.state, &winner.story);
             match (declared, facts.service.reversible) {
                 (Some(false), _) => reason(
                     RuleId::S1,
@@ -125,9 +126,12 @@ fn reversibility(facts: &ServiceFacts, winner: &Candidate<'_>) -> Option<Reason>
     }
 }
 
-/// The word of the markers near the rollout; one "no" outweighs every "yes".
-fn declared_reversible(state: &TargetState, rolled_out_at: Timestamp) -> Option<bool> {
-    let near = |at: Timestamp| at.duration_since(rolled_out_at).abs() <= MARKER_REACH + SKEW_ALLOWANCE;
+/// The word of the markers near the rollout, from its first step to its last; one "no" outweighs every "yes".
+fn declared_reversible(state: &TargetState, story: &Story) -> Option<bool> {
+    let moments = || story.steps.iter().chain(&story.repeats).copied();
+    let (Some(first), Some(last)) = (moments().min(), moments().max()) else { return None };
+    let reach = MARKER_REACH + SKEW_ALLOWANCE;
+    let near = |at: Timestamp| first.duration_since(at) <= reach && at.duration_since(last) <= reach;
     let words: Vec<bool> = state.markers.iter().filter(|marker| near(marker.at)).filter_map(|marker| marker.reversible).collect();
     if words.is_empty() { None } else { Some(words.iter().all(|word| *word)) }
 }
@@ -160,7 +164,7 @@ fn prove(facts: &ServiceFacts, winner: &Candidate<'_>, way: &WayBack) -> Proof {
     if facts.state.taken_back.iter().any(|taken| taken.accused_fingerprint.as_ref() == Some(fingerprint)) {
         return Proof::Impossible(format!("{} holds {}, which was itself taken back before", way.name, way.label));
     }
-    let Some((served, steps_back)) = last_served(&facts.state, fingerprint, winner) else {
+    let Some((served, steps_back)) = last_served(facts, fingerprint, winner) else {
         return Proof::Unproven(format!("{} was never seen in service before, so it is not proven good", way.label));
     };
     let length = served.until.duration_since(served.since);
@@ -196,35 +200,29 @@ fn prove(facts: &ServiceFacts, winner: &Candidate<'_>, way: &WayBack) -> Proof {
     }
 }
 
-/// When the rollout began to serve; when we first saw it, if the platform cannot say: it served since then at least.
-fn began(rollout: &Rollout) -> Timestamp {
-    rollout.serving_since.unwrap_or(rollout.first_seen_at)
-}
-
 struct Served {
     since: Timestamp,
     until: Timestamp,
 }
 
-/// When the content last served before the winner, and how many rollouts ago that was.
+/// When the content last served alone before the winner's first users, and how many contents ago that was.
 ///
-/// Only a rollout that we saw ourselves counts; the end of its service is the begin of the next one.
-fn last_served(state: &TargetState, fingerprint: &Fingerprint, winner: &Candidate<'_>) -> Option<(Served, usize)> {
-    let mut earlier: Vec<&Rollout> =
-        state.rollouts.iter().filter(|rollout| rollout.token != winner.token && began(rollout) < winner.rolled_out_at).collect();
-    earlier.sort_by_key(|rollout| began(rollout));
-    let mut until = winner.rolled_out_at;
+/// Only a rollout that we saw ourselves counts; the end of its service is the begin of the next other content.
+fn last_served(facts: &ServiceFacts, fingerprint: &Fingerprint, winner: &Candidate<'_>) -> Option<(Served, usize)> {
+    let first_users_at = winner.story.steps.first().copied().unwrap_or(winner.rolled_out_at);
+    let periods = serving::periods(facts);
+    let earlier = periods.iter().filter(|period| !period.holds(&winner.token) && period.since() < first_users_at);
+    let mut until = first_users_at;
     let mut steps_back = 0;
-    for rollout in earlier.iter().rev() {
-        let since = began(rollout);
+    for period in earlier.rev() {
         // A new build that shared the users with the old one holds nothing that lies between the two.
-        if !rollout.fingerprint.as_ref().is_some_and(Fingerprint::is_shared) {
+        if !period.is_shared() {
             steps_back += 1;
         }
-        if rollout.fingerprint.as_ref() == Some(fingerprint) {
-            return Some((Served { since, until }, steps_back));
+        if period.fingerprint() == Some(fingerprint) {
+            return Some((Served { since: period.since(), until }, steps_back));
         }
-        until = since;
+        until = period.since();
     }
     None
 }
