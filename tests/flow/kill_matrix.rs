@@ -69,6 +69,8 @@ async fn killed_at_every_request(platform: PlatformKind) {
                 recovered += 1;
             } else {
                 failed += 1;
+                let timeline: Vec<&str> = record.timeline.iter().map(|entry| entry.what.as_str()).collect();
+                println!("{platform}, {moment:?}, killed at {at}, failed: {timeline:#?}");
             }
         }
         println!(
