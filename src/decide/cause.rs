@@ -5,7 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     case::{Case, ServiceFacts},
     evidence::{self, Fault, SignalReading},
-    history::{self, Began},
+    history,
+    serving::{self, Story},
 };
 use crate::domain::{
     decision::{CandidateScore, Effect, Reason},
@@ -14,6 +15,7 @@ use crate::domain::{
     policy::SKEW_ALLOWANCE,
     rule::RuleId,
     target::{Fingerprint, VersionToken},
+    target_state::Rollout,
 };
 
 /// How long after a rollout a fault is as suspicious as at once; then suspicion halves every [`SUSPICION_HALF_LIFE`].
@@ -36,17 +38,24 @@ pub struct Candidate<'a> {
     pub token: VersionToken,
     pub fingerprint: Option<Fingerprint>,
     pub label: String,
-    /// Not before this.
+    /// The first step of its rollout that can have to do with the alert.
     pub rolled_out_at: Timestamp,
     /// Later only where the platform does not tell, and two readings of ours enclose it.
     pub rolled_out_by: Timestamp,
+    /// How its content came into service, from the first users on.
+    pub story: Story,
     /// It is what runs now; only then can it be taken back.
     pub running: bool,
     pub score: f64,
     /// What the score can be at least and at most, whatever the unknown signals would say.
     pub score_least: f64,
     pub score_most: f64,
+    /// What it could be at most if the last repetition of its content did more than its content tells.
+    pub score_repeated: f64,
     pub cleared: Option<Reason>,
+    /// The same content was rolled out again before the fault, and within the window: that took nothing else into service, but
+    /// a write may do more than its content tells.
+    pub repeated_at: Option<Timestamp>,
     /// What the signals of the alert's own services say around this change.
     pub reading: SignalReading,
 }
@@ -132,9 +141,18 @@ pub fn rank(case: &Case) -> Ranking<'_> {
             }
         }
         [winner, rest @ ..] => {
-            // The second is whoever could come closest.
-            if let Some(second) = rest.iter().max_by(|a, b| a.score_most.total_cmp(&b.score_most)) {
-                if winner.score_least <= 0.0 || winner.score_least < CLEAR_WIN * second.score_most {
+            // The second is whoever could come closest; a content too old to be it too, where it was rolled out again elsewhere.
+            let repeated = candidates.iter().filter(|candidate| {
+                candidate.cleared.as_ref().is_some_and(|reason| reason.rule == RuleId::C3)
+                    && candidate.repeated_at.is_some()
+                    && !of_the_same(winner, candidate)
+            });
+            let rivals: Vec<&Candidate<'_>> = rest.iter().copied().chain(repeated).collect();
+            let changes = rivals.len() + 1;
+            let most = |rival: &Candidate<'_>| if of_the_same(winner, rival) { rival.score_most } else { rival.score_repeated };
+            if let Some(second) = rivals.into_iter().max_by(|a, b| most(a).total_cmp(&most(b))) {
+                let second_score = most(second);
+                if winner.score_least <= 0.0 || winner.score_least < CLEAR_WIN * second_score {
                     say(
                         RuleId::C6,
                         Effect::Propose,
@@ -145,7 +163,7 @@ pub fn rank(case: &Case) -> Ranking<'_> {
                             winner.score_least,
                             second.label,
                             second.facts.service.name,
-                            second.score_most
+                            second_score
                         ),
                     );
                 } else {
@@ -154,11 +172,7 @@ pub fn rank(case: &Case) -> Ranking<'_> {
                         Effect::Note,
                         format!(
                             "{} of `{}` stands out among {} changes ({:.2} against {:.2})",
-                            winner.label,
-                            winner.facts.service.name,
-                            alive.len(),
-                            winner.score_least,
-                            second.score_most
+                            winner.label, winner.facts.service.name, changes, winner.score_least, second_score
                         ),
                     );
                 }
@@ -187,6 +201,11 @@ pub fn rank(case: &Case) -> Ranking<'_> {
         }
     }
     Ranking { candidates, reasons }
+}
+
+/// What a rollout of the winner's own service came after, it also came after every repetition of that.
+fn of_the_same(winner: &Candidate<'_>, rival: &Candidate<'_>) -> bool {
+    winner.facts.service.name == rival.facts.service.name
 }
 
 /// A service in scope whose platform could not be read, or does not say since when it serves what may be a recent change.
@@ -297,71 +316,49 @@ fn same_resource(a: &str, b: &str) -> bool {
 /// The changes of one service that could matter: what runs now, and what ran before within the window.
 fn changes<'a>(case: &'a Case, facts: &'a ServiceFacts) -> Vec<Candidate<'a>> {
     let mut candidates = Vec::new();
-    let running = facts.observation.value().map(|observation| &observation.running);
-    if let Some(observation) = facts.observation.value()
+    let observation = facts.observation.value();
+    let periods = serving::periods(&facts.state, observation);
+    let taken_back = &facts.state.taken_back;
+    let mut told: Vec<std::ops::RangeInclusive<usize>> = Vec::new();
+    if let Some(observation) = observation
         && let running = &observation.running
-        && let Some(told) = history::running_since(&facts.state, running, observation.observed_at)
+        && let Some(place) = periods.iter().position(|period| period.holds(&running.token))
     {
-        let serving_since = if running.fingerprint.as_ref().is_some_and(Fingerprint::is_shared) {
-            mixed_since(facts, &running.token, told)
-        } else {
-            told
-        };
-        candidates.push(weigh(
-            case,
-            facts,
-            running.token.clone(),
-            running.fingerprint.clone(),
-            running.label.clone(),
-            serving_since,
-            true,
-        ));
+        let story = serving::story(&periods, place, true, taken_back);
+        told.push(story.first..=place);
+        // A start that nobody tells makes no candidate; that it is unknown is said elsewhere.
+        if history::running_since(&facts.state, running, observation.observed_at).is_some() {
+            candidates.push(weigh(case, facts, &running.token, running.fingerprint.as_ref(), &running.label, story, true));
+        }
     }
-    for rollout in &facts.state.rollouts {
-        if running.is_some_and(|running| running.token == rollout.token) {
-            continue;
-        }
+    for (place, period) in periods.iter().enumerate().rev() {
         // A mix that has ended: each of its builds serves everybody now, which is a rollout of its own, or nobody.
-        if rollout.fingerprint.as_ref().is_some_and(Fingerprint::is_shared) {
+        if period.is_shared() || told.iter().any(|places| places.contains(&place)) {
             continue;
         }
-        if let Some(rolled_out) = history::rollout_since(&facts.state, rollout) {
-            // Far older ones would only fill the record.
-            if case.fired_at().duration_since(rolled_out.not_before) <= facts.service.correlation_window {
-                candidates.push(weigh(
-                    case,
-                    facts,
-                    rollout.token.clone(),
-                    rollout.fingerprint.clone(),
-                    rollout.label.clone(),
-                    rolled_out,
-                    false,
-                ));
-            }
+        let story = serving::story(&periods, place, false, taken_back);
+        told.push(story.first..=place);
+        // Far older ones would only fill the record.
+        let last = story.steps.last().copied().unwrap_or_else(|| period.since());
+        if period.is_told && case.fired_at().duration_since(last) <= facts.service.correlation_window {
+            let Rollout { token, fingerprint, label, .. } = period.newest();
+            candidates.push(weigh(case, facts, token, fingerprint.as_ref(), label, story, false));
         }
     }
     candidates
 }
 
-/// When a mix began, as late as we know: not before its newest build was there, as the platform says, and not before we last
-/// saw another version.
-fn mixed_since(facts: &ServiceFacts, token: &VersionToken, told: Began) -> Began {
-    let others = facts.state.rollouts.iter().filter(|rollout| rollout.token != *token);
-    let seen = others.map(|rollout| rollout.last_seen_at).max();
-    let late = |at: Timestamp| seen.map_or(at, |seen| seen.max(at));
-    Began { not_before: late(told.not_before), at_the_latest: late(told.at_the_latest) }
-}
-
 fn weigh<'a>(
     case: &'a Case,
     facts: &'a ServiceFacts,
-    token: VersionToken,
-    fingerprint: Option<Fingerprint>,
-    label: String,
-    rolled_out: Began,
+    token: &VersionToken,
+    fingerprint: Option<&Fingerprint>,
+    label: &str,
+    story: Story,
     running: bool,
 ) -> Candidate<'a> {
-    let Began { not_before: rolled_out_at, at_the_latest: rolled_out_by } = rolled_out;
+    let rolled_out_at = first_step_that_matters(case, facts, &story);
+    let rolled_out_by = if story.steps.last() == Some(&rolled_out_at) { story.last_step_by } else { rolled_out_at };
     let reading = strongest_reading(case.meant(), rolled_out_at, case.now);
     let fault = match &reading {
         SignalReading::Fault(fault) => Some(fault),
@@ -371,8 +368,9 @@ fn weigh<'a>(
     };
     let own_reading =
         if facts.distance == 0 { reading.clone() } else { strongest_reading(std::iter::once(facts), rolled_out_at, case.now) };
-    let cleared = clear(case, facts, fault, &label, rolled_out_at)
-        .or_else(|| own_result(facts, &token, fingerprint.as_ref(), &label))
+    let repeated_at = repeated_before_the_fault(case, facts, fault, &story);
+    let cleared = clear(case, facts, fault, label, rolled_out_at, &story, repeated_at)
+        .or_else(|| own_result(facts, token, fingerprint, label))
         .map(|(rule, says)| Reason { rule, effect: Effect::Note, says });
     // An upstream change whose own signals are in range is a weak suspect; unknown lies between.
     let (score, score_least, score_most) = match (facts.distance, &own_reading) {
@@ -382,18 +380,44 @@ fn weigh<'a>(
     };
     Candidate {
         facts,
-        token,
-        fingerprint,
-        label,
+        token: token.clone(),
+        fingerprint: fingerprint.cloned(),
+        label: label.to_owned(),
         rolled_out_at,
         rolled_out_by,
+        story,
         running,
         score,
         score_least,
         score_most,
+        score_repeated: score_most,
         cleared,
+        repeated_at,
         reading,
     }
+}
+
+/// Steps from long before the window caused nothing of now, and what was measured before them is not read. The last step stays,
+/// however old.
+fn first_step_that_matters(case: &Case, facts: &ServiceFacts, story: &Story) -> Timestamp {
+    let reach = facts.service.correlation_window + ALERT_LAG;
+    let matters = |step: &&Timestamp| case.fired_at().duration_since(**step) <= reach;
+    let step = story.steps.iter().find(matters).or(story.steps.last());
+    step.copied().unwrap_or_else(|| case.fired_at())
+}
+
+/// The last of these moments that is not after the onset; none of them came before it: the earliest known.
+fn moment_before(moments: &[Timestamp], onset: Timestamp, first: Timestamp) -> Timestamp {
+    moments.iter().rev().copied().find(|moment| *moment <= onset + SKEW_ALLOWANCE).map_or(first, |moment| moment.max(first))
+}
+
+/// When the content was rolled out again without another share, where that may have to do with the fault.
+fn repeated_before_the_fault(case: &Case, facts: &ServiceFacts, fault: Option<&Fault>, story: &Story) -> Option<Timestamp> {
+    let onset = fault.map_or_else(|| case.fired_at(), |fault| fault.onset_latest);
+    let near = |moment: &Timestamp| {
+        *moment <= onset + SKEW_ALLOWANCE && onset.duration_since(*moment) <= facts.service.correlation_window
+    };
+    story.repeats.iter().rev().copied().find(near)
 }
 
 /// Suspicion fades with the time between a rollout and the fault.
@@ -408,16 +432,21 @@ fn score(case: &Case, candidates: &mut [Candidate<'_>]) {
     };
     let began = candidates.iter().filter_map(onset).min().unwrap_or_else(|| case.fired_at());
     for candidate in candidates {
-        let delay = began.duration_since(candidate.rolled_out_at);
-        let timing = if delay <= SUSPICION_FULL {
-            1.0
-        } else {
-            0.5_f64.powf((delay - SUSPICION_FULL).as_secs_f64() / SUSPICION_HALF_LIFE.as_secs_f64())
-        };
-        candidate.score *= timing;
-        candidate.score_least *= timing;
-        candidate.score_most *= timing;
+        let step = moment_before(&candidate.story.steps, began, candidate.rolled_out_at);
+        candidate.score *= timing(began, step);
+        candidate.score_least *= timing(began, step);
+        candidate.score_repeated =
+            candidate.score_most * timing(began, candidate.repeated_at.map_or(step, |repeated_at| repeated_at.max(step)));
+        candidate.score_most *= timing(began, step);
     }
+}
+
+fn timing(onset: Timestamp, moment: Timestamp) -> f64 {
+    let delay = onset.duration_since(moment);
+    if delay <= SUSPICION_FULL {
+        return 1.0;
+    }
+    0.5_f64.powf((delay - SUSPICION_FULL).as_secs_f64() / SUSPICION_HALF_LIFE.as_secs_f64())
 }
 
 /// Why the change cannot be the cause (C1, C3).
@@ -427,6 +456,8 @@ fn clear(
     fault: Option<&Fault>,
     label: &str,
     rolled_out_at: Timestamp,
+    story: &Story,
+    repeated_at: Option<Timestamp>,
 ) -> Option<(RuleId, String)> {
     let name = &facts.service.name;
     let since = whole_seconds(rolled_out_at);
@@ -446,13 +477,18 @@ fn clear(
             ),
         ));
     }
-    let age = latest_onset.duration_since(rolled_out_at);
+    let age = latest_onset.duration_since(moment_before(&story.steps, latest_onset, rolled_out_at));
     if age > facts.service.correlation_window {
         let window = facts.service.correlation_window.as_mins();
+        let again = repeated_at
+            .map(|at| {
+                format!("; the same content was rolled out again at {}, which going back would not undo", whole_seconds(at))
+            })
+            .unwrap_or_default();
         return Some((
             RuleId::C3,
             format!(
-                "{label} of `{name}` has served since {since}, longer than the correlation window of {window} min before the fault"
+                "{label} of `{name}` has served since {since}, longer than the correlation window of {window} min before the fault{again}"
             ),
         ));
     }

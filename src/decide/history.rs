@@ -2,12 +2,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::serving;
 use crate::domain::{
     deployment::DeploymentEvent,
     observation::{Observation, RunningVersion},
     record::RecordId,
     target::{Fingerprint, VersionToken},
-    target_state::{Firing, HoldRef, Marker, Rollout, TargetState},
+    target_state::{Firing, HoldRef, Marker, Rollout, TakenBack, TargetState},
 };
 
 /// Two readings further apart than this do not tell when a version between them began; the sweep reads every five minutes.
@@ -69,6 +70,14 @@ pub fn absorb_observation(state: &mut TargetState, observation: &Observation) {
     if observation.under_way.is_some() {
         return;
     }
+    add_running(state, observation);
+    while state.rollouts.len() > TargetState::ROLLOUTS_MAX {
+        forget_a_rollout(state);
+    }
+}
+
+/// Adds what a reading says of what runs, whatever is under way.
+pub(super) fn add_running(state: &mut TargetState, observation: &Observation) {
     let running = &observation.running;
     if let Some(index) = state.rollouts.iter().position(|rollout| rollout.token == running.token) {
         let came_back = came_back(state, &state.rollouts[index], observation.observed_at);
@@ -91,7 +100,20 @@ pub fn absorb_observation(state: &mut TargetState, observation: &Observation) {
         label: running.label.clone(),
     });
     sort(&mut state.rollouts);
-    trim(&mut state.rollouts, TargetState::ROLLOUTS_MAX);
+}
+
+/// A repetition goes before anything that tells since when a content served; else the oldest.
+fn forget_a_rollout(state: &mut TargetState) {
+    let goes_on = |at: usize| {
+        let accused = |taken: &TakenBack| taken.accused == state.rollouts[at].token;
+        serving::goes_on(state, &state.rollouts[at - 1], &state.rollouts[at]) && !state.taken_back.iter().any(accused)
+    };
+    let repetition = (1..state.rollouts.len().saturating_sub(1)).find(|at| goes_on(*at));
+    let forgotten = state.rollouts.remove(repetition.unwrap_or(0));
+    if let Some(at) = repetition {
+        let first = &mut state.rollouts[at - 1];
+        first.last_seen_at = first.last_seen_at.max(forgotten.last_seen_at);
+    }
 }
 
 /// A version without a start of its own began before we saw it; sorted by nothing it would be the first to be dropped.

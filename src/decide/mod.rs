@@ -2,7 +2,7 @@
 //!
 //! One file a question: [`who`] is meant, what the [`evidence`] says, which change is the [`cause`], whether it is
 //! bigger than us ([`storm`]), whether the [`way_back`] is safe, whether we may act now ([`once`]); [`outcome`] weighs
-//! the answers. [`progress`] and [`recovery`] judge a rollback under way, [`history`] keeps what is known of a target.
+//! the answers. [`serving`] tells what served when; [`progress`] and [`recovery`] judge a rollback under way, [`history`] keeps what is known of a target.
 
 pub mod case;
 pub mod cause;
@@ -12,6 +12,7 @@ pub mod once;
 pub mod outcome;
 pub mod progress;
 pub mod recovery;
+pub mod serving;
 pub mod storm;
 pub mod way_back;
 pub mod who;

@@ -139,13 +139,14 @@ pub fn effective_mode(case: &Case, facts: &ServiceFacts) -> (Mode, &'static str)
 
 /// A, B, A, B within the cool-down (A7).
 pub fn is_flapping(state: &TargetState, cool_down: jiff::SignedDuration, now: Timestamp) -> bool {
-    let recent: Vec<_> = state
+    let mut recent: Vec<_> = state
         .rollouts
         .iter()
         .rev()
         .take_while(|rollout| rollout.serving_since.is_some_and(|since| now.duration_since(since) <= cool_down))
         .filter_map(|rollout| rollout.fingerprint.as_ref())
-        .take(4)
         .collect();
-    matches!(recent.as_slice(), [d, c, b, a] if a == c && b == d && a != b)
+    // The same content again is no turn.
+    recent.dedup();
+    matches!(recent.as_slice(), [d, c, b, a, ..] if a == c && b == d && a != b)
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     case::{Case, ServiceFacts},
     cause::{Candidate, hold_or},
-    history,
+    serving::{self, Period, Story},
 };
 use crate::domain::{
     decision::{Effect, Reason},
@@ -118,7 +118,7 @@ fn reversibility(facts: &ServiceFacts, winner: &Candidate<'_>) -> Option<Reason>
             format!("the policy says that changes of `{name}` cannot be taken back; stop further rollouts and decide by hand"),
         ),
         Reversible::Always | Reversible::Declared => {
-            let declared = declared_reversible(&facts.state, winner.rolled_out_at);
+            let declared = declared_reversible(&facts.state, &winner.story);
             match (declared, facts.service.reversible) {
                 (Some(false), _) => reason(
                     RuleId::S1,
@@ -137,9 +137,12 @@ fn reversibility(facts: &ServiceFacts, winner: &Candidate<'_>) -> Option<Reason>
     }
 }
 
-/// The word of the markers near the rollout; one "no" outweighs every "yes".
-fn declared_reversible(state: &TargetState, rolled_out_at: Timestamp) -> Option<bool> {
-    let near = |at: Timestamp| at.duration_since(rolled_out_at).abs() <= MARKER_REACH + SKEW_ALLOWANCE;
+/// The word of the markers near the rollout, from its first step to its last; one "no" outweighs every "yes".
+fn declared_reversible(state: &TargetState, story: &Story) -> Option<bool> {
+    let moments = || story.steps.iter().chain(&story.repeats).copied();
+    let (Some(first), Some(last)) = (moments().min(), moments().max()) else { return None };
+    let reach = MARKER_REACH + SKEW_ALLOWANCE;
+    let near = |at: Timestamp| first.duration_since(at) <= reach && at.duration_since(last) <= reach;
     let words: Vec<bool> = state.markers.iter().filter(|marker| near(marker.at)).filter_map(|marker| marker.reversible).collect();
     if words.is_empty() { None } else { Some(words.iter().all(|word| *word)) }
 }
@@ -159,18 +162,23 @@ enum Proof {
 struct Accused<'a> {
     token: &'a VersionToken,
     fingerprint: Option<&'a Fingerprint>,
-    rolled_out_at: Timestamp,
+    first_users_at: Timestamp,
+    /// What served when, on its target.
+    periods: &'a [Period],
 }
 
 /// Contents that are proven good to go back to from what runs now, the last to serve first: each may be asked for by name of a
 /// platform that holds none of them any more.
 pub fn proven(service: &Service, state: &TargetState, observation: &Observation) -> Vec<Fingerprint> {
     let running = &observation.running;
-    let began = history::running_since(state, running, observation.observed_at);
+    let periods = serving::periods(state, Some(observation));
+    let place = periods.iter().position(|period| period.holds(&running.token));
+    let first = place.and_then(|place| serving::story(&periods, place, true, &state.taken_back).steps.first().copied());
     let accused = Accused {
         token: &running.token,
         fingerprint: running.fingerprint.as_ref(),
-        rolled_out_at: began.map_or(observation.observed_at, |began| began.not_before),
+        first_users_at: first.unwrap_or(observation.observed_at),
+        periods: &periods,
     };
     let mut rollouts: Vec<&Rollout> = state.rollouts.iter().collect();
     rollouts.sort_by_key(|rollout| Reverse(rollout.last_seen_at));
@@ -204,7 +212,12 @@ fn prove(facts: &ServiceFacts, winner: &Candidate<'_>, way: &WayBack) -> Proof {
             way.name, way.label
         ));
     };
-    let accused = Accused { token: &winner.token, fingerprint: winner.fingerprint.as_ref(), rolled_out_at: winner.rolled_out_at };
+    let accused = Accused {
+        token: &winner.token,
+        fingerprint: winner.fingerprint.as_ref(),
+        first_users_at: winner.story.steps.first().copied().unwrap_or(winner.rolled_out_at),
+        periods: &serving::periods(&facts.state, facts.observation.value()),
+    };
     prove_content(&facts.service, &facts.state, &accused, fingerprint, &way.label, &way.name)
 }
 
@@ -226,7 +239,7 @@ fn prove_content(
     if state.taken_back.iter().any(|taken| taken.accused_fingerprint.as_ref() == Some(fingerprint)) {
         return Proof::Impossible(format!("{place} holds {label}, which was itself taken back before"));
     }
-    let Some((served, steps_back)) = last_served(state, fingerprint, accused) else {
+    let Some((served, steps_back)) = last_served(fingerprint, accused) else {
         return Proof::Unproven(format!("{label} was never seen in service before, so it is not proven good"));
     };
     let length = served.until.duration_since(served.since);
@@ -258,39 +271,26 @@ fn prove_content(
     }
 }
 
-/// When the rollout began to serve; when we first saw it, if the platform cannot say: it served since then at least.
-fn began(rollout: &Rollout) -> Timestamp {
-    rollout.serving_since.unwrap_or(rollout.first_seen_at)
-}
-
 struct Served {
     since: Timestamp,
     until: Timestamp,
 }
 
-/// When the content last served before the accused version, and how many rollouts ago that was.
+/// When the content last served alone before the accused version's first users, and how many contents ago that was.
 ///
-/// Only a rollout that we saw ourselves counts; the end of its service is the begin of the next one. What came between and was
-/// gone again when the content was last seen lies between no more: it was taken back.
-fn last_served(state: &TargetState, fingerprint: &Fingerprint, accused: &Accused<'_>) -> Option<(Served, usize)> {
-    let mut earlier: Vec<&Rollout> = state
-        .rollouts
-        .iter()
-        .filter(|rollout| rollout.token != *accused.token && began(rollout) < accused.rolled_out_at)
-        .collect();
-    earlier.sort_by_key(|rollout| began(rollout));
-    let mut until = accused.rolled_out_at;
-    for (index, rollout) in earlier.iter().enumerate().rev() {
-        let since = began(rollout);
-        if rollout.fingerprint.as_ref() == Some(fingerprint) {
-            let between = earlier[index + 1..].iter().filter(|other| {
-                // A new build that shared the users with the old one holds nothing that lies between the two.
-                let is_mix = other.fingerprint.as_ref().is_some_and(Fingerprint::is_shared);
-                !is_mix && other.last_seen_at >= rollout.last_seen_at
-            });
-            return Some((Served { since, until }, 1 + between.count()));
+/// Only a rollout that we saw ourselves counts; the end of its service is the begin of the next other content. What came between
+/// and was gone again when the content was last seen lies between no more: it was taken back.
+fn last_served(fingerprint: &Fingerprint, accused: &Accused<'_>) -> Option<(Served, usize)> {
+    let before = |period: &&Period| !period.holds(accused.token) && period.since() < accused.first_users_at;
+    let earlier: Vec<&Period> = accused.periods.iter().filter(before).collect();
+    let mut until = accused.first_users_at;
+    for (index, period) in earlier.iter().enumerate().rev() {
+        if period.fingerprint() == Some(fingerprint) {
+            // A new build that shared the users with the old one holds nothing that lies between the two.
+            let between = |other: &&&Period| !other.is_shared() && other.last_seen_at() >= period.last_seen_at();
+            return Some((Served { since: period.since(), until }, 1 + earlier[index + 1..].iter().filter(between).count()));
         }
-        until = since;
+        until = period.since();
     }
     None
 }

@@ -24,6 +24,7 @@ pub struct AzurePlatforms {
     sites: Arc<app_service::release_mark::SiteClient>,
     clusters: Arc<kubernetes::Clusters>,
     pipelines: Arc<pipeline::PipelineClients>,
+    environments: Arc<container_app::preflight::Environments>,
 }
 
 impl AzurePlatforms {
@@ -38,6 +39,7 @@ impl AzurePlatforms {
             clusters: Arc::new(kubernetes::Clusters::new(Arc::clone(&arm), Arc::clone(&identities), Arc::clone(&clock))),
             pipelines: Arc::new(pipeline::PipelineClients::new(identities, settings)),
             sites: Arc::default(),
+            environments: Arc::default(),
             arm,
             clock,
         }
@@ -52,7 +54,9 @@ impl Platforms for AzurePlatforms {
             Target::Kubernetes(target) => Arc::new(kubernetes::Kubernetes::new(Arc::clone(&self.clusters), clock, target)),
             Target::ArmDeployment(target) => Arc::new(arm_deployment::ArmDeployment::new(arm, clock, target)),
             Target::LogicApp(target) => Arc::new(logic_app::LogicApp::new(arm, clock, target)),
-            Target::ContainerApp(target) => Arc::new(container_app::ContainerApp::new(arm, clock, target)),
+            Target::ContainerApp(target) => {
+                Arc::new(container_app::ContainerApp::new(arm, clock, Arc::clone(&self.environments), target))
+            }
             Target::Pipeline(target) => Arc::new(pipeline::Pipeline::new(Arc::clone(&self.pipelines), clock, target)),
         }
     }

@@ -342,6 +342,7 @@ impl Process {
                 (look, paused) = futures::join!(self.look_before_call(busy), self.read_paused());
             }
             if let Err(unsent) = may_send(busy, &look.observation, &paused) {
+                let unsent = if may_show_our_own_call(busy, &claim.value, &look.observation) { Unsent::Look } else { unsent };
                 return self.unsent(record, target, busy, &claim.value, unsent).await;
             }
         }
@@ -369,7 +370,10 @@ impl Process {
         let (look, paused) = futures::join!(self.look_before_call(busy), self.read_paused());
         match may_send(busy, &look.observation, &paused) {
             Ok(()) => self.send(record, target, busy, claim, written, look).await,
-            Err(unsent) => self.unsent(record, target, busy, &claim.value, unsent).await,
+            Err(unsent) => {
+                let unsent = if may_show_our_own_call(busy, &claim.value, &look.observation) { Unsent::Look } else { unsent };
+                self.unsent(record, target, busy, &claim.value, unsent).await
+            }
         }
     }
 
@@ -674,6 +678,16 @@ fn may_send(busy: &Busy, observation: &Known<Observation>, paused: &Known<Option
             Some(why) => Err(Unsent::GiveUp(RuleId::A5, why)),
         },
     }
+}
+
+/// Whether what changed meanwhile can be a call of ours: one that never told its end, and is about to be sent once more.
+fn may_show_our_own_call(busy: &Busy, claim: &Claim, observation: &Known<Observation>) -> bool {
+    let sent_before = match &claim.kind {
+        ClaimKind::Rollback { resubmissions, .. } => *resubmissions > 0,
+        ClaimKind::Tombstone { .. } => false,
+    };
+    let changed = observation.value().is_none_or(|observation| progress::changed_meanwhile(busy, observation).is_some());
+    sent_before && changed
 }
 
 /// Reads the claim of a busy target.

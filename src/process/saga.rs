@@ -287,20 +287,26 @@ impl Process {
         };
         let step = busy.step;
         let moved = self
-            .update_busy(target, record, |busy| {
-                if busy.step == step {
+            .documents
+            .update(
+                &keys::target(target),
+                || None,
+                |state: &mut TargetState| {
+                    // Two wake-ups may see the same end: whoever moves on sends, and the other one has nothing to send.
+                    let busy = state.busy.as_mut().filter(|busy| busy.record == *record && busy.step == step)?;
                     busy.step += 1;
                     busy.phase = Phase::Claimed;
                     busy.operation = None;
                     busy.tries = 0;
                     // Of the new step nothing was sent under the present attempt.
                     busy.not_sent_attempt = Some(attempt);
-                }
-            })
+                    Some(())
+                },
+            )
             .await?;
-        match moved.and_then(|state| state.value.busy) {
+        match moved.and_then(|(state, ())| state.value.busy) {
             Some(busy) => self.renew_and_send(record, target, &busy, claim, true).await,
-            None => Ok(Outcome::Settled { says: "the rollback was ended by somebody else".to_owned() }),
+            None => Ok(Outcome::Settled { says: "the rollback was taken on by somebody else".to_owned() }),
         }
     }
 

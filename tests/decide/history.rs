@@ -79,11 +79,11 @@ fn rollouts_are_in_order_and_bounded_and_the_oldest_go_first() {
     let mut state = empty();
     // Seen in a muddle, such as by late events.
     for index in (0..25).rev() {
-        let since = at("06:00:00") + minutes(index);
-        absorb_observation(&mut state, &observation(&format!("swap-{index}"), 1, Some(since), at("12:00:00")));
+        let since = at("06:00:00") + minutes(index.into());
+        absorb_observation(&mut state, &observation(&format!("swap-{index}"), index, Some(since), at("12:00:00")));
         state.rollouts.sort_by_key(|rollout| std::cmp::Reverse(rollout.serving_since));
     }
-    absorb_observation(&mut state, &observation("swap-25", 1, Some(at("06:25:00")), at("12:00:00")));
+    absorb_observation(&mut state, &observation("swap-25", 25, Some(at("06:25:00")), at("12:00:00")));
     assert_eq!(state.rollouts.len(), TargetState::ROLLOUTS_MAX);
     assert_eq!(tokens(&state).last(), Some(&"swap-25"));
     assert!(state.rollouts.is_sorted_by_key(|rollout| rollout.serving_since));
@@ -93,11 +93,11 @@ fn rollouts_are_in_order_and_bounded_and_the_oldest_go_first() {
 fn a_version_without_a_start_is_not_the_first_to_be_forgotten() {
     let mut state = empty();
     for index in 0..20 {
-        let since = at("06:00:00") + minutes(index);
-        absorb_observation(&mut state, &observation(&format!("swap-{index}"), 1, Some(since), since));
+        let since = at("06:00:00") + minutes(index.into());
+        absorb_observation(&mut state, &observation(&format!("swap-{index}"), index, Some(since), since));
     }
-    absorb_observation(&mut state, &observation("untold", 2, None, at("12:00:00")));
-    absorb_observation(&mut state, &observation("untold", 2, None, at("12:05:00")));
+    absorb_observation(&mut state, &observation("untold", 99, None, at("12:00:00")));
+    absorb_observation(&mut state, &observation("untold", 99, None, at("12:05:00")));
     assert_eq!(state.rollouts.len(), 20);
     let kept = state.rollouts.last().expect("rollouts");
     assert_eq!((kept.token.0.as_str(), kept.first_seen_at, kept.last_seen_at), ("untold", at("12:00:00"), at("12:05:00")));

@@ -9,5 +9,6 @@ mod outcome;
 mod progress;
 mod properties;
 mod recovery;
+mod serving;
 mod way_back;
 mod who;

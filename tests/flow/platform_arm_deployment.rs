@@ -16,14 +16,14 @@ use backout::{
         target::{ArmDeploymentTarget, KeyVaultSecret, Lineage, Target},
         target_state::TargetState,
     },
-    ports::Clock,
+    ports::{Clock, FollowUp, StepName},
     process::{
         Ports, Process,
         documents::{Documents, keys},
     },
     settings::MapSource,
     sim::{
-        AzureSimulation, Fault, FaultBody, FaultEffect, JournalEntry, Moment, SimulatedDeployment, SimulatedLineage,
+        AzureSimulation, Fault, FaultBody, FaultEffect, JournalEntry, Moment, SimulatedDeployment, SimulatedLineage, Wait,
         clock::ManualClock,
     },
 };
@@ -493,4 +493,35 @@ async fn a_death_between_the_two_steps_or_within_one_leads_to_at_most_one_deploy
     for (index, at_call) in (1..=calls).step_by(STRIDE).enumerate() {
         Box::pin(story_with(Some(Death { at_call, after_effect: index % 2 == 0 }))).await;
     }
+}
+
+/// The queue's wake-up and the sweep's may come at the same time; the slower one hears of the end when the next call is long sent.
+#[tokio::test]
+async fn two_wake_ups_that_see_the_end_of_a_step_send_the_next_one_once() {
+    let story = Story::begin().await;
+    let firing = story.break_it().await;
+    let process = story.process();
+    process.alert_received(firing.clone(), &story.policy).await.unwrap();
+    assert_eq!((story.requests("POST", "/whatIf").len(), story.puts()), (1, 0), "{:#?}", story.record(&firing).await.timeline);
+    story.advance(SignedDuration::from_mins(3));
+    let follow_up: FollowUp = loop {
+        let (id, message) = story.queue.take().expect("the wake-up of the first step");
+        story.queue.complete(id);
+        let follow_up: FollowUp = serde_json::from_slice(&message.body).unwrap();
+        if follow_up.step == StepName::Rollback {
+            break follow_up;
+        }
+    };
+    let late = FaultEffect::Delay { moment: Moment::AfterEffect, wait: Wait::Real(Duration::from_millis(500)) };
+    story.azure.inject(Fault::on("GET", "/operation", late).times(1));
+    let (one, other) = tokio::join!(
+        process.follow_up_received(follow_up.clone(), &story.policy),
+        process.follow_up_received(follow_up, &story.policy)
+    );
+    assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
+    assert_eq!(story.puts(), 1);
+    story.run(2).await;
+    let record = story.record(&firing).await;
+    assert_eq!(record.rollback, Some(RollbackState::Recovered), "{:#?}", record.timeline);
+    assert_eq!(story.puts(), 1);
 }

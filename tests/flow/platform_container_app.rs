@@ -322,8 +322,69 @@ async fn a_canary_is_taken_back_to_the_revision_that_served_alone() {
     assert_eq!(story.azure.container_app_serving(&story.app), [(FIRST.to_owned(), 100)]);
 }
 
+/// A revision is made without traffic, and gets a tenth, half and all of it, ten minutes apart, up to `share`; swept meanwhile.
+async fn rolled_out_in_shares(story: &Story, share: u32) -> String {
+    story.process().sweep(&story.policy).await.unwrap();
+    story.advance(SignedDuration::from_mins(40));
+    let staged = story.azure.stage_container_app(&story.app, BAD);
+    for weight in [10, 50, 100].into_iter().filter(|weight| *weight <= share) {
+        story.process().sweep(&story.policy).await.unwrap();
+        story.advance(SignedDuration::from_mins(10));
+        // Named last: the simulated telemetry follows the greater part, of two halves the last one.
+        let shares = [(FIRST, 100 - weight), (staged.as_str(), weight)];
+        story.azure.set_container_app_traffic(&story.app, &shares);
+    }
+    story.process().sweep(&story.policy).await.unwrap();
+    staged
+}
+
+fn assert_acted_once(story: &Story, record: &Record, says: &str) {
+    story.assert_recovered(record, 1, says);
+    assert_eq!(story.azure.container_app_serving(&story.app), [(FIRST.to_owned(), 100)]);
+    let decision = record.decision.as_ref().unwrap();
+    assert_eq!((decision.kind, decision.reasons[0].rule), (DecisionKind::Act, RuleId::C6), "{decision:?}");
+    assert_eq!(decision.candidates.len(), 1, "one rollout, one story: {decision:?}");
+}
+
 #[tokio::test]
-async fn a_revision_that_waited_without_traffic_makes_two_rollouts_and_is_proposed() {
+async fn a_rollout_in_shares_is_taken_back_once() {
+    let story = Story::begin(true).await;
+    let staged = rolled_out_in_shares(&story, 100).await;
+    let firing = story.firing("a1");
+    let record = story.told(&firing).await;
+    assert_acted_once(&story, &record, "10, 50, 100");
+    let accused = record.decision.as_ref().unwrap().accused.clone().unwrap();
+    assert!(accused.token.0.starts_with(&format!("traffic|{staged}=100|")), "{accused:?}");
+}
+
+#[tokio::test]
+async fn a_rollout_in_shares_is_taken_back_half_way() {
+    let story = Story::begin(true).await;
+    rolled_out_in_shares(&story, 50).await;
+    let firing = story.firing("a1");
+    let record = story.told(&firing).await;
+    assert_acted_once(&story, &record, "at 50 %");
+}
+
+#[tokio::test]
+async fn a_write_after_the_rollout_that_changes_nothing_that_serves_does_not_hide_it() {
+    for (swept, minutes) in [(false, 1), (true, 1), (true, 4)] {
+        let story = Story::begin(true).await;
+        rolled_out_in_shares(&story, 100).await;
+        story.advance(SignedDuration::from_mins(minutes));
+        // Another scale setting makes a revision, which gets no traffic; the app is written.
+        let scaled = story.azure.stage_container_app(&story.app, "build-43");
+        if swept {
+            story.process().sweep(&story.policy).await.unwrap();
+        }
+        let firing = story.firing("a1");
+        let record = story.told(&firing).await;
+        assert_acted_once(&story, &record, &format!("{scaled}, swept: {swept}"));
+    }
+}
+
+#[tokio::test]
+async fn a_revision_that_waited_without_traffic_is_one_rollout() {
     let story = Story::begin(true).await;
     story.process().sweep(&story.policy).await.unwrap();
     story.advance(SignedDuration::from_mins(40));
@@ -333,11 +394,33 @@ async fn a_revision_that_waited_without_traffic_makes_two_rollouts_and_is_propos
     story.azure.set_container_app_traffic(&story.app, &[(&staged, 100)]);
     let firing = story.firing("a1");
     let record = story.told(&firing).await;
+    assert_acted_once(&story, &record, "staged");
+}
+
+#[tokio::test]
+async fn writes_alone_prove_nothing_good() {
+    // The good build served for 20 min in all, whatever was written meanwhile.
+    let story = Story::begin(true).await;
+    story.azure.roll_out_container_app(&story.app, "build-40");
+    story.process().sweep(&story.policy).await.unwrap();
+    let good = story.azure.stage_container_app(&story.app, GOOD);
+    story.azure.set_container_app_traffic(&story.app, &[(&good, 100)]);
+    story.process().sweep(&story.policy).await.unwrap();
+    for _ in 0..2 {
+        story.advance(SignedDuration::from_mins(10));
+        story.azure.stage_container_app(&story.app, BAD);
+        story.process().sweep(&story.policy).await.unwrap();
+    }
+    story.azure.roll_out_container_app(&story.app, BAD);
+    let firing = story.firing("a1");
+    let record = story.told(&firing).await;
     let decision = record.decision.clone().unwrap();
-    let against: Vec<RuleId> = decision.reasons.iter().map(|reason| reason.rule).collect();
     assert_eq!(decision.kind, DecisionKind::Propose, "{decision:?}");
-    assert!(against.contains(&RuleId::C6) && against.contains(&RuleId::S5), "{against:?}");
-    story.assert_untouched(&record, 0, "staged");
+    assert!(
+        decision.reasons.iter().any(|reason| reason.rule == RuleId::S5 && reason.says.contains("20 min only")),
+        "{decision:?}"
+    );
+    story.assert_untouched(&record, 0, "young");
 }
 
 #[tokio::test]

@@ -70,7 +70,8 @@ fn functions_that_the_program_does_not_answer_are_refused() {
     fewer.functions.retain(|(name, _)| name != "followups");
     assert_eq!(only_refusal(&fewer), "the folder `followups` is missing: nobody would take what is meant for it");
     let mut renamed = AppFiles::built_in();
-    renamed.functions[0].1 = renamed.functions[0].1.replace("\"message\"", "\"msg\"");
+    let alerts = renamed.functions.iter_mut().find(|(name, _)| name == "alerts").unwrap();
+    alerts.1 = alerts.1.replace("\"message\"", "\"msg\"");
     let says = only_refusal(&renamed);
     assert_eq!(says, "`alerts/function.json`: the binding is named `msg`, but backout reads `message`");
 }

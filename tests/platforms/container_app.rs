@@ -146,7 +146,9 @@ async fn the_running_version_is_the_set_that_serves() {
     let names: Vec<_> = canary.ways_back.iter().map(|way| way.name.as_str()).collect();
     assert_eq!(names, ["revision shop--b2", "revision shop--a1"], "each of them could serve alone");
     let fingerprint = |observation: &Observation| observation.running.fingerprint.clone().unwrap().0;
-    assert!(fingerprint(&canary).starts_with("traffic:"));
+    let mix = canary.running.fingerprint.as_ref().unwrap();
+    let alone: Vec<_> = canary.ways_back.iter().map(|way| way.fingerprint.clone().unwrap()).collect();
+    assert!(mix.is_shared() && alone.iter().all(|content| mix.contents().contains(content)), "{mix}");
     assert_eq!(fingerprint(&canary), fingerprint(&split(90, 10).observe().await));
     assert_ne!(fingerprint(&canary), fingerprint(&split(80, 20).observe().await));
     // Of two revisions with equal content, who holds it makes no difference.
@@ -480,4 +482,39 @@ async fn rights_and_locks_are_looked_at_before() {
     let obstacles = azure.adapter(&target()).preflight().await.unwrap().obstacles;
     assert_eq!(summary(&obstacles), [(RuleId::S9, ObstacleWeight::Propose); 4]);
     assert!(obstacles.iter().all(|obstacle| obstacle.says.contains("could not be checked")), "{obstacles:?}");
+}
+
+/// Which reads must wait for another is told by which are made although the app does not answer.
+#[tokio::test]
+async fn once_the_environment_is_known_every_read_of_the_preflight_goes_side_by_side() {
+    let permissions = |scope: &str| format!("GET {scope}/providers/Microsoft.Authorization/permissions");
+    let locks = format!("GET {APP}/providers/Microsoft.Authorization/locks");
+    let environment = format!("{GROUP}/Microsoft.App/managedEnvironments/env");
+    let moved = format!("{GROUP}/Microsoft.App/managedEnvironments/other");
+    let granted = |actions: &[&str]| Reply::json(200, &json!({"value": [{"actions": actions, "notActions": []}]}));
+    for observed in [false, true] {
+        let azure = App::multiple().start().await;
+        azure.on(&permissions(APP), [granted(&["*"])]).on(&locks, [Reply::json(200, &json!({"value": []}))]);
+        azure.on(&permissions(&environment), [granted(&["*/read"])]);
+        let platform = azure.adapter(&target());
+        if observed {
+            platform.observe().await.unwrap();
+        }
+        // The app itself is not there for this look.
+        azure.on(&format!("GET {APP}"), [Reply::empty(404)]);
+        let obstacles = platform.preflight().await.unwrap().obstacles;
+        let says = |part: &str| obstacles.iter().any(|obstacle| obstacle.says.contains(part));
+        assert!(says("rights could not be checked in full"), "{obstacles:?}");
+        assert_eq!(says("managedEnvironments/join/action"), observed, "{obstacles:?}");
+    }
+    // What the app tells now is what counts.
+    let azure = App::multiple().start().await;
+    azure.on(&permissions(APP), [granted(&["*"])]).on(&locks, [Reply::json(200, &json!({"value": []}))]);
+    azure.on(&permissions(&environment), [granted(&["*"])]).on(&permissions(&moved), [granted(&["*/read"])]);
+    let platform = azure.adapter(&target());
+    assert_eq!(platform.preflight().await.unwrap().obstacles, []);
+    let elsewhere = App::multiple().with("/properties/environmentId", json!(moved));
+    azure.on(&format!("GET {APP}"), [Reply::json(200, &elsewhere.app)]);
+    let obstacles = platform.preflight().await.unwrap().obstacles;
+    assert!(matches!(obstacles.as_slice(), [one] if one.says.contains(&moved)), "{obstacles:?}");
 }

@@ -1,13 +1,28 @@
-//! The real handler process, one or two of it, against simulated Azure over HTTP: what the host and the broker would do.
+//! The real handler process, one or two of it, against simulated Azure over HTTP, on the stage of any platform: what the host and
+//! the broker would do.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use backout::{
+    cli::demo::{
+        messages,
+        stage::{BAD, GOOD, Stage},
+        stage_of,
+    },
     domain::{
         event::Event,
         record::{Record, RecordId},
         resource_id::ResourceId,
         rollback::RollbackState,
+        target::PlatformKind,
     },
     inbound::{self, Understood},
     local::sqlite_store::SqliteStore,
@@ -15,21 +30,14 @@ use backout::{
     process::documents::{Documents, keys},
     settings::names,
     sim::{
-        AzureSimulation, JournalEntry, QueueOptions, Role, SimulatedMessage, SimulatedSite,
+        AzureSimulation, Fault, FaultEffect, JournalEntry, Moment, QueueOptions, SimulatedMessage, Wait,
         clock::ScaledClock,
         host::{HandlerState, HostEmulator, HostOptions, InvocationOutcome, ServiceBusMessage},
     },
 };
-use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-
-pub const GOOD: &str = "build-41";
-pub const BAD: &str = "build-42";
-
-const SITE: &str =
-    "/subscriptions/0f8fad5b-d9cb-469f-a165-70867728950e/resourceGroups/shop/providers/Microsoft.Web/sites/checkout";
 
 /// Virtual seconds per real second.
 const TIME_SCALE: &str = "60";
@@ -42,19 +50,24 @@ pub struct Scene {
     pub azure: AzureSimulation,
     pub hosts: Vec<Arc<HostEmulator>>,
     pub clock: Arc<ScaledClock>,
-    pub site: ResourceId,
+    pub platform: PlatformKind,
+    stage: Box<dyn Stage>,
+    /// Handlers that are stopped, by their place: the host gives them nothing.
+    stalled: Arc<Vec<AtomicBool>>,
+    changes_before: u32,
+    calls_before: usize,
     documents: Documents,
     pumps: Vec<JoinHandle<()>>,
     _folder: TempDir,
 }
 
 impl Scene {
-    /// `handlers` processes over one store file; one site that has served a good build for long, and has been looked at.
-    pub async fn open(handlers: usize) -> Self {
+    /// `handlers` processes over one store file; a target that has served a good build for long, and has been looked at.
+    pub async fn open(platform: PlatformKind, handlers: usize) -> Self {
         let clock = Arc::new(ScaledClock::from_setting(TIME_SCALE).unwrap());
         let azure = AzureSimulation::start(clock.clone()).await.unwrap();
-        let site = ResourceId::parse(SITE).unwrap();
-        azure.add_site(SimulatedSite::new(site.clone(), GOOD).with_swap_taking(Duration::from_mins(1)));
+        let stage = stage_of(platform).unwrap();
+        stage.set_up(&azure).unwrap();
         azure.set_error_share(GOOD, 0.002);
         azure.set_error_share(BAD, 0.33);
         for queue in ["alerts", "deployments", "markers", "followups"] {
@@ -64,7 +77,7 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let policy_file = folder.path().join("backout.yaml");
         let store_file = folder.path().join("state.db");
-        std::fs::write(&policy_file, policy()).unwrap();
+        std::fs::write(&policy_file, policy(stage.as_ref(), &azure)).unwrap();
 
         let mut environment: BTreeMap<String, String> =
             names::ALL.iter().map(|setting| (setting.name.to_owned(), String::new())).collect();
@@ -81,6 +94,7 @@ impl Scene {
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
+        environment.extend(stage.environment(&azure));
         let mut hosts = Vec::new();
         for _ in 0..handlers {
             let options = HostOptions {
@@ -91,21 +105,45 @@ impl Scene {
             };
             hosts.push(Arc::new(HostEmulator::start(options).await.unwrap()));
         }
-        let pumps = vec![tokio::spawn(pump(azure.clone(), hosts.clone()))];
+        let stalled: Arc<Vec<AtomicBool>> = Arc::new(hosts.iter().map(|_| AtomicBool::new(false)).collect());
+        let pumps = vec![tokio::spawn(pump(azure.clone(), hosts.clone(), Arc::clone(&stalled)))];
         let documents = Documents::new(Arc::new(SqliteStore::new(store_file)));
-        let scene = Self { azure, hosts, clock, site, documents, pumps, _folder: folder };
+        let scene = Self {
+            azure,
+            hosts,
+            clock,
+            platform,
+            stage,
+            stalled,
+            changes_before: 0,
+            calls_before: 0,
+            documents,
+            pumps,
+            _folder: folder,
+        };
         let looked = scene.hosts[0].invoke_timer("sweep").await;
         assert_eq!(looked.outcome, InvocationOutcome::Succeeded, "{:?}", scene.lines());
         scene
     }
 
-    /// A bad build is swapped in, with its event, and a third of the requests fail until measurements show it.
-    pub async fn break_it(&self) {
-        self.azure.deploy(&self.site, "staging", BAD);
-        self.azure.swap_now(&self.site, "staging", "production").unwrap();
-        self.send("deployments", &swap_completed(&self.site, self.clock.now()));
+    /// A bad build is rolled out, and a third of the requests fail until measurements show it.
+    pub async fn break_it(&mut self) {
+        self.stage.roll_out(&self.azure).unwrap();
+        self.wait_until(|| !self.is_busy()).await;
+        if let Some((queue, event)) = self.stage.event(self.clock.now()) {
+            self.send(queue, &event);
+        }
         self.clock.sleep(Duration::from_mins(5)).await;
-        assert_eq!((self.azure.running_build(&self.site).as_str(), self.azure.swap_count(&self.site)), (BAD, 1));
+        assert_eq!(self.serves(), BAD);
+        self.changes_before = self.stage.changes(&self.azure);
+        self.calls_before = self.all_calls().count();
+    }
+
+    /// The alert about it, fired now, and its record's id.
+    pub fn alert(&self) -> (Vec<u8>, RecordId) {
+        let body = self.stage.alert(self.clock.now()).unwrap();
+        let id = record_of(&body);
+        (body, id)
     }
 
     pub fn send(&self, queue: &str, body: &[u8]) {
@@ -114,30 +152,72 @@ impl Scene {
 
     /// The timer of each handler in turn, for as long as the scene lasts, whether or not that handler is alive.
     pub fn sweep_often(&mut self) {
-        let hosts = self.hosts.clone();
+        let (hosts, stalled) = (self.hosts.clone(), Arc::clone(&self.stalled));
         self.pumps.push(tokio::spawn(async move {
-            for host in hosts.iter().cycle() {
-                host.invoke_timer("sweep").await;
+            for (place, host) in hosts.iter().enumerate().cycle() {
+                if !stalled[place].load(Ordering::Acquire) {
+                    host.invoke_timer("sweep").await;
+                }
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }));
     }
 
-    /// Swap calls that reached the resource manager.
-    pub fn swap_requests(&self) -> Vec<JournalEntry> {
-        self.requests("POST", "/slotsswap")
+    /// Rollback calls that reached the platform.
+    pub fn calls(&self) -> Vec<JournalEntry> {
+        self.all_calls().skip(self.calls_before).collect()
     }
 
-    pub fn requests(&self, method: &str, path_contains: &str) -> Vec<JournalEntry> {
-        let is_it = |entry: &JournalEntry| {
-            entry.role == Role::ResourceManager && entry.method == method && entry.path_and_query.contains(path_contains)
-        };
-        self.azure.journal().into_iter().filter(is_it).collect()
+    fn all_calls(&self) -> impl Iterator<Item = JournalEntry> {
+        self.azure.journal().into_iter().filter(|entry| self.stage.is_call(entry))
     }
 
-    /// Swaps that took place since the bad one.
+    /// The first call meets this.
+    pub fn inject_at_the_call(&self, effect: FaultEffect) {
+        let (method, path) = self.stage.call();
+        self.azure.inject(Fault::on(method, path, effect));
+    }
+
+    /// Changes of what serves since the bad rollout.
     pub fn effects(&self) -> u32 {
-        self.azure.swap_count(&self.site) - 1
+        self.stage.changes(&self.azure) - self.changes_before
+    }
+
+    pub fn serves(&self) -> String {
+        self.stage.serves(&self.azure)
+    }
+
+    pub fn is_busy(&self) -> bool {
+        self.stage.is_busy(&self.azure)
+    }
+
+    /// Hands the alert to the first handler, and returns when a claim stands while the reads between it and the call are under way: nothing
+    /// is sent for another `within`, or until [`Self::answer_quickly`].
+    pub async fn claimed_and_not_sent(&self, alert: &[u8], within: Duration) -> JoinHandle<InvocationOutcome> {
+        let effect = FaultEffect::Delay { moment: Moment::BeforeEffect, wait: Wait::Real(within) };
+        let slow =
+            Fault { role: None, method: Some("GET".to_owned()), path_contains: String::new(), skip: 0, times: u32::MAX, effect };
+        self.azure.inject(slow);
+        let message = ServiceBusMessage::new(alert.to_vec(), "first", self.clock.now());
+        let host = Arc::clone(&self.hosts[0]);
+        let handled = tokio::spawn(async move { host.invoke("alerts", &message).await.outcome });
+        while self.documents.store().list("claims/", None, 1).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        handled
+    }
+
+    pub fn answer_quickly(&self) {
+        self.azure.clear_faults();
+    }
+
+    /// SIGSTOP, or SIGCONT: the process keeps its memory and its connections.
+    pub async fn stall(&self, place: usize, stalled: bool) {
+        let HandlerState::Running { pid, .. } = self.hosts[place].state() else { panic!("{:?}", self.hosts[place].state()) };
+        let signal = if stalled { "-STOP" } else { "-CONT" };
+        self.stalled[place].store(stalled, Ordering::Release);
+        let status = tokio::process::Command::new("kill").args([signal, &pid.to_string()]).status().await.unwrap();
+        assert!(status.success(), "kill {signal} {pid}: {status}");
     }
 
     pub async fn wait_until(&self, is_it: impl Fn() -> bool) {
@@ -177,13 +257,14 @@ impl Drop for Scene {
 }
 
 /// Hands each message to the next handler that is alive: completed when it says so, else given back.
-async fn pump(azure: AzureSimulation, hosts: Vec<Arc<HostEmulator>>) {
+async fn pump(azure: AzureSimulation, hosts: Vec<Arc<HostEmulator>>, stalled: Arc<Vec<AtomicBool>>) {
     let mut turn = 0;
     loop {
         for queue in ["deployments", "alerts", "followups"] {
             turn += 1;
-            let host = &hosts[turn % hosts.len()];
-            if !matches!(host.state(), HandlerState::Running { .. }) {
+            let place = turn % hosts.len();
+            let host = &hosts[place];
+            if stalled[place].load(Ordering::Acquire) || !matches!(host.state(), HandlerState::Running { .. }) {
                 continue;
             }
             let Some(message) = azure.take(queue) else { continue };
@@ -209,71 +290,20 @@ fn as_delivered(message: &SimulatedMessage) -> ServiceBusMessage {
     }
 }
 
-fn policy() -> String {
-    format!(
-        "version: 1\nservices:\n  checkout:\n    target: {{ platform: app-service, site: {SITE}, goodSlots: [staging] }}\n    \
-         fingerprint: {{ setting: RELEASE_ID }}\n    reversible: always\n    mode: act\n    quietTime: 6m\n"
-    )
+fn policy(stage: &dyn Stage, azure: &AzureSimulation) -> String {
+    let target = stage.policy(azure).unwrap();
+    format!("version: 1\nservices:\n  checkout:\n{target}    reversible: always\n    mode: act\n    quietTime: 6m\n")
 }
 
-/// Event Grid's `Microsoft.Web.SlotSwapCompleted`; composed after the published schema.
-fn swap_completed(site: &ResourceId, at: Timestamp) -> Vec<u8> {
-    json!({
-        "id": "5b7d0bd1-2a3c-4a5e-9a35-9a3bd3b5a001",
-        "topic": site.as_written(),
-        "subject": format!("/Microsoft.Web/sites/{}", site.name()),
-        "eventType": "Microsoft.Web.SlotSwapCompleted",
-        "eventTime": at,
-        "data": {
-            "name": site.name(), "sourceSlot": "staging", "targetSlot": "production",
-            "clientRequestId": "5b7d0bd1-2a3c-4a5e-9a35-9a3bd3b5a002",
-            "correlationRequestId": "5b7d0bd1-2a3c-4a5e-9a35-9a3bd3b5a003",
-            "requestId": "5b7d0bd1-2a3c-4a5e-9a35-9a3bd3b5a004",
-            "address": "None", "verb": "None"
-        },
-        "dataVersion": "2", "metaDataVersion": "1"
-    })
-    .to_string()
-    .into_bytes()
-}
-
-/// A static metric alert on the site in the common alert schema, composed after its documentation, and its record's id.
+/// An alert about a site, and its record's id.
 pub fn alert(site: &ResourceId, fired_at: Timestamp) -> (Vec<u8>, RecordId) {
-    let minute = SignedDuration::from_mins(1);
-    let id = "5b7d0bd1-2a3c-4a5e-9a35-9a3bd3b5a005";
-    let body = json!({
-        "schemaId": "azureMonitorCommonAlertSchema",
-        "data": {
-            "essentials": {
-                "alertId": format!("/subscriptions/{}/providers/Microsoft.AlertsManagement/alerts/{id}", site.subscription()),
-                "alertRule": "checkout-http-5xx",
-                "severity": "Sev1",
-                "signalType": "Metric",
-                "monitorCondition": "Fired",
-                "monitoringService": "Platform",
-                "alertTargetIDs": [site.canonical()],
-                "configurationItems": [site.name()],
-                "firedDateTime": fired_at,
-                "essentialsVersion": "1.0", "alertContextVersion": "1.0"
-            },
-            "alertContext": {
-                "properties": null,
-                "conditionType": "SingleResourceMultipleMetricCriteria",
-                "condition": {
-                    "windowSize": "PT5M",
-                    "allOf": [{
-                        "metricName": "Http5xx", "metricNamespace": "Microsoft.Web/sites", "operator": "GreaterThan",
-                        "threshold": "20", "timeAggregation": "Total", "dimensions": [], "metricValue": 280, "webTestName": null
-                    }],
-                    "windowStartTime": fired_at - minute * 6, "windowEndTime": fired_at - minute
-                }
-            },
-            "customProperties": null
-        }
-    })
-    .to_string()
-    .into_bytes();
-    let understood = inbound::recognise(&body).into_iter().next();
+    let body = messages::alert(site, "Microsoft.Web/sites", "Http5xx", fired_at);
+    let id = record_of(&body);
+    (body, id)
+}
+
+fn record_of(body: &[u8]) -> RecordId {
+    let understood = inbound::recognise(body).into_iter().next();
     let Some(Ok(Understood { event: Event::Alert(alert), .. })) = understood else { panic!("no alert: {understood:?}") };
-    (body, RecordId::of(&alert))
+    RecordId::of(&alert)
 }

@@ -6,11 +6,11 @@ mod arm_deployment;
 mod container_app;
 mod kubernetes;
 mod logic_app;
-mod messages;
+pub mod messages;
 mod narrator;
 mod pipeline;
 mod scene;
-mod stage;
+pub mod stage;
 
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -65,7 +65,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn stage_of(platform: PlatformKind) -> anyhow::Result<Box<dyn Stage>> {
+/// The story's part of a platform.
+pub fn stage_of(platform: PlatformKind) -> anyhow::Result<Box<dyn Stage>> {
     Ok(match platform {
         PlatformKind::AppService => Box::new(app_service::SlotSwap::new()?),
         PlatformKind::Kubernetes => Box::new(kubernetes::Rollout::new()?),

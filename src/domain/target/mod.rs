@@ -181,11 +181,36 @@ pub struct Fingerprint(pub String);
 
 impl Fingerprint {
     const SHARED: &str = "shared:";
+    const AND: &str = " + ";
+    const WEIGHT: &str = " % ";
 
-    /// Of several contents that serve at the same time, each a share of the users.
+    /// Of several contents that serve at the same time, each an untold share of the users.
     pub fn shared(contents: &[Self]) -> Self {
-        let contents: Vec<&str> = contents.iter().map(|content| content.0.as_str()).collect();
-        Self(format!("{}{}", Self::SHARED, contents.join(" + ")))
+        Self::mix(&contents.iter().map(Self::escaped).collect::<Vec<_>>())
+    }
+
+    /// Of several contents with their shares of the users in percent: other shares are another mix.
+    pub fn weighted(shares: &[(Self, u32)]) -> Self {
+        let part = |(content, weight): &(Self, u32)| format!("{weight}{}{}", Self::WEIGHT, content.escaped());
+        Self::mix(&shares.iter().map(part).collect::<Vec<_>>())
+    }
+
+    /// What a mix is made of, in its order and without the shares; nothing if it is no mix.
+    pub fn contents(&self) -> Vec<Self> {
+        let parts = self.0.strip_prefix(Self::SHARED).into_iter().flat_map(|parts| parts.split(Self::AND));
+        parts
+            .map(|part| part.split_once(Self::WEIGHT).map_or(part, |(_, content)| content))
+            .map(|content| Self(content.replace("%2B", "+").replace("%25", "%")))
+            .collect()
+    }
+
+    fn mix(parts: &[String]) -> Self {
+        Self(format!("{}{}", Self::SHARED, parts.join(Self::AND)))
+    }
+
+    /// Without the signs that set the parts of a mix apart.
+    fn escaped(&self) -> String {
+        self.0.replace('%', "%25").replace('+', "%2B")
     }
 
     /// Such a mix stands between two versions: to go past it skips nothing.
@@ -211,4 +236,24 @@ pub fn short_hash(parts: &[&str]) -> String {
 /// SHA-256 of `bytes` in lower-case hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Fingerprint;
+
+    #[test]
+    fn a_mix_tells_what_it_is_made_of_whatever_that_is_called() {
+        for names in [["a", "b"], ["50 % a + b", "%2B"], ["x%25", " + "], ["shared:a", "10 % b"]] {
+            let contents = names.map(|name| Fingerprint(name.to_owned()));
+            let weighted = Fingerprint::weighted(&[(contents[0].clone(), 10), (contents[1].clone(), 90)]);
+            for mix in [Fingerprint::shared(&contents), weighted] {
+                assert!(mix.is_shared());
+                assert_eq!(mix.contents(), contents, "{mix}");
+            }
+        }
+        assert_eq!(Fingerprint("a + b".to_owned()).contents(), []);
+        let two = |weights: [u32; 2]| Fingerprint::weighted(&weights.map(|weight| (Fingerprint("a".to_owned()), weight)));
+        assert_ne!(two([10, 90]), two([50, 50]));
+    }
 }

@@ -23,17 +23,24 @@ use crate::{
     },
     ports::{Clock, Platform, PortError},
 };
+use preflight::Environments;
 
 /// The adapter. Reads with one identity and acts with the other, as [`ResourceManager`] was told.
 pub struct ContainerApp {
     arm: Arc<ResourceManager>,
     clock: Arc<dyn Clock>,
+    environments: Arc<Environments>,
     target: ContainerAppTarget,
 }
 
 impl ContainerApp {
-    pub fn new(arm: Arc<ResourceManager>, clock: Arc<dyn Clock>, target: ContainerAppTarget) -> Self {
-        Self { arm, clock, target }
+    pub fn new(
+        arm: Arc<ResourceManager>,
+        clock: Arc<dyn Clock>,
+        environments: Arc<Environments>,
+        target: ContainerAppTarget,
+    ) -> Self {
+        Self { arm, clock, environments, target }
     }
 }
 
@@ -41,6 +48,9 @@ impl ContainerApp {
 impl Platform for ContainerApp {
     async fn observe(&self) -> Result<Observation, PortError> {
         let readings = observe::read(&self.arm, &self.target).await;
+        if let Ok(app) = &readings.app {
+            self.environments.note(&self.target, app);
+        }
         observe::interpret(&self.target, &readings, self.clock.now())
     }
 
@@ -49,7 +59,7 @@ impl Platform for ContainerApp {
     }
 
     async fn preflight(&self) -> Result<Preflight, PortError> {
-        Ok(preflight::check(&self.arm, &self.target).await)
+        Ok(preflight::check(&self.arm, &self.environments, &self.target).await)
     }
 
     fn steps(&self, way_back: &WayBack, fence: &Fence) -> Vec<Step> {

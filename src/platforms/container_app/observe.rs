@@ -2,10 +2,11 @@
 //!
 //! **Token.** In single-revision mode each rollout makes a revision, so its name and time name the rollout. In multiple-revision
 //! mode one revision may serve again and again; so the rollout is named by all serving revisions, their weights, and when the
-//! app was last written. Any other write of the app in between gives another token too: then nothing is sent, which is safe.
+//! app was last written. Any other write of the app in between gives another token too: between decision and call nothing is
+//! sent then, which is safe; before, equal content is the same service, whatever its tokens.
 //!
-//! **Fingerprint.** Hash of the serving template. When traffic is split, the set serves: the hash is that of all
-//! templates with their weights, equal whichever revisions hold them; revisions of equal content count as one.
+//! **Fingerprint.** Hash of the serving template. When traffic is split, the mix serves: all templates with their weights,
+//! equal whichever revisions hold them; revisions of equal content count as one.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,7 @@ use crate::{
     domain::{
         observation::{Observation, Obstacle, RunningVersion, WayBack},
         rule::RuleId,
-        target::{ContainerAppTarget, Fingerprint, VersionToken, short_hash},
+        target::{ContainerAppTarget, Fingerprint, VersionToken},
     },
     ports::PortError,
 };
@@ -184,9 +185,9 @@ impl State<'_> {
             0 => None,
             1 => shares.into_keys().next().map(|hash| Fingerprint(format!("template:{hash}"))),
             _ => {
-                let parts: Vec<String> = shares.iter().map(|(hash, weight)| format!("{hash}={weight}")).collect();
-                let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-                Some(Fingerprint(format!("traffic:{}", short_hash(&parts))))
+                let shares: Vec<(Fingerprint, u32)> =
+                    shares.into_iter().map(|(hash, weight)| (Fingerprint(format!("template:{hash}")), weight)).collect();
+                Some(Fingerprint::weighted(&shares))
             }
         }
     }

@@ -3,12 +3,22 @@
 //! Necessary, not sufficient: deny assignments and Azure Policy are not in the list of permissions. Rights to read
 //! operations are not asked for: they lie at the subscription's location, and the app itself tells how an operation ended.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
 use super::{
     observe::{Mode, mode_of},
     wire::{App, app_path, parse},
 };
 use crate::{
-    azure::{answer::clean, locks, permissions::missing, resource_manager::ResourceManager},
+    azure::{
+        answer::clean,
+        locks,
+        permissions::{Permissions, missing},
+        resource_manager::ResourceManager,
+    },
     domain::{
         observation::{Obstacle, Preflight},
         resource_id::ResourceId,
@@ -45,38 +55,63 @@ fn on_the_app(target: &ContainerAppTarget, mode: Mode) -> Vec<NeededRight> {
     [acting, NeededRight::all(Identity::Reading, &READS, &target.app, ROLE)].concat()
 }
 
-/// Two trips deep: only the app knows its mode and its environment.
-pub async fn check(arm: &ResourceManager, target: &ContainerAppTarget) -> Preflight {
+/// The environment of each app that was looked at, shared by all targets. An app never moves to another one; only the app itself
+/// tells its own.
+#[derive(Debug, Default)]
+pub struct Environments {
+    known: Mutex<BTreeMap<ResourceId, ResourceId>>,
+}
+
+impl Environments {
+    /// Notes what an app's own answer tells.
+    pub fn note(&self, target: &ContainerAppTarget, app: &App) -> Option<ResourceId> {
+        let id = app.properties.environment_id.as_ref().or(app.properties.managed_environment_id.as_ref())?;
+        let environment = ResourceId::parse(id).ok()?;
+        self.locked().insert(target.app.clone(), environment.clone());
+        Some(environment)
+    }
+
+    fn of(&self, target: &ContainerAppTarget) -> Option<ResourceId> {
+        self.locked().get(&target.app).cloned()
+    }
+
+    /// Whoever panicked while holding it left nothing half-written.
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<ResourceId, ResourceId>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One trip deep, once the app's environment is known; two before that, and where the app tells another one.
+pub async fn check(arm: &ResourceManager, environments: &Environments, target: &ContainerAppTarget) -> Preflight {
     const OPERATION: &str = "read the container app";
-    let rights = async {
-        let app = arm.read(OPERATION, &app_path(target, "")).await.and_then(|answer| parse::<App>(OPERATION, answer));
-        let (mode, environment) = match &app {
-            Ok(app) => {
-                let id = app.properties.environment_id.as_ref().or(app.properties.managed_environment_id.as_ref());
-                (mode_of(&app.configuration()).unwrap_or(Mode::Single), id.and_then(|id| ResourceId::parse(id).ok()))
-            }
-            Err(_) => (Mode::Single, None),
-        };
-        let needed = on_the_app(target, mode);
-        let on_the_environment = async {
-            match &environment {
-                Some(environment) => {
-                    missing(arm, environment, &NeededRight::all(Identity::Acting, &[JOIN], environment, ROLE)).await
-                }
-                None => Vec::new(),
-            }
-        };
-        let (mut obstacles, join) = tokio::join!(missing(arm, &target.app, &needed), on_the_environment);
-        obstacles.extend(join);
-        // Observing says so too; what is not known here is the mode and the environment.
-        obstacles.extend(
-            app.err().map(|error| Obstacle::propose(RuleId::S9, format!("rights could not be checked in full ({error})"))),
-        );
-        obstacles
+    let expected = environments.of(target);
+    let app_path = app_path(target, "");
+    // What either mode needs is asked of one list.
+    let either_mode = on_the_app(target, Mode::Multiple);
+    let (mut obstacles, app, on_the_app_allowed, join) = tokio::join!(
+        Box::pin(locked(arm, target)),
+        arm.read(OPERATION, &app_path),
+        Box::pin(Permissions::read(arm, &target.app, &either_mode)),
+        Box::pin(may_not_join(arm, expected.as_ref())),
+    );
+    let app = app.and_then(|answer| parse::<App>(OPERATION, answer));
+    let (mode, environment) = match &app {
+        Ok(app) => (mode_of(&app.configuration()).unwrap_or(Mode::Single), environments.note(target, app)),
+        Err(_) => (Mode::Single, expected.clone()),
     };
-    let (mut obstacles, rights) = tokio::join!(Box::pin(locked(arm, target)), Box::pin(rights));
-    obstacles.extend(rights);
+    obstacles.extend(on_the_app_allowed.lacking(&on_the_app(target, mode)));
+    obstacles.extend(if environment == expected { join } else { may_not_join(arm, environment.as_ref()).await });
+    // Observing says so too; what is not known here is the mode and the environment.
+    obstacles
+        .extend(app.err().map(|error| Obstacle::propose(RuleId::S9, format!("rights could not be checked in full ({error})"))));
     Preflight { obstacles, ways_back: Vec::new() }
+}
+
+async fn may_not_join(arm: &ResourceManager, environment: Option<&ResourceId>) -> Vec<Obstacle> {
+    match environment {
+        Some(environment) => missing(arm, environment, &NeededRight::all(Identity::Acting, &[JOIN], environment, ROLE)).await,
+        None => Vec::new(),
+    }
 }
 
 /// A read-only lock on the app or on anything that it lies in refuses every write.
