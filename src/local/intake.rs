@@ -1,6 +1,6 @@
-//! Takes alerts and events over HTTP and puts them, unchanged, on the embedded queue: 202 only when they are stored.
+//! Takes alerts and events over HTTP and puts them, unchanged, on our own queues: 202 only when they are stored.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -11,16 +11,18 @@ use axum::{
 };
 use tracing::warn;
 
-use super::embedded_queue::EmbeddedQueue;
-use crate::host::delivery::Function;
+use crate::{
+    host::delivery::Function,
+    ports::{FollowUps, QueueMessage},
+};
 
 /// Queues that take messages from outside.
 pub const INTAKE: &[Function] = &[Function::Alerts, Function::Deployments, Function::Markers];
 
-/// A message larger than a Standard queue would take is refused here as well.
+/// A message larger than a Basic or Standard queue would take is refused here as well.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 
-pub fn router(queue: Arc<EmbeddedQueue>) -> Router {
+pub fn router(queues: Arc<dyn FollowUps>) -> Router {
     Router::new()
         .route(
             "/",
@@ -30,14 +32,16 @@ pub fn router(queue: Arc<EmbeddedQueue>) -> Router {
         )
         .route("/{queue}", post(take))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(queue)
+        .with_state(queues)
 }
 
-async fn take(State(queue): State<Arc<EmbeddedQueue>>, Path(name): Path<String>, body: Bytes) -> (StatusCode, String) {
+async fn take(State(queues): State<Arc<dyn FollowUps>>, Path(name): Path<String>, body: Bytes) -> (StatusCode, String) {
     let Some(function) = INTAKE.iter().find(|function| function.name() == name) else {
         return (StatusCode::NOT_FOUND, "there are /alerts, /deployments and /markers\n".to_owned());
     };
-    match queue.send_now(function.name(), &body).await {
+    // No id: whoever sends the same bytes again may have a reason, and a duplicate only counts.
+    let message = QueueMessage { queue: function.name().to_owned(), body: body.to_vec(), returns: 0, message_id: None };
+    match queues.send(message, Duration::ZERO).await {
         Ok(()) => (StatusCode::ACCEPTED, "stored\n".to_owned()),
         Err(error) => {
             warn!(%error, queue = function.name(), "the intake could not store a message");

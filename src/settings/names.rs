@@ -48,7 +48,7 @@ settings! {
     BACKOUT_STORE = "BACKOUT_STORE", Operator, true, default "`sqlite:.backout/state.db` on one machine; required in Azure",
         "Where state is kept: `sqlite:PATH`, `memory:`, the URL of a blob container (managed identity), or a storage connection string followed by `;container=NAME`.";
     BACKOUT_BUS = "BACKOUT_BUS", Operator, false, default "ServiceBus",
-        "`local:` for the embedded queue, or the prefix of the Service Bus connection that the triggers use.";
+        "`local:` for the embedded queue, or the prefix of the Service Bus connection that the triggers use. `backout local` and the commands of a person take the embedded queue as well where this is unset and no Service Bus connection is set.";
     SERVICE_BUS = "ServiceBus", Operator, true, default "unset",
         "Connection string of Service Bus, if no managed identity is used. It wins over `ServiceBus__fullyQualifiedNamespace`, as it does in the host.";
     SERVICE_BUS_NAMESPACE = "ServiceBus__fullyQualifiedNamespace", Operator, false, default "unset",

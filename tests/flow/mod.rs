@@ -2,13 +2,16 @@
 
 mod commands;
 mod crash;
+mod dead_letters;
 mod kill_matrix;
+mod local;
 mod platform_app_service;
 mod platform_arm_deployment;
 mod platform_container_app;
 mod platform_kubernetes;
 mod platform_logic_app;
 mod platform_pipeline;
+mod pump;
 mod put_back;
 mod real;
 mod saga;

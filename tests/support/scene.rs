@@ -8,6 +8,8 @@ use backout::{
         record::{Record, RecordId},
         resource_id::ResourceId,
         rollback::RollbackState,
+        target::TargetKey,
+        target_state::TargetState,
     },
     inbound::{self, Understood},
     local::sqlite_store::SqliteStore,
@@ -43,14 +45,30 @@ pub struct Scene {
     pub hosts: Vec<Arc<HostEmulator>>,
     pub clock: Arc<ScaledClock>,
     pub site: ResourceId,
+    /// Of a handler process.
+    pub environment: BTreeMap<String, String>,
     documents: Documents,
     pumps: Vec<JoinHandle<()>>,
     _folder: TempDir,
 }
 
 impl Scene {
+    /// No handler yet, and a queue that gives a message back after `lock_duration`.
+    pub async fn without_handlers(lock_duration: Duration) -> Self {
+        Self::set_up(0, lock_duration).await
+    }
+
     /// `handlers` processes over one store file; one site that has served a good build for long, and has been looked at.
     pub async fn open(handlers: usize) -> Self {
+        // The host renews its locks: a message comes back when its handler dies, not because time passes.
+        let mut scene = Self::set_up(handlers, Duration::from_hours(6)).await;
+        scene.pumps.push(tokio::spawn(pump(scene.azure.clone(), scene.hosts.clone())));
+        let looked = scene.hosts[0].invoke_timer("sweep").await;
+        assert_eq!(looked.outcome, InvocationOutcome::Succeeded, "{:?}", scene.lines());
+        scene
+    }
+
+    async fn set_up(handlers: usize, lock_duration: Duration) -> Self {
         let clock = Arc::new(ScaledClock::from_setting(TIME_SCALE).unwrap());
         let azure = AzureSimulation::start(clock.clone()).await.unwrap();
         let site = ResourceId::parse(SITE).unwrap();
@@ -58,8 +76,7 @@ impl Scene {
         azure.set_error_share(GOOD, 0.002);
         azure.set_error_share(BAD, 0.33);
         for queue in ["alerts", "deployments", "markers", "followups"] {
-            // The host renews its locks: a message comes back when its handler dies, not because time passes.
-            azure.add_queue(queue, QueueOptions { lock_duration: Duration::from_hours(6), ..QueueOptions::default() });
+            azure.add_queue(queue, QueueOptions { lock_duration, ..QueueOptions::default() });
         }
         let folder = tempfile::tempdir().unwrap();
         let policy_file = folder.path().join("backout.yaml");
@@ -91,12 +108,16 @@ impl Scene {
             };
             hosts.push(Arc::new(HostEmulator::start(options).await.unwrap()));
         }
-        let pumps = vec![tokio::spawn(pump(azure.clone(), hosts.clone()))];
         let documents = Documents::new(Arc::new(SqliteStore::new(store_file)));
-        let scene = Self { azure, hosts, clock, site, documents, pumps, _folder: folder };
-        let looked = scene.hosts[0].invoke_timer("sweep").await;
-        assert_eq!(looked.outcome, InvocationOutcome::Succeeded, "{:?}", scene.lines());
-        scene
+        Self { azure, hosts, clock, site, environment, documents, pumps: Vec::new(), _folder: folder }
+    }
+
+    /// Waits until the target was looked at for the first time, so that what serves is known.
+    pub async fn looked_at(&self) {
+        let key = keys::target(&TargetKey(self.site.canonical().to_owned()));
+        while self.documents.read::<TargetState>(&key).await.unwrap().is_none() {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// A bad build is swapped in, with its event, and a third of the requests fail until measurements show it.
