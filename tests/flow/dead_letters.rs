@@ -3,8 +3,13 @@
 use std::{collections::BTreeMap, process::Command, sync::Arc, time::Duration};
 
 use backout::{
-    local::{clock::SystemClock, embedded_queue::EmbeddedQueue},
+    domain::target::{sha256_hex, short_hash},
+    local::{clock::SystemClock, embedded_queue::EmbeddedQueue, sqlite_store::SqliteStore},
     ports::{FollowUps, Incoming, QueueMessage},
+    process::{
+        documents::{Documents, keys},
+        park::Parked,
+    },
     sim::{AzureSimulation, QueueOptions, SimulatedMessage},
 };
 use reqwest::Method;
@@ -155,6 +160,49 @@ async fn an_unreadable_queue_is_told_with_the_right_that_is_missing_and_others_a
     assert_eq!(listed.code, Some(1));
     assert!(listed.err.contains("`alerts`") && listed.err.contains("`Azure Service Bus Data Receiver`"), "{}", listed.err);
     assert!(listed.out.contains("followups:"), "{}", listed.out);
+}
+
+/// Composed by us, as `process::park` keeps it.
+fn parked(body: &[u8], kept_bytes: usize, reason: &str) -> Parked {
+    let body_sha256 = sha256_hex(body);
+    Parked {
+        id: short_hash(&["alerts", &body_sha256, reason]),
+        queue: "alerts".to_owned(),
+        reason: reason.to_owned(),
+        parked_at: "2026-11-25T10:00:00Z".parse().unwrap(),
+        body_sha256,
+        body_bytes: body.len(),
+        body_base64: data_encoding::BASE64.encode(&body[..kept_bytes]),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parked_message_is_put_back_on_its_queue_and_a_cut_one_is_refused() {
+    let (scene, _) = scene().await;
+    let file = scene.environment["BACKOUT_STORE"].strip_prefix("sqlite:").unwrap();
+    let documents = Documents::new(Arc::new(SqliteStore::new(file)));
+    let (whole, cut) = (parked(b"whole", 5, "not an alert"), parked(b"too long", 3, "not an alert either"));
+    for message in [&whole, &cut] {
+        documents.insert(&keys::parked(&message.id), message.clone()).await.unwrap();
+    }
+    let dry = ran(&scene.environment, &["replay", "--all"]).await;
+    assert_eq!(dry.code, Some(1), "one of them cannot be replayed");
+    assert!(dry.out.contains("only the first 3 of its 8 bytes were kept; let its sender send it again"), "{}", dry.out);
+    assert_eq!(scene.azure.queue_length("alerts"), 0);
+
+    let done = ran(&scene.environment, &["replay", "--reason", "NOT AN ALERT", "--yes"]).await;
+    assert_eq!(done.code, Some(1));
+    assert!(done.out.contains("1 queued again"), "{}", done.out);
+    let again = only(scene.azure.messages("alerts"));
+    assert_eq!((&again.body[..], &again.properties["backout-returns"]), (&b"whole"[..], &json!(0)));
+    let listed = lines(&ran(&scene.environment, &["list", "--format", "json"]).await);
+    assert_eq!(listed.iter().map(|line| &line["id"]).collect::<Vec<_>>(), [&json!(cut.id)]);
+
+    // Parked once more for the same reason: another one, which a queue that detects duplicates must take.
+    let later = Parked { parked_at: "2026-11-25T10:05:00Z".parse().unwrap(), ..whole.clone() };
+    documents.insert(&keys::parked(&whole.id), later).await.unwrap();
+    assert_eq!(ran(&scene.environment, &["replay", "--id", &whole.id, "--yes"]).await.code, Some(0));
+    assert_eq!(scene.azure.queue_length("alerts"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 //! Taking messages without a Functions host: over the embedded queue and over simulated Service Bus, by the real client.
 
 use std::{
+    io,
     num::NonZeroUsize,
     sync::{Arc, Mutex},
     time::Duration,
@@ -107,6 +108,34 @@ impl Scene {
     }
 }
 
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is logged on this thread from now on, on which all tasks of these tests run.
+fn logged() -> (Lines, tracing::subscriber::DefaultGuard) {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    (lines, tracing::subscriber::set_default(subscriber))
+}
+
 async fn until(is_it: impl Fn() -> bool) {
     let waited = tokio::time::timeout(Duration::from_secs(30), async {
         while !is_it() {
@@ -192,10 +221,12 @@ async fn a_stop_gives_back_what_does_not_end_in_time() {
 async fn a_throttled_or_absent_queue_is_asked_less_often_and_told_of_once() {
     let scene = Scene::new().await;
     let status = |status| FaultEffect::Status { moment: Moment::BeforeEffect, status, body: FaultBody::Html };
-    let on_alerts = |effect| Fault { path_contains: "/alerts/".to_owned(), ..Fault::on_role(Role::ServiceBus, effect) };
+    let on_alerts =
+        |effect| Fault { path_contains: "/alerts/messages/head".to_owned(), ..Fault::on_role(Role::ServiceBus, effect) };
     for effect in [status(503), FaultEffect::Throttle { retry_after_seconds: 20 }, status(503)] {
         scene.azure.inject(on_alerts(effect));
     }
+    let (lines, _logging) = logged();
     let deliveries = Scripted::new(settled(), 10);
     let pump = scene.start(&deliveries);
     scene.send("patient").await;
@@ -211,6 +242,29 @@ async fn a_throttled_or_absent_queue_is_asked_less_often_and_told_of_once() {
     assert_eq!(deliveries.count(), 1);
     scene.stop.notify_one();
     pump.await.unwrap();
+    let told = |what: &str| lines.text().lines().filter(|line| line.contains("alerts") && line.contains(what)).count();
+    assert_eq!(told("asks for a pause"), 1, "{}", lines.text());
+    assert_eq!(told("messages can be received again"), 1, "{}", lines.text());
+}
+
+#[tokio::test]
+async fn a_missing_queue_is_told_once_by_name_and_tried_slowly() {
+    let scene = Scene::new().await;
+    let effect = FaultEffect::Status { moment: Moment::BeforeEffect, status: 404, body: FaultBody::Html };
+    let fault = Fault { path_contains: "/markers/messages/head".to_owned(), ..Fault::on_role(Role::ServiceBus, effect) };
+    scene.azure.inject(fault.times(3));
+    let (lines, _logging) = logged();
+    let deliveries = Scripted::new(settled(), 10);
+    let pump = scene.start(&deliveries);
+    until(|| scene.requests("POST", "/markers/messages/head") == 1).await;
+    scene.pass(59).await;
+    assert_eq!(scene.requests("POST", "/markers/messages/head"), 1, "a minute between two tries");
+    scene.pass(240).await;
+    until(|| scene.requests("POST", "/markers/messages/head") == 4).await;
+    scene.stop.notify_one();
+    pump.await.unwrap();
+    let text = lines.text();
+    assert_eq!(text.matches("there is no queue `markers` in the namespace").count(), 1, "{text}");
 }
 
 #[tokio::test]

@@ -57,11 +57,11 @@ impl DeadLetters for ServiceBusQueues {
                 Ok(None) => break WalkEnd::All,
                 Err(error) => break WalkEnd::Failed(error),
             };
-            if letters.len() >= limit || !seen.insert(locked.broker.sequence_number) {
+            let letter = letter(queue, &locked);
+            if letters.len() >= limit || !seen.insert(letter.id.clone()) {
                 held.push(locked.lock);
                 break WalkEnd::Limit;
             }
-            let letter = letter(queue, &locked);
             let fate = if wanted(&letter) { self.queue_again(&letter, &locked).await } else { Fate::Left };
             if !matches!(fate, Fate::QueuedAgain) {
                 held.push(locked.lock);
@@ -93,8 +93,9 @@ impl ServiceBusQueues {
 
 fn letter(queue: &str, locked: &LockedMessage) -> DeadLetter {
     let broker = &locked.broker;
+    let number = broker.sequence_number.map(|number| number.to_string());
     DeadLetter {
-        id: format!("{queue}:{}", broker.sequence_number),
+        id: format!("{queue}:{}", number.or_else(|| broker.message_id.clone()).unwrap_or_default()),
         queue: queue.to_owned(),
         body: locked.body.clone(),
         message_id: broker.message_id.clone(),

@@ -34,7 +34,7 @@ pub(super) struct ReceivedBrokerProperties {
     pub message_id: Option<String>,
     pub delivery_count: u32,
     /// Above 2^32 where the queue is partitioned.
-    pub sequence_number: i64,
+    pub sequence_number: Option<i64>,
     pub label: Option<String>,
     pub correlation_id: Option<String>,
     /// RFC 2822.
