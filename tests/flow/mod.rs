@@ -5,6 +5,7 @@ mod crash;
 mod dead_letters;
 mod kill_matrix;
 mod local;
+mod message_ids;
 mod platform_app_service;
 mod platform_arm_deployment;
 mod platform_container_app;
