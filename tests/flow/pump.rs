@@ -99,6 +99,17 @@ impl Scene {
         entries.iter().filter(|entry| is_it(entry.role, &entry.method, &entry.path_and_query)).count()
     }
 
+    /// Lets virtual time pass until `is_it`; how many seconds it took.
+    async fn pass_until(&self, is_it: impl Fn() -> bool) -> u64 {
+        for passed in 0..600 {
+            if is_it() {
+                return passed;
+            }
+            self.pass(1).await;
+        }
+        panic!("it did not happen in ten minutes");
+    }
+
     /// Lets virtual time pass in small steps, with real time for what it sets off.
     async fn pass(&self, seconds: u64) {
         for _ in 0..seconds {
@@ -189,12 +200,10 @@ async fn what_cannot_be_handled_is_held_longer_each_time_and_does_not_block_othe
     until(|| deliveries.count() == 4).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(deliveries.count(), 4, "no message came again before its pause was over");
-    scene.pass(6).await;
-    until(|| deliveries.count() == 8).await;
-    scene.pass(6).await;
-    assert_eq!(deliveries.count(), 8, "the second pause is twice as long");
-    scene.pass(6).await;
-    until(|| deliveries.count() == 12).await;
+    let first_pause = scene.pass_until(|| deliveries.count() == 8).await;
+    assert!(first_pause >= 5, "{first_pause} s");
+    let second_pause = scene.pass_until(|| deliveries.count() > 8).await;
+    assert!(second_pause >= 9, "{second_pause} s: the second pause is twice as long");
     assert_eq!(scene.azure.dead_letters("alerts"), []);
     scene.stop.notify_one();
     pump.await.unwrap();
@@ -231,14 +240,10 @@ async fn a_throttled_or_absent_queue_is_asked_less_often_and_told_of_once() {
     let pump = scene.start(&deliveries);
     scene.send("patient").await;
     until(|| scene.requests("POST", "/alerts/messages/head") == 1).await;
-    scene.pass(2).await;
-    until(|| scene.requests("POST", "/alerts/messages/head") == 2).await;
-    scene.pass(18).await;
-    assert_eq!(scene.requests("POST", "/alerts/messages/head"), 2, "asked before the time that `Retry-After` names");
-    scene.pass(13).await;
-    until(|| scene.requests("POST", "/alerts/messages/head") == 3).await;
-    scene.pass(7).await;
-    until(|| scene.azure.queue_length("alerts") == 0).await;
+    scene.pass_until(|| scene.requests("POST", "/alerts/messages/head") == 2).await;
+    let asked_again = scene.pass_until(|| scene.requests("POST", "/alerts/messages/head") == 3).await;
+    assert!(asked_again >= 20, "{asked_again} s: asked before the time that `Retry-After` names");
+    scene.pass_until(|| scene.azure.queue_length("alerts") == 0).await;
     assert_eq!(deliveries.count(), 1);
     scene.stop.notify_one();
     pump.await.unwrap();
@@ -259,8 +264,7 @@ async fn a_missing_queue_is_told_once_by_name_and_tried_slowly() {
     until(|| scene.requests("POST", "/markers/messages/head") == 1).await;
     scene.pass(59).await;
     assert_eq!(scene.requests("POST", "/markers/messages/head"), 1, "a minute between two tries");
-    scene.pass(240).await;
-    until(|| scene.requests("POST", "/markers/messages/head") == 4).await;
+    scene.pass_until(|| scene.requests("POST", "/markers/messages/head") == 4).await;
     scene.stop.notify_one();
     pump.await.unwrap();
     let text = lines.text();
