@@ -40,7 +40,7 @@ enum Command {
     Serve,
     /// The whole story on this machine against a simulated Azure; no account needed
     Demo(demo::Args),
-    /// One machine: takes alerts and events over HTTP, with an embedded store and queue
+    /// Without a Functions host: takes messages from the queues, and alerts and events over HTTP
     Local(local::Args),
     /// Say what would be decided about the messages in FILE..., and why; without any effect
     Decide(decide::Args),
@@ -62,7 +62,7 @@ enum Command {
     Pause(pause::Args),
     /// Lift the kill switch
     Resume(pause::Args),
-    /// Messages that need a person
+    /// Messages that need a person: list them, or put them back on their queues
     DeadLetters(dead_letters::Args),
     /// Free a target that was left to a person
     Clear(clear::Args),

@@ -1,11 +1,12 @@
 //! `backout serve`: the port is bound before anything else, and everything slow waits until a message needs it.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{num::NonZeroUsize, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
+use tokio::task::JoinHandle;
 use tracing::error;
 
-use super::wiring::{self, Wired};
+use super::wiring::{self, QueuePlace, Wired};
 use crate::{
     host::{
         delivery::{Deliveries, Delivery},
@@ -13,7 +14,7 @@ use crate::{
         server,
         starting::{Ready, Starting},
     },
-    local::pump,
+    local::pump::{self, Pump},
     observability::{self, LogFormat},
     process::outcome::Outcome,
     settings::{Environment, Settings},
@@ -25,39 +26,52 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     let port = settings.as_ref().map_or_else(|_| Settings::handler_port_of(&Environment), |settings| settings.handler_port);
     let listener = server::bind(port).await.with_context(|| format!("could not listen on 127.0.0.1:{port}"))?;
     let (starting, ready) = Starting::new();
-    let served = tokio::spawn(server::serve(listener, Arc::new(starting), async {
-        if let Err(error) = server::stop_signal().await {
-            error!(%error, "signals can't be heard; only SIGKILL will stop backout");
-            std::future::pending::<()>().await;
-        }
-    }));
+    let served = tokio::spawn(server::serve(listener, Arc::new(starting), asked_to_stop()));
     observability::init(LogFormat::Host).map_err(|error| anyhow::anyhow!("logging could not be set up: {error}"))?;
-    start(settings, ready);
+    let pump = start(settings, ready);
     served.await.context("the server ended unexpectedly")??;
+    if let Some(pump) = pump {
+        pump.await.context("the embedded queue's pump ended unexpectedly")?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Makes deliveries possible. With settings that can't be used, each message is given back, and the log says why.
-fn start(settings: anyhow::Result<Settings>, ready: Ready) {
+///
+/// From the embedded queue, unlike from Service Bus, nobody else takes messages: then they are pumped here.
+fn start(settings: anyhow::Result<Settings>, ready: Ready) -> Option<JoinHandle<()>> {
     let wired = settings.and_then(wiring::wire).and_then(|wired| Ok((wiring::alert_webhook(&wired)?, wired)));
     match wired {
         Ok((alert_webhook, wired)) => {
             let dispatcher = Dispatcher::new(Arc::clone(&wired.process)).with_alert_webhook(alert_webhook);
             let deliveries: Arc<dyn Deliveries> = Arc::new(dispatcher);
-            pump_embedded(&wired, &deliveries);
+            let pump = match wired.queues.place {
+                QueuePlace::Embedded => {
+                    Some(tokio::spawn(pump_of(&wired, Arc::clone(&deliveries), pump::SIDE_BY_SIDE).run(asked_to_stop())))
+                }
+                QueuePlace::ServiceBus => None,
+            };
             ready.now(deliveries);
+            pump
         }
         Err(error) => {
             error!("backout can't handle messages: {error:#}");
             ready.now(Arc::new(Unusable(format!("{error:#}"))));
+            None
         }
     }
 }
 
-/// With `BACKOUT_BUS=local:` nobody else takes messages from the queue.
-pub(super) fn pump_embedded(wired: &Wired, deliveries: &Arc<dyn Deliveries>) {
-    if let Some(queue) = &wired.queue {
-        tokio::spawn(pump::run(Arc::clone(queue), Arc::clone(deliveries), Arc::clone(&wired.ports.clock)));
+pub(super) fn pump_of(wired: &Wired, deliveries: Arc<dyn Deliveries>, side_by_side: NonZeroUsize) -> Pump {
+    let (incoming, clock) = (Arc::clone(&wired.queues.incoming), Arc::clone(&wired.ports.clock));
+    Pump { incoming, deliveries, clock, side_by_side, grace: pump::GRACE }
+}
+
+/// Done on SIGTERM or Ctrl-C.
+pub(super) async fn asked_to_stop() {
+    if let Err(error) = server::stop_signal().await {
+        error!(%error, "signals can't be heard; only SIGKILL will stop backout");
+        std::future::pending::<()>().await;
     }
 }
 

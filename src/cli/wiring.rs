@@ -23,7 +23,7 @@ use crate::{
     notify::Channels,
     platforms::AzurePlatforms,
     policy::{BearerSource, PolicySource},
-    ports::{Clock, FollowUps, PortError, PortErrorKind, StateStore},
+    ports::{Clock, DeadLetters, FollowUps, Incoming, PortError, PortErrorKind, StateStore},
     process::{Policies, PolicyTrouble, Ports, Process},
     settings::{BusConnection, BusSetting, Environment, PolicyLocation, Settings, Source, StoreSetting, endpoint, names, secret},
     sim::clock::ScaledClock,
@@ -36,8 +36,21 @@ pub struct Wired {
     pub ports: Ports,
     pub policies: Arc<dyn Policies>,
     pub settings: Settings,
-    /// The embedded queue, where `BACKOUT_BUS` is `local:`: somebody must take messages from it.
-    pub queue: Option<Arc<EmbeddedQueue>>,
+    pub queues: Queues,
+}
+
+/// Our queues from every side; `ports` has the sending one.
+pub struct Queues {
+    pub incoming: Arc<dyn Incoming>,
+    pub dead_letters: Arc<dyn DeadLetters>,
+    pub place: QueuePlace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueuePlace {
+    /// Nobody but us takes messages from it.
+    Embedded,
+    ServiceBus,
 }
 
 /// Reads the settings; every problem is in the error's text.
@@ -45,7 +58,8 @@ pub fn settings() -> anyhow::Result<Settings> {
     Ok(Settings::from_source(&Environment)?)
 }
 
-/// The settings of a command that sends nothing: where no queue is named, none is missed.
+/// The settings of a command on one machine: where neither `BACKOUT_BUS` nor a Service Bus connection is set, the queue is the
+/// embedded one.
 pub fn settings_without_bus() -> anyhow::Result<Settings> {
     Ok(Settings::from_source(&WithoutBus(Environment))?)
 }
@@ -87,7 +101,7 @@ pub fn wire(settings: Settings) -> anyhow::Result<Wired> {
     let clock = clock(&settings)?;
     let identities = Arc::new(identities(&settings)?);
     let store = store(&settings, &identities);
-    let (follow_ups, queue) = bus(&settings, &clock)?;
+    let (follow_ups, queues) = bus(&settings, &clock)?;
     let policies = policies(&settings)?;
     let arm = Arc::new(resource_manager(&settings, &identities)?);
     let ports = Ports {
@@ -99,7 +113,7 @@ pub fn wire(settings: Settings) -> anyhow::Result<Wired> {
         clock,
     };
     let process = Arc::new(Process::new(ports.clone(), Arc::clone(&policies), settings.mode_ceiling, settings.own_site.clone()));
-    Ok(Wired { process, ports, policies, settings, queue })
+    Ok(Wired { process, ports, policies, settings, queues })
 }
 
 pub fn clock(settings: &Settings) -> anyhow::Result<Arc<dyn Clock>> {
@@ -117,34 +131,31 @@ fn store(settings: &Settings, identities: &Identities) -> Arc<dyn StateStore> {
     }
 }
 
-/// Where follow-ups go, and the queue itself where it is embedded.
-type Bus = (Arc<dyn FollowUps>, Option<Arc<EmbeddedQueue>>);
-
-fn bus(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Bus> {
+fn bus(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<(Arc<dyn FollowUps>, Queues)> {
     Ok(match &settings.bus {
         BusSetting::Local => {
             let queue = Arc::new(match &settings.store {
                 StoreSetting::Sqlite(path) => EmbeddedQueue::in_file(path, Arc::clone(clock)),
                 StoreSetting::Memory | StoreSetting::Blob(_) => EmbeddedQueue::in_memory(Arc::clone(clock)),
             });
-            (queue.clone(), Some(queue))
+            (queue.clone(), Queues { incoming: queue.clone(), dead_letters: queue, place: QueuePlace::Embedded })
         }
         BusSetting::ServiceBus { connection, .. } => {
-            let endpoint = settings.bus_endpoint.clone();
-            let queues = match connection {
-                BusConnection::Namespace { host, client_id } => {
-                    let identity = credential(
-                        client_id.as_deref().or(settings.identity.client_id.as_deref()),
-                        settings.identity.platform_endpoint,
-                    )?;
-                    ServiceBusQueues::with_identity(host, endpoint, identity, Arc::clone(clock))?
-                }
-                BusConnection::ConnectionString(text) => {
-                    ServiceBusQueues::with_connection_string(text, endpoint, Arc::clone(clock))?
-                }
-            };
-            (Arc::new(queues), None)
+            let queues = Arc::new(service_bus(settings, connection, clock)?);
+            (queues.clone(), Queues { incoming: queues.clone(), dead_letters: queues, place: QueuePlace::ServiceBus })
         }
+    })
+}
+
+fn service_bus(settings: &Settings, connection: &BusConnection, clock: &Arc<dyn Clock>) -> anyhow::Result<ServiceBusQueues> {
+    let (endpoint, clock) = (settings.bus_endpoint.clone(), Arc::clone(clock));
+    Ok(match connection {
+        BusConnection::Namespace { host, client_id } => {
+            let client_id = client_id.as_deref().or(settings.identity.client_id.as_deref());
+            let identity = credential(client_id, settings.identity.platform_endpoint)?;
+            ServiceBusQueues::with_identity(host, endpoint, identity, clock)?
+        }
+        BusConnection::ConnectionString(text) => ServiceBusQueues::with_connection_string(text, endpoint, clock)?,
     })
 }
 

@@ -1,6 +1,10 @@
 //! The queue of one machine: hands a message out no earlier than asked, at least once, to one receiver at a time.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{
@@ -9,13 +13,19 @@ use rusqlite::{
 };
 
 use super::sqlite_file::SqliteFile;
-use crate::ports::{Clock, FollowUps, PortError, PortErrorKind, QueueMessage};
+use crate::ports::{
+    Clock, DeadLetter, DeadLetters, Fate, FollowUps, Incoming, LockProblem, MessageLock, PortError, PortErrorKind, QueueMessage,
+    Received, Walk, WalkEnd, Wanted,
+};
 
 /// How long a received message is kept from other receivers, by the clock.
 pub const LOCK: Duration = Duration::from_mins(1);
 
 /// A message that was delivered this often and not completed becomes a dead letter, as on Service Bus.
 pub const DELIVERIES_MAX: u32 = 10;
+
+/// Real time between two looks into an empty queue.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Our queues in one SQLite file (or in memory), which several processes may use at once.
 #[derive(Clone)]
@@ -25,40 +35,10 @@ pub struct EmbeddedQueue {
 }
 
 /// One delivery of one message. After its lock has ended it names nothing any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct DeliveryId(i64);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EmbeddedMessage {
-    pub id: DeliveryId,
-    pub body: Vec<u8>,
-    /// As in [`QueueMessage::returns`].
-    pub returns: u32,
-    pub message_id: Option<String>,
-    /// This delivery included: the first is 1.
-    pub delivery_count: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct DeadLetterId(i64);
-
-impl std::fmt::Display for DeadLetterId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EmbeddedDeadLetter {
-    pub id: DeadLetterId,
-    pub queue: String,
-    pub body: Vec<u8>,
-    pub returns: u32,
-    pub message_id: Option<String>,
-    pub delivery_count: u32,
-    /// A sentence for a person.
-    pub reason: String,
-    pub at: Timestamp,
+#[derive(Clone)]
+struct Lock {
+    queue: EmbeddedQueue,
+    delivery: i64,
 }
 
 impl EmbeddedQueue {
@@ -72,19 +52,26 @@ impl EmbeddedQueue {
         Self { file: SqliteFile::in_memory(), clock }
     }
 
-    /// Queues what came in from outside, due at once.
-    pub async fn send_now(&self, queue: &str, body: &[u8]) -> Result<(), PortError> {
-        let message = QueueMessage { queue: queue.to_owned(), body: body.to_vec(), returns: 0, message_id: None };
-        self.send(message, Duration::ZERO).await
+    /// When some queue has something to hand out next, a lock that nobody ends counted in. All queues are empty: `None`.
+    pub async fn next_due(&self) -> Result<Option<Timestamp>, PortError> {
+        let next: Option<DueTime> = self
+            .file
+            .read("look for the next message", |connection| {
+                connection
+                    .prepare_cached("SELECT min(max(due_at, ifnull(locked_until, due_at))) FROM messages")?
+                    .query_row([], |row| row.get(0))
+            })
+            .await?;
+        Ok(next.map(DueTime::timestamp))
     }
 
-    /// Takes the message that has been due longest, and keeps it from other receivers for [`LOCK`]. Nothing is due: `None`.
-    pub async fn receive(&self, queue: &str) -> Result<Option<EmbeddedMessage>, PortError> {
+    async fn try_receive(&self, queue: &str) -> Result<Option<Received>, PortError> {
         let operation = "receive from a queue";
         let now = self.clock.now();
         let until = DueTime::after(now, LOCK, operation)?;
         let queue = queue.to_owned();
-        self.file
+        let received = self
+            .file
             .write(operation, move |transaction| {
                 bury_exhausted(transaction, &queue, now)?;
                 let first: Option<i64> = transaction
@@ -104,77 +91,21 @@ impl EmbeddedQueue {
                         "UPDATE messages SET delivery = ?1, locked_until = ?2, delivery_count = delivery_count + 1 WHERE id = ?3
                          RETURNING delivery, body, returns, message_id, delivery_count",
                     )?
-                    .query_row(params![delivery, until, first], message)
+                    .query_row(params![delivery, until, first], Delivered::read)
                     .map(Some)
             })
-            .await
-    }
-
-    /// Removes the message. `false`: the lock had ended, nothing was removed, and the message comes (or came) again.
-    pub async fn complete(&self, id: DeliveryId) -> Result<bool, PortError> {
-        let now = self.clock.now();
-        self.file
-            .write("complete a message", move |transaction| {
-                let rows = transaction
-                    .prepare_cached("DELETE FROM messages WHERE delivery = ?1 AND locked_until > ?2")?
-                    .execute(params![id.0, Now(now)])?;
-                Ok(rows == 1)
-            })
-            .await
-    }
-
-    /// Gives the message back, to be handed out again after `delay`; after its last delivery it becomes a dead letter instead.
-    /// `false`: the lock had ended, and nothing was changed.
-    pub async fn abandon(&self, id: DeliveryId, delay: Duration) -> Result<bool, PortError> {
-        let operation = "give a message back to its queue";
-        let now = self.clock.now();
-        let due = DueTime::after(now, delay, operation)?;
-        self.file
-            .write(operation, move |transaction| {
-                let queue: Option<String> = transaction
-                    .prepare_cached(
-                        "UPDATE messages SET delivery = NULL, locked_until = NULL, due_at = ?1
-                          WHERE delivery = ?2 AND locked_until > ?3 RETURNING queue",
-                    )?
-                    .query_row(params![due, id.0, Now(now)], |row| row.get(0))
-                    .optional()?;
-                let Some(queue) = queue else { return Ok(false) };
-                bury_exhausted(transaction, &queue, now)?;
-                Ok(true)
-            })
-            .await
-    }
-
-    /// Keeps the message from other receivers for [`LOCK`] from now on. `false`: the lock had ended.
-    pub async fn renew(&self, id: DeliveryId) -> Result<bool, PortError> {
-        let operation = "renew the lock of a message";
-        let now = self.clock.now();
-        let until = DueTime::after(now, LOCK, operation)?;
-        self.file
-            .write(operation, move |transaction| {
-                let rows = transaction
-                    .prepare_cached("UPDATE messages SET locked_until = ?1 WHERE delivery = ?2 AND locked_until > ?3")?
-                    .execute(params![until, id.0, Now(now)])?;
-                Ok(rows == 1)
-            })
-            .await
-    }
-
-    /// When some queue has something to hand out next, a lock that nobody ends counted in. All queues are empty: `None`.
-    pub async fn next_due(&self) -> Result<Option<Timestamp>, PortError> {
-        let next: Option<DueTime> = self
-            .file
-            .read("look for the next message", |connection| {
-                connection
-                    .prepare_cached("SELECT min(max(due_at, ifnull(locked_until, due_at))) FROM messages")?
-                    .query_row([], |row| row.get(0))
-            })
             .await?;
-        Ok(next.map(DueTime::timestamp))
+        Ok(received.map(|Delivered { delivery, body, returns, message_id, delivery_count }| Received {
+            body,
+            message_id,
+            returns,
+            delivery_count,
+            locked_until: until.timestamp(),
+            lock: Box::new(Lock { queue: self.clone(), delivery }),
+        }))
     }
 
-    /// What was delivered too often, oldest first.
-    pub async fn dead_letters(&self, queue: &str) -> Result<Vec<EmbeddedDeadLetter>, PortError> {
+    async fn letters(&self, queue: &str, limit: usize) -> Result<Vec<(i64, DeadLetter)>, PortError> {
         let now = self.clock.now();
         let queue = queue.to_owned();
         self.file
@@ -183,16 +114,16 @@ impl EmbeddedQueue {
                 transaction
                     .prepare_cached(
                         "SELECT id, queue, body, returns, message_id, delivery_count, reason, at
-                           FROM dead_letters WHERE queue = ?1 ORDER BY id",
+                           FROM dead_letters WHERE queue = ?1 ORDER BY id LIMIT ?2",
                     )?
-                    .query_map(params![queue], dead_letter)?
+                    .query_map(params![queue, i64::try_from(limit).unwrap_or(i64::MAX)], dead_letter)?
                     .collect()
             })
             .await
     }
 
-    /// Queues a dead letter again, due at once and with all its deliveries before it. `false`: there is none of this id.
-    pub async fn replay_dead_letter(&self, id: DeadLetterId) -> Result<bool, PortError> {
+    /// Both steps in one transaction, so the message id may stay as it is.
+    async fn queue_again(&self, id: i64) -> Result<(), PortError> {
         let operation = "queue a dead letter again";
         let due = DueTime::after(self.clock.now(), Duration::ZERO, operation)?;
         self.file
@@ -202,11 +133,107 @@ impl EmbeddedQueue {
                         "INSERT INTO messages (queue, body, returns, message_id, due_at)
                          SELECT queue, body, returns, message_id, ?1 FROM dead_letters WHERE id = ?2",
                     )?
-                    .execute(params![due, id.0])?;
-                let rows = transaction.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?.execute([id.0])?;
-                Ok(rows == 1)
+                    .execute(params![due, id])?;
+                transaction.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?.execute([id])
             })
             .await
+            .map(drop)
+    }
+}
+
+#[async_trait::async_trait]
+impl Incoming for EmbeddedQueue {
+    async fn receive(&self, queue: &str, wait: Duration) -> Result<Option<Received>, PortError> {
+        let started = Instant::now();
+        loop {
+            if let Some(received) = self.try_receive(queue).await? {
+                return Ok(Some(received));
+            }
+            let left = wait.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            tokio::time::sleep(LOOK_EVERY.min(left)).await;
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl MessageLock for Lock {
+    async fn renew(&self) -> Result<(), LockProblem> {
+        let operation = "renew the lock of a message";
+        let (delivery, now) = (self.delivery, self.queue.clock.now());
+        let until = DueTime::after(now, LOCK, operation)?;
+        self.change(operation, move |transaction| {
+            transaction
+                .prepare_cached("UPDATE messages SET locked_until = ?1 WHERE delivery = ?2 AND locked_until > ?3")?
+                .execute(params![until, delivery, Now(now)])
+        })
+        .await
+    }
+
+    async fn complete(&self) -> Result<(), LockProblem> {
+        let (delivery, now) = (self.delivery, self.queue.clock.now());
+        self.change("complete a message", move |transaction| {
+            transaction
+                .prepare_cached("DELETE FROM messages WHERE delivery = ?1 AND locked_until > ?2")?
+                .execute(params![delivery, Now(now)])
+        })
+        .await
+    }
+
+    async fn abandon(&self) -> Result<(), LockProblem> {
+        let operation = "give a message back to its queue";
+        let (delivery, now) = (self.delivery, self.queue.clock.now());
+        let due = DueTime::after(now, Duration::ZERO, operation)?;
+        self.change(operation, move |transaction| {
+            let queue: Option<String> = transaction
+                .prepare_cached(
+                    "UPDATE messages SET delivery = NULL, locked_until = NULL, due_at = ?1
+                      WHERE delivery = ?2 AND locked_until > ?3 RETURNING queue",
+                )?
+                .query_row(params![due, delivery, Now(now)], |row| row.get(0))
+                .optional()?;
+            let Some(queue) = queue else { return Ok(0) };
+            bury_exhausted(transaction, &queue, now)?;
+            Ok(1)
+        })
+        .await
+    }
+}
+
+impl Lock {
+    /// `change` says how many rows it was about: none means that the lock had ended.
+    async fn change(
+        &self,
+        operation: &'static str,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize> + Send + 'static,
+    ) -> Result<(), LockProblem> {
+        match self.queue.file.write(operation, change).await? {
+            0 => Err(LockProblem::Lost),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl DeadLetters for EmbeddedQueue {
+    async fn walk(&self, queue: &str, limit: usize, wanted: &Wanted<'_>) -> Walk {
+        let found = match self.letters(queue, limit.saturating_add(1)).await {
+            Ok(found) => found,
+            Err(error) => return Walk { letters: Vec::new(), end: WalkEnd::Failed(error) },
+        };
+        let end = if found.len() > limit { WalkEnd::Limit } else { WalkEnd::All };
+        let mut letters = Vec::with_capacity(found.len());
+        for (id, letter) in found.into_iter().take(limit) {
+            let fate = if wanted(&letter) {
+                self.queue_again(id).await.map_or_else(Fate::Failed, |()| Fate::QueuedAgain)
+            } else {
+                Fate::Left
+            };
+            letters.push((letter, fate));
+        }
+        Walk { letters, end }
     }
 }
 
@@ -254,27 +281,41 @@ fn bury_exhausted(transaction: &Transaction<'_>, queue: &str, now: Timestamp) ->
     Ok(())
 }
 
-fn message(row: &Row<'_>) -> rusqlite::Result<EmbeddedMessage> {
-    Ok(EmbeddedMessage {
-        id: DeliveryId(row.get(0)?),
-        body: row.get(1)?,
-        returns: row.get(2)?,
-        message_id: row.get(3)?,
-        delivery_count: row.get(4)?,
-    })
+struct Delivered {
+    delivery: i64,
+    body: Vec<u8>,
+    returns: u32,
+    message_id: Option<String>,
+    delivery_count: u32,
 }
 
-fn dead_letter(row: &Row<'_>) -> rusqlite::Result<EmbeddedDeadLetter> {
-    Ok(EmbeddedDeadLetter {
-        id: DeadLetterId(row.get(0)?),
-        queue: row.get(1)?,
+impl Delivered {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            delivery: row.get(0)?,
+            body: row.get(1)?,
+            returns: row.get(2)?,
+            message_id: row.get(3)?,
+            delivery_count: row.get(4)?,
+        })
+    }
+}
+
+fn dead_letter(row: &Row<'_>) -> rusqlite::Result<(i64, DeadLetter)> {
+    let (number, queue): (i64, String) = (row.get(0)?, row.get(1)?);
+    let letter = DeadLetter {
+        id: format!("{queue}:{number}"),
+        queue,
         body: row.get(2)?,
         returns: row.get(3)?,
         message_id: row.get(4)?,
         delivery_count: row.get(5)?,
         reason: row.get(6)?,
-        at: row.get::<_, DueTime>(7)?.timestamp(),
-    })
+        description: None,
+        enqueued_at: None,
+        dead_since: Some(row.get::<_, DueTime>(7)?.timestamp()),
+    };
+    Ok((number, letter))
 }
 
 /// A later moment, in whole microseconds as the file keeps it; rounded up, so that nothing comes early.

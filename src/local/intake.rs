@@ -1,4 +1,4 @@
-//! Takes alerts and events over HTTP and puts them on the embedded queue, as `alert-webhook` does in Azure: 202 only when they are
+//! Takes alerts and events over HTTP and puts them on our own queues, as `alert-webhook` does in Azure: 202 only when they are
 //! stored. No key and no token: whoever reaches this machine's port may send.
 
 use std::sync::Arc;
@@ -12,17 +12,19 @@ use axum::{
     routing::{get, post},
 };
 
-use super::embedded_queue::EmbeddedQueue;
-use crate::host::{
-    delivery::Function,
-    http::HttpAnswer,
-    webhook::acceptance::{Acceptance, BODY_BYTES_MAX},
+use crate::{
+    host::{
+        delivery::Function,
+        http::HttpAnswer,
+        webhook::acceptance::{Acceptance, BODY_BYTES_MAX},
+    },
+    ports::FollowUps,
 };
 
 /// Queues that take messages from outside.
 pub const INTAKE: &[Function] = &[Function::Alerts, Function::Deployments, Function::Markers];
 
-pub fn router(queue: Arc<EmbeddedQueue>) -> Router {
+pub fn router(queues: Arc<dyn FollowUps>) -> Router {
     Router::new()
         .route(
             "/",
@@ -32,7 +34,7 @@ pub fn router(queue: Arc<EmbeddedQueue>) -> Router {
         )
         .route("/{queue}", post(take))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(Acceptance::new(queue))
+        .with_state(Acceptance::new(queues))
 }
 
 async fn take(State(acceptance): State<Acceptance>, Path(name): Path<String>, body: Bytes) -> Response {

@@ -3,6 +3,7 @@
 pub mod memory_store;
 pub mod sqlite_store;
 pub mod embedded_queue;
+pub mod back_off;
 pub mod clock;
 pub mod intake;
 pub mod pump;

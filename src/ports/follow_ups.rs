@@ -54,7 +54,14 @@ pub struct QueueMessage {
     pub body: Vec<u8>,
     /// How often these bytes were put back so far; travels as the application property `backout-returns`.
     pub returns: u32,
-    /// Where the queue detects duplicates, this keeps a message that was sent twice from arriving twice.
+    /// Where the queue detects duplicates (Standard and Premium, if switched on), a second message with the id of an earlier one
+    /// is taken and dropped, for minutes or for days. So two copies share an id only if the first makes the second needless:
+    /// - a wake-up is named by record, target, step, generation and due time: sent again by a retry or after a crash, it arrives
+    ///   once. `sweep` gives what it wakes a due time of its own;
+    /// - a wake-up that came early and is sent again for the same due time has an id of its own, since the first copy is gone;
+    /// - what is put back has none: the same bytes may rightly be put back once more, also after a replay;
+    /// - a replayed dead letter's comes from the old id and the letter's number: replayed twice after a crash, it arrives once;
+    ///   dead again, it is another letter.
     pub message_id: Option<String>,
 }
 

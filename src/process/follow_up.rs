@@ -24,14 +24,17 @@ pub const RETURNS_MAX: u32 = 12;
 impl Process {
     /// Schedules `follow_up` for its due time. Sent twice, it is harmless.
     pub(super) async fn schedule(&self, follow_up: &FollowUp) -> Result<(), Trouble> {
-        let target = follow_up.target.as_ref().map(|target| target.0.as_str()).unwrap_or_default();
-        let message_id = short_hash(&[
-            &follow_up.record.0,
-            target,
-            &follow_up.step.to_string(),
-            &follow_up.generation.to_string(),
-            &follow_up.due_at.to_string(),
-        ]);
+        self.schedule_as(follow_up, message_id(follow_up, "")).await
+    }
+
+    /// Schedules a wake-up that came before `due_at` anew. Its first copy is gone, so a queue that detects duplicates must not
+    /// take this for a repeat of it.
+    pub(super) async fn schedule_early_one(&self, follow_up: &FollowUp, due_at: Timestamp) -> Result<(), Trouble> {
+        let follow_up = FollowUp { due_at, ..follow_up.clone() };
+        self.schedule_as(&follow_up, message_id(&follow_up, &self.ports.clock.now().to_string())).await
+    }
+
+    async fn schedule_as(&self, follow_up: &FollowUp, message_id: String) -> Result<(), Trouble> {
         let body = serde_json::to_vec(follow_up).unwrap_or_default();
         let message =
             QueueMessage { queue: Function::FollowUps.name().to_owned(), body, returns: 0, message_id: Some(message_id) };
@@ -67,6 +70,18 @@ impl Process {
             }
         }
     }
+}
+
+/// See [`QueueMessage::message_id`].
+fn message_id(follow_up: &FollowUp, copy: &str) -> String {
+    short_hash(&[
+        &follow_up.record.0,
+        follow_up.target.as_ref().map(|target| target.0.as_str()).unwrap_or_default(),
+        &follow_up.step.to_string(),
+        &follow_up.generation.to_string(),
+        &follow_up.due_at.to_string(),
+        copy,
+    ])
 }
 
 /// Time until `due_at`; zero when it has passed.

@@ -38,16 +38,16 @@ impl Process {
             return Ok(Outcome::Settled { says: format!("record {} has gone on; the wake-up is stale", record.id) });
         }
         match follow_up.step {
-            StepName::LookAgain => self.look_again(&record, policy).await,
+            StepName::LookAgain => self.look_again(&record, follow_up, policy).await,
             StepName::Approval => self.approval_received(&record, policy).await,
-            StepName::Expire => self.expire(&record).await,
+            StepName::Expire => self.expire(&record, follow_up).await,
             StepName::Rollback => {
                 Ok(Outcome::Settled { says: "a rollback's step belongs to its target, not to the record".to_owned() })
             }
         }
     }
 
-    async fn look_again(&self, record: &Record, policy: &Policy) -> Result<Outcome, Trouble> {
+    async fn look_again(&self, record: &Record, follow_up: &FollowUp, policy: &Policy) -> Result<Outcome, Trouble> {
         let waits = record.decision.as_ref().is_none_or(|decision| decision.kind == DecisionKind::Hold);
         if !waits {
             return Ok(Outcome::Settled { says: format!("record {} does not wait any more", record.id) });
@@ -85,7 +85,7 @@ impl Process {
                 }
             }
         } else if let Some(due_at) = record.next_step_at.filter(|due_at| *due_at > now) {
-            self.schedule_next(record).await?;
+            self.schedule_early_one(follow_up, due_at).await?;
             return Ok(Outcome::Settled {
                 says: format!("the wake-up came early; record {} is looked at again at {}", record.id, whole_seconds(due_at)),
             });
@@ -105,13 +105,13 @@ impl Process {
     }
 
     /// A proposal that nobody answered: nothing is done, and the record says so.
-    async fn expire(&self, record: &Record) -> Result<Outcome, Trouble> {
+    async fn expire(&self, record: &Record, follow_up: &FollowUp) -> Result<Outcome, Trouble> {
         let now = self.ports.clock.now();
         if record.decision.as_ref().is_none_or(|decision| decision.kind != DecisionKind::Propose) {
             return Ok(Outcome::Settled { says: format!("record {} has no open proposal", record.id) });
         }
         if let Some(due_at) = record.next_step_at.filter(|due_at| *due_at > now) {
-            self.schedule_next(record).await?;
+            self.schedule_early_one(follow_up, due_at).await?;
             return Ok(Outcome::Settled {
                 says: format!("the proposal of record {} is open until {}", record.id, whole_seconds(due_at)),
             });

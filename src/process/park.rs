@@ -1,5 +1,7 @@
 //! What only a person can deal with is kept with its body and the reason, told once, and listed.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -11,8 +13,11 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
-    domain::{policy::NoticeKind, target::sha256_hex},
-    ports::{Key, Notice, PortError},
+    domain::{
+        policy::NoticeKind,
+        target::{sha256_hex, short_hash},
+    },
+    ports::{Key, Notice, PortError, QueueMessage},
 };
 
 /// Bodies above this are cut; the hash still names the whole.
@@ -31,11 +36,52 @@ pub struct Parked {
     pub body_base64: String,
 }
 
+/// What became of a parked message that a person wants to have handled again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParkedReplay {
+    QueuedAgain,
+    /// Somebody else has replayed it meanwhile.
+    Gone,
+    /// What is kept is not the whole message: a sentence.
+    Refused(String),
+}
+
+impl Parked {
+    /// The whole body, or why there is none.
+    pub fn whole_body(&self) -> Result<Vec<u8>, String> {
+        match data_encoding::BASE64.decode(self.body_base64.as_bytes()) {
+            Ok(body) if sha256_hex(&body) == self.body_sha256 => Ok(body),
+            Ok(body) if body.len() < self.body_bytes => Err(format!(
+                "only the first {} of its {} bytes were kept; let its sender send it again",
+                body.len(),
+                self.body_bytes
+            )),
+            Ok(_) | Err(_) => Err("the kept body is not what was received; let its sender send it again".to_owned()),
+        }
+    }
+}
+
 impl Process {
+    /// Puts a parked message back on its queue, and forgets it. A crash in between leaves both, which is harmless.
+    pub async fn replay_parked(&self, parked: &Parked) -> Result<ParkedReplay, PortError> {
+        let key = keys::parked(&parked.id);
+        let Some(loaded) = self.documents.read::<Parked>(&key).await? else { return Ok(ParkedReplay::Gone) };
+        let body = match loaded.value.whole_body() {
+            Ok(body) => body,
+            Err(why) => return Ok(ParkedReplay::Refused(why)),
+        };
+        // Parked once more, it is another one: the time is new.
+        let message_id = short_hash(&["replay", &parked.id, &loaded.value.parked_at.to_string()]);
+        let message = QueueMessage { queue: loaded.value.queue.clone(), body, returns: 0, message_id: Some(message_id) };
+        self.ports.follow_ups.send(message, Duration::ZERO).await?;
+        self.documents.store().delete(&key, &loaded.version).await?;
+        Ok(ParkedReplay::QueuedAgain)
+    }
+
     /// Keeps a message for a person. The same message for the same reason is kept and told once.
     pub async fn park(&self, queue: &str, body: &[u8], reason: &str) -> Result<Outcome, Trouble> {
         let body_sha256 = sha256_hex(body);
-        let id = crate::domain::target::short_hash(&[queue, &body_sha256, reason]);
+        let id = short_hash(&[queue, &body_sha256, reason]);
         let kept = &body[..body.len().min(PARKED_BODY_BYTES_MAX)];
         let parked = Parked {
             id: id.clone(),

@@ -56,7 +56,7 @@ impl Process {
             return Ok(Outcome::Settled { says: "the wake-up is stale; it has no effect".to_owned() });
         }
         if self.ports.clock.now() < busy.next_step_at {
-            self.schedule_rollback(&state).await?;
+            self.schedule_early_one(follow_up, busy.next_step_at).await?;
             return Ok(Outcome::Settled { says: "the wake-up came early; it is scheduled again".to_owned() });
         }
         self.resume(target, &busy.record).await

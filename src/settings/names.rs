@@ -48,7 +48,7 @@ settings! {
     BACKOUT_STORE = "BACKOUT_STORE", Operator, true, default "`sqlite:.backout/state.db` on one machine; required in Azure",
         "Where state is kept. `https://ACCOUNT.blob.core.windows.net/CONTAINER`: blob storage with the managed identity, which needs `Storage Blob Data Contributor` there; with a shared access signature as the URL's query, that is used instead. `BlobEndpoint=URL;SharedAccessSignature=SIGNATURE;container=NAME`: the same as a connection string. `UseDevelopmentStorage=true;container=NAME`: Azurite on this machine. `sqlite:PATH`: one machine. `memory:`: gone with the process.";
     BACKOUT_BUS = "BACKOUT_BUS", Operator, false, default "ServiceBus",
-        "`local:` for the embedded queue, or the prefix of the Service Bus connection that the triggers use.";
+        "`local:` for the embedded queue, or the prefix of the Service Bus connection that the triggers use. `backout local` and the commands of a person take the embedded queue as well where this is unset and no Service Bus connection is set.";
     SERVICE_BUS = "ServiceBus", Operator, true, default "unset",
         "Connection string of Service Bus, if no managed identity is used. It wins over `ServiceBus__fullyQualifiedNamespace`, as it does in the host.";
     SERVICE_BUS_NAMESPACE = "ServiceBus__fullyQualifiedNamespace", Operator, false, default "unset",

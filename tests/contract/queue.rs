@@ -1,10 +1,10 @@
-//! The promises of the embedded queue, one function each, over a queue in memory and one in a file.
+//! What the embedded queue promises beyond `incoming`, one function each, over a queue in memory and one in a file.
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use backout::{
-    local::embedded_queue::{DELIVERIES_MAX, EmbeddedMessage, EmbeddedQueue, LOCK},
-    ports::{Clock, FollowUps, PortErrorKind, QueueMessage},
+    local::embedded_queue::{DELIVERIES_MAX, EmbeddedQueue},
+    ports::{DeadLetters, Fate, FollowUps, Incoming, PortErrorKind, QueueMessage, Received, WalkEnd},
     sim::clock::ManualClock,
 };
 use jiff::Timestamp;
@@ -30,25 +30,12 @@ macro_rules! holds_for {
 macro_rules! all_promises {
     ($($kind:ident => $factory:expr;)*) => {
         $(holds_for! { $kind => $factory;
-            an_empty_queue_hands_out_nothing
-            a_message_arrives_as_it_was_sent
-            a_message_never_arrives_early
             a_due_time_between_microseconds_is_not_early
-            the_longest_due_comes_first
-            queues_do_not_mix
-            a_received_message_is_locked_for_a_minute
-            a_completed_message_is_gone
-            a_lost_lock_completes_nothing
-            a_renewed_lock_holds_a_minute_more
-            an_abandoned_message_comes_again_after_its_delay
-            after_ten_abandoned_deliveries_a_message_is_a_dead_letter
-            after_ten_lost_locks_a_message_is_a_dead_letter
-            the_tenth_delivery_can_still_be_completed
-            a_dead_letter_can_be_queued_again
+            a_dead_letter_keeps_its_id_and_count_when_it_is_queued_again
+            an_empty_queue_has_nothing_due
             a_message_id_that_waits_is_not_queued_twice
             a_message_id_that_is_being_handled_can_be_sent_anew
             a_message_id_that_is_done_can_be_sent_again
-            concurrent_receivers_never_share_a_message
             next_due_counts_delays_and_locks
             a_delay_beyond_all_time_is_refused
         })*
@@ -75,42 +62,12 @@ fn follow_up(body: &str, message_id: Option<&str>) -> QueueMessage {
     }
 }
 
-async fn received(queue: &EmbeddedQueue) -> EmbeddedMessage {
-    queue.receive("followups").await.unwrap().expect("a message is due")
+async fn received(queue: &EmbeddedQueue) -> Received {
+    queue.receive("followups", Duration::ZERO).await.unwrap().expect("a message is due")
 }
 
 async fn nothing_due(queue: &EmbeddedQueue) -> bool {
-    queue.receive("followups").await.unwrap().is_none()
-}
-
-async fn an_empty_queue_hands_out_nothing(queue: EmbeddedQueue, _: Arc<ManualClock>) {
-    assert!(nothing_due(&queue).await);
-    assert_eq!(queue.next_due().await.unwrap(), None);
-    assert_eq!(queue.dead_letters("followups").await.unwrap(), []);
-}
-
-async fn a_message_arrives_as_it_was_sent(queue: EmbeddedQueue, _: Arc<ManualClock>) {
-    let sent = QueueMessage {
-        queue: "alerts".to_owned(),
-        body: b"\0\xff{}".to_vec(),
-        returns: 7,
-        message_id: Some("same-every-time".to_owned()),
-    };
-    queue.send(sent, Duration::ZERO).await.unwrap();
-    let EmbeddedMessage { id: _, body, returns, message_id, delivery_count } = queue.receive("alerts").await.unwrap().unwrap();
-    assert_eq!(
-        (body.as_slice(), returns, message_id.as_deref(), delivery_count),
-        (&b"\0\xff{}"[..], 7, Some("same-every-time"), 1)
-    );
-}
-
-async fn a_message_never_arrives_early(queue: EmbeddedQueue, clock: Arc<ManualClock>) {
-    queue.send(follow_up("a", None), 30 * SECOND).await.unwrap();
-    assert!(nothing_due(&queue).await);
-    clock.advance(Duration::from_nanos(29_999_999_999));
-    assert!(nothing_due(&queue).await);
-    clock.advance(Duration::from_nanos(1));
-    assert_eq!(received(&queue).await.body, b"a");
+    queue.receive("followups", Duration::ZERO).await.unwrap().is_none()
 }
 
 async fn a_due_time_between_microseconds_is_not_early(queue: EmbeddedQueue, clock: Arc<ManualClock>) {
@@ -121,150 +78,26 @@ async fn a_due_time_between_microseconds_is_not_early(queue: EmbeddedQueue, cloc
     assert_eq!(received(&queue).await.body, b"a");
 }
 
-async fn the_longest_due_comes_first(queue: EmbeddedQueue, clock: Arc<ManualClock>) {
-    for (body, delay) in [("third", 20), ("second", 10), ("first", 0), ("fourth", 20)] {
-        queue.send(follow_up(body, None), delay * SECOND).await.unwrap();
-    }
-    clock.advance(20 * SECOND);
-    let mut order = Vec::new();
-    while let Some(message) = queue.receive("followups").await.unwrap() {
-        order.push(String::from_utf8(message.body).unwrap());
-    }
-    assert_eq!(order, ["first", "second", "third", "fourth"]);
-}
-
-async fn queues_do_not_mix(queue: EmbeddedQueue, _: Arc<ManualClock>) {
-    queue.send_now("alerts", b"alert").await.unwrap();
-    queue.send_now("deployments", b"deployment").await.unwrap();
-    assert!(nothing_due(&queue).await);
-    assert_eq!(queue.receive("deployments").await.unwrap().unwrap().body, b"deployment");
-    assert_eq!(queue.receive("alerts").await.unwrap().unwrap().body, b"alert");
-    let same = |queue: &str| QueueMessage { queue: queue.to_owned(), ..follow_up("x", Some("same")) };
-    queue.send(same("markers"), Duration::ZERO).await.unwrap();
-    queue.send(same("followups"), Duration::ZERO).await.unwrap();
-    assert!(queue.receive("markers").await.unwrap().is_some());
-    assert_eq!(received(&queue).await.body, b"x");
-}
-
-async fn a_received_message_is_locked_for_a_minute(queue: EmbeddedQueue, clock: Arc<ManualClock>) {
-    queue.send_now("followups", b"a").await.unwrap();
-    let first = received(&queue).await;
-    clock.advance(LOCK.checked_sub(SECOND).unwrap());
-    assert!(nothing_due(&queue).await);
-    clock.advance(SECOND);
-    let second = received(&queue).await;
-    assert_eq!((second.body.as_slice(), second.delivery_count), (&b"a"[..], 2));
-    assert_ne!(second.id, first.id);
-}
-
-async fn a_completed_message_is_gone(queue: EmbeddedQueue, clock: Arc<ManualClock>) {
-    queue.send_now("followups", b"a").await.unwrap();
-    let message = received(&queue).await;
-    assert!(queue.complete(message.id).await.unwrap());
-    assert!(!queue.complete(message.id).await.unwrap());
-    assert!(!queue.abandon(message.id, Duration::ZERO).await.unwrap());
-    clock.advance(2 * LOCK);
-    assert!(nothing_due(&queue).await);
-    assert_eq!(queue.next_due().await.unwrap(), None);
-    assert_eq!(queue.dead_letters("followups").await.unwrap(), []);
-}
-
-async fn a_lost_lock_completes_nothing(queue: EmbeddedQueue, clock: Arc<ManualClock>) {
-    queue.send_now("followups", b"a").await.unwrap();
-    let slow = received(&queue).await;
-    clock.advance(LOCK);
-    assert!(!queue.complete(slow.id).await.unwrap());
-    let quick = received(&queue).await;
-    assert!(!queue.complete(slow.id).await.unwrap());
-    assert!(!queue.abandon(slow.id, Duration::ZERO).await.unwrap());
-    assert!(!queue.renew(slow.id).await.unwrap());
-    assert!(nothing_due(&queue).await, "the lock of another was broken");
-    assert!(queue.complete(quick.id).await.unwrap());
-}
-
-async fn a_renewed_lock_holds_a_minute_more(queue: EmbeddedQueue, clock: Arc<ManualClock>) {
-    queue.send_now("followups", b"a").await.unwrap();
-    let message = received(&queue).await;
-    clock.advance(50 * SECOND);
-    assert!(queue.renew(message.id).await.unwrap());
-    clock.advance(50 * SECOND);
-    assert!(nothing_due(&queue).await);
-    assert!(queue.complete(message.id).await.unwrap());
-}
-
-async fn an_abandoned_message_comes_again_after_its_delay(queue: EmbeddedQueue, clock: Arc<ManualClock>) {
-    queue.send_now("followups", b"a").await.unwrap();
-    assert!(queue.abandon(received(&queue).await.id, 10 * SECOND).await.unwrap());
-    clock.advance(9 * SECOND);
-    assert!(nothing_due(&queue).await);
-    clock.advance(SECOND);
-    let again = received(&queue).await;
-    assert_eq!((again.body.as_slice(), again.delivery_count), (&b"a"[..], 2));
-}
-
-async fn after_ten_abandoned_deliveries_a_message_is_a_dead_letter(queue: EmbeddedQueue, clock: Arc<ManualClock>) {
-    let sent = QueueMessage { returns: 3, ..follow_up("poison", Some("id-1")) };
-    queue.send(sent, Duration::ZERO).await.unwrap();
-    queue.send_now("alerts", b"other").await.unwrap();
-    for delivery in 1..=DELIVERIES_MAX {
-        assert_eq!(queue.dead_letters("followups").await.unwrap(), []);
-        let message = received(&queue).await;
-        assert_eq!(message.delivery_count, delivery);
-        assert!(queue.abandon(message.id, SECOND).await.unwrap());
-        clock.advance(SECOND);
-    }
-    assert!(nothing_due(&queue).await);
-    let dead = queue.dead_letters("followups").await.unwrap();
-    assert_eq!(dead.len(), 1);
-    assert_eq!(dead[0].queue, "followups");
-    assert_eq!(dead[0].body, b"poison");
-    assert_eq!((dead[0].returns, dead[0].message_id.as_deref(), dead[0].delivery_count), (3, Some("id-1"), 10));
-    assert_eq!(dead[0].at, clock.now() - jiff::SignedDuration::from_secs(1));
-    assert!(dead[0].reason.starts_with("it was delivered 10 times and never completed"), "{}", dead[0].reason);
-    assert_eq!(queue.dead_letters("alerts").await.unwrap(), []);
-    assert_eq!(queue.receive("alerts").await.unwrap().unwrap().body, b"other");
-}
-
-async fn after_ten_lost_locks_a_message_is_a_dead_letter(queue: EmbeddedQueue, clock: Arc<ManualClock>) {
-    queue.send_now("followups", b"poison").await.unwrap();
-    for _ in 0..DELIVERIES_MAX {
-        received(&queue).await;
-        assert_eq!(queue.dead_letters("followups").await.unwrap(), [], "dead while it is being handled");
-        clock.advance(LOCK);
-    }
-    assert!(nothing_due(&queue).await);
-    assert_eq!(queue.dead_letters("followups").await.unwrap()[0].body, b"poison");
-    assert_eq!(queue.next_due().await.unwrap(), None);
-}
-
-async fn the_tenth_delivery_can_still_be_completed(queue: EmbeddedQueue, clock: Arc<ManualClock>) {
-    queue.send_now("followups", b"a").await.unwrap();
-    for _ in 1..DELIVERIES_MAX {
-        received(&queue).await;
-        clock.advance(LOCK);
-    }
-    let last = received(&queue).await;
-    assert_eq!(last.delivery_count, DELIVERIES_MAX);
-    assert!(queue.complete(last.id).await.unwrap());
-    clock.advance(LOCK);
-    assert_eq!(queue.dead_letters("followups").await.unwrap(), []);
-}
-
-async fn a_dead_letter_can_be_queued_again(queue: EmbeddedQueue, _: Arc<ManualClock>) {
+async fn a_dead_letter_keeps_its_id_and_count_when_it_is_queued_again(queue: EmbeddedQueue, _: Arc<ManualClock>) {
     queue.send(QueueMessage { returns: 2, ..follow_up("a", Some("id-1")) }, Duration::ZERO).await.unwrap();
     for _ in 0..DELIVERIES_MAX {
-        assert!(queue.abandon(received(&queue).await.id, Duration::ZERO).await.unwrap());
+        received(&queue).await.lock.abandon().await.unwrap();
     }
-    let dead = queue.dead_letters("followups").await.unwrap().remove(0);
-    assert!(queue.replay_dead_letter(dead.id).await.unwrap());
-    assert!(!queue.replay_dead_letter(dead.id).await.unwrap());
-    assert_eq!(queue.dead_letters("followups").await.unwrap(), []);
+    let walk = queue.walk("followups", 10, &|_| true).await;
+    assert_eq!((walk.letters.len(), &walk.letters[0].1), (1, &Fate::QueuedAgain));
+    let after = queue.walk("followups", 10, &|_| true).await;
+    assert_eq!((after.letters, after.end), (Vec::new(), WalkEnd::All));
     let again = received(&queue).await;
     assert_eq!(
         (again.body.as_slice(), again.returns, again.message_id.as_deref(), again.delivery_count),
         (&b"a"[..], 2, Some("id-1"), 1)
     );
     assert!(nothing_due(&queue).await);
+}
+
+async fn an_empty_queue_has_nothing_due(queue: EmbeddedQueue, _: Arc<ManualClock>) {
+    assert!(nothing_due(&queue).await);
+    assert_eq!(queue.next_due().await.unwrap(), None);
 }
 
 async fn a_message_id_that_waits_is_not_queued_twice(queue: EmbeddedQueue, clock: Arc<ManualClock>) {
@@ -275,7 +108,7 @@ async fn a_message_id_that_waits_is_not_queued_twice(queue: EmbeddedQueue, clock
     queue.send(follow_up("none", None), SECOND).await.unwrap();
     clock.advance(SECOND);
     let mut bodies = Vec::new();
-    while let Some(message) = queue.receive("followups").await.unwrap() {
+    while let Some(message) = queue.receive("followups", Duration::ZERO).await.unwrap() {
         bodies.push(String::from_utf8(message.body).unwrap());
     }
     assert_eq!(bodies, ["first", "other", "none", "none"]);
@@ -285,7 +118,7 @@ async fn a_message_id_that_is_being_handled_can_be_sent_anew(queue: EmbeddedQueu
     queue.send(follow_up("early", Some("same")), Duration::ZERO).await.unwrap();
     let early = received(&queue).await;
     queue.send(follow_up("early", Some("same")), 30 * SECOND).await.unwrap();
-    assert!(queue.complete(early.id).await.unwrap());
+    early.lock.complete().await.unwrap();
     assert!(nothing_due(&queue).await);
     clock.advance(30 * SECOND);
     assert_eq!(received(&queue).await.body, b"early");
@@ -294,27 +127,9 @@ async fn a_message_id_that_is_being_handled_can_be_sent_anew(queue: EmbeddedQueu
 async fn a_message_id_that_is_done_can_be_sent_again(queue: EmbeddedQueue, _: Arc<ManualClock>) {
     for _ in 0..2 {
         queue.send(follow_up("a", Some("same")), Duration::ZERO).await.unwrap();
-        assert!(queue.complete(received(&queue).await.id).await.unwrap());
+        received(&queue).await.lock.complete().await.unwrap();
     }
     assert!(nothing_due(&queue).await);
-}
-
-async fn concurrent_receivers_never_share_a_message(queue: EmbeddedQueue, _: Arc<ManualClock>) {
-    for number in 0..8 {
-        queue.send_now("followups", number.to_string().as_bytes()).await.unwrap();
-    }
-    let tasks: Vec<_> = (0..16)
-        .map(|_| {
-            let queue = queue.clone();
-            tokio::spawn(async move { queue.receive("followups").await.unwrap() })
-        })
-        .collect();
-    let mut bodies = Vec::new();
-    for task in tasks {
-        bodies.extend(task.await.unwrap().map(|message| message.body));
-    }
-    assert_eq!(bodies.len(), 8);
-    assert_eq!(bodies.iter().collect::<BTreeSet<_>>().len(), 8);
 }
 
 async fn next_due_counts_delays_and_locks(queue: EmbeddedQueue, clock: Arc<ManualClock>) {
@@ -326,7 +141,7 @@ async fn next_due_counts_delays_and_locks(queue: EmbeddedQueue, clock: Arc<Manua
     assert_eq!(queue.next_due().await.unwrap(), after(10));
     let soon = received(&queue).await;
     assert_eq!(queue.next_due().await.unwrap(), after(75));
-    assert!(queue.complete(soon.id).await.unwrap());
+    soon.lock.complete().await.unwrap();
     assert_eq!(queue.next_due().await.unwrap(), after(300));
 }
 
@@ -334,10 +149,9 @@ async fn a_delay_beyond_all_time_is_refused(queue: EmbeddedQueue, _: Arc<ManualC
     let error = queue.send(follow_up("a", None), Duration::MAX).await.unwrap_err();
     assert_eq!(error.kind, PortErrorKind::Invalid);
     assert!(error.says.contains("give a shorter one"), "{error}");
-    queue.send_now("followups", b"b").await.unwrap();
+    queue.send(follow_up("b", None), Duration::ZERO).await.unwrap();
     let message = received(&queue).await;
-    assert_eq!(queue.abandon(message.id, Duration::MAX).await.unwrap_err().kind, PortErrorKind::Invalid);
-    assert!(queue.complete(message.id).await.unwrap());
+    message.lock.complete().await.unwrap();
 }
 
 /// Separate handles have separate connections, as separate processes do.
@@ -348,17 +162,17 @@ async fn handles_on_one_file_never_share_a_message() {
     let handle = || EmbeddedQueue::in_file(folder.path().join("state.db"), clock.clone());
     let sender = handle();
     for number in 0..20 {
-        sender.send_now("followups", number.to_string().as_bytes()).await.unwrap();
+        sender.send(follow_up(&number.to_string(), None), Duration::ZERO).await.unwrap();
     }
     let tasks: Vec<_> = (0..4)
         .map(|_| {
             let queue = handle();
             tokio::spawn(async move {
                 let mut bodies = Vec::new();
-                while let Some(message) = queue.receive("followups").await.unwrap() {
+                while let Some(message) = queue.receive("followups", Duration::ZERO).await.unwrap() {
                     bodies.push(message.body);
                     if bodies.len() % 2 == 0 {
-                        assert!(queue.complete(message.id).await.unwrap());
+                        message.lock.complete().await.unwrap();
                     }
                 }
                 bodies
@@ -381,7 +195,7 @@ async fn a_file_keeps_messages_locks_and_dead_letters() {
     let queue = open();
     queue.send(follow_up("poison", None), Duration::ZERO).await.unwrap();
     for _ in 0..DELIVERIES_MAX {
-        assert!(queue.abandon(received(&queue).await.id, Duration::ZERO).await.unwrap());
+        received(&queue).await.lock.abandon().await.unwrap();
     }
     queue.send(follow_up("held", None), Duration::ZERO).await.unwrap();
     let held = received(&queue).await;
@@ -390,10 +204,10 @@ async fn a_file_keeps_messages_locks_and_dead_letters() {
 
     let queue = open();
     assert!(nothing_due(&queue).await);
-    assert_eq!(queue.dead_letters("followups").await.unwrap()[0].body, b"poison");
+    assert_eq!(queue.walk("followups", 10, &|_| false).await.letters[0].0.body, b"poison");
     queue.send(follow_up("later", Some("same")), Duration::ZERO).await.unwrap();
     assert!(nothing_due(&queue).await, "the message id was forgotten");
     clock.advance(30 * SECOND);
     assert_eq!(received(&queue).await.body, b"later");
-    assert!(queue.complete(held.id).await.unwrap());
+    held.lock.complete().await.unwrap();
 }

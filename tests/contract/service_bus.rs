@@ -17,7 +17,7 @@ use axum::{
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use backout::{
     azure::service_bus::ServiceBusQueues,
-    ports::{Clock, FollowUps, PortError, PortErrorKind, QueueMessage},
+    ports::{Clock, FollowUps, Incoming, LockProblem, PortError, PortErrorKind, QueueMessage},
     sim::{AzureSimulation, Fault, FaultBody, FaultEffect, JournalEntry, Moment, QueueOptions, Role, clock::ManualClock},
 };
 use jiff::Timestamp;
@@ -128,9 +128,9 @@ async fn a_delayed_message_arrives_when_it_is_due_and_not_before() {
     assert_eq!(scene.azure.scheduled("followups"), [time("2026-11-25T10:01:31Z")]);
 
     scene.clock.advance(Duration::from_secs(90));
-    assert!(scene.queues.peek_lock("followups", Duration::ZERO).await.unwrap().is_none());
+    assert!(scene.queues.receive("followups", Duration::ZERO).await.unwrap().is_none());
     scene.clock.advance(Duration::from_secs(1));
-    assert_eq!(scene.queues.peek_lock("followups", Duration::ZERO).await.unwrap().unwrap().body, b"later");
+    assert_eq!(scene.queues.receive("followups", Duration::ZERO).await.unwrap().unwrap().body, b"later");
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn bytes_that_are_no_text_go_and_come_unchanged() {
     let bytes: Vec<u8> = (0..=255).collect();
     scene.send(&bytes, Duration::ZERO).await.unwrap();
     assert_eq!(scene.azure.messages("followups")[0].body.as_ref(), bytes);
-    let locked = scene.queues.peek_lock("followups", Duration::ZERO).await.unwrap().unwrap();
+    let locked = scene.queues.receive("followups", Duration::ZERO).await.unwrap().unwrap();
     assert_eq!(locked.body, bytes);
 }
 
@@ -157,18 +157,16 @@ async fn a_message_is_locked_given_back_and_completed_even_with_a_large_number()
     let scene = Scene::new().await;
     scene.azure.set_next_sequence_number(1 << 33);
     scene.send(b"x", Duration::ZERO).await.unwrap();
-    let first = scene.queues.peek_lock("followups", Duration::ZERO).await.unwrap().unwrap();
+    let first = scene.queues.receive("followups", Duration::ZERO).await.unwrap().unwrap();
     assert_eq!((first.message_id.as_deref(), first.returns, first.delivery_count), (Some("wake-1"), 3, 1));
-    assert!(scene.queues.peek_lock("followups", Duration::ZERO).await.unwrap().is_none(), "locked, so the queue looks empty");
-    scene.queues.abandon(&first.lock).await.unwrap();
-    let second = scene.queues.peek_lock("followups", Duration::ZERO).await.unwrap().unwrap();
+    assert!(scene.queues.receive("followups", Duration::ZERO).await.unwrap().is_none(), "locked, so the queue looks empty");
+    first.lock.abandon().await.unwrap();
+    let second = scene.queues.receive("followups", Duration::ZERO).await.unwrap().unwrap();
     assert_eq!(second.delivery_count, 2);
-    scene.queues.complete(&second.lock).await.unwrap();
+    second.lock.complete().await.unwrap();
     assert_eq!(scene.azure.messages("followups"), []);
 
-    let lost = scene.queues.complete(&second.lock).await.unwrap_err();
-    assert_eq!((lost.kind, lost.operation), (PortErrorKind::NotFound, "complete the message"));
-    assert!(lost.says.contains("lock"), "{lost}");
+    assert_eq!(second.lock.complete().await, Err(LockProblem::Lost));
 }
 
 #[tokio::test]
@@ -178,9 +176,9 @@ async fn dead_letters_are_received_by_their_path() {
     scene.queues.send(message("alerts", b"bad"), Duration::ZERO).await.unwrap();
     let taken = scene.azure.take("alerts").unwrap();
     assert!(scene.azure.abandon(&taken.lock));
-    let dead = scene.queues.peek_lock("alerts/$DeadLetterQueue", Duration::ZERO).await.unwrap().unwrap();
+    let dead = scene.queues.receive("alerts/$DeadLetterQueue", Duration::ZERO).await.unwrap().unwrap();
     assert_eq!((dead.body.as_slice(), dead.returns), (b"bad".as_slice(), 3));
-    scene.queues.complete(&dead.lock).await.unwrap();
+    dead.lock.complete().await.unwrap();
     assert_eq!(scene.azure.dead_letters("alerts"), []);
 }
 
@@ -253,12 +251,12 @@ async fn a_receive_without_right_is_an_error_and_no_message() {
     let scene = Scene::new().await;
     for status in [401, 403] {
         scene.fail(status, 1);
-        let error = scene.queues.peek_lock("followups", Duration::ZERO).await.unwrap_err();
+        let error = scene.queues.receive("followups", Duration::ZERO).await.unwrap_err();
         assert_eq!(error.kind, PortErrorKind::Denied);
         assert!(error.says.contains("`Azure Service Bus Data Receiver`"), "{error}");
     }
     scene.fail(500, 1);
-    let error = scene.queues.peek_lock("followups", Duration::ZERO).await.unwrap_err();
+    let error = scene.queues.receive("followups", Duration::ZERO).await.unwrap_err();
     assert_eq!(error.kind, PortErrorKind::Transient);
 }
 
@@ -383,9 +381,9 @@ async fn a_location_on_another_host_is_not_contacted() {
     let foreign = format!("{}followups/messages/1/lock", stranger.url);
     for location in [foreign.as_str(), "/followups/messages/1/lock"] {
         *server.location.lock().unwrap() = Some(location.to_owned());
-        let locked = queues.peek_lock("followups", Duration::from_secs(2)).await.unwrap().unwrap();
+        let locked = queues.receive("followups", Duration::from_secs(2)).await.unwrap().unwrap();
         assert_eq!((locked.body.as_slice(), locked.delivery_count, locked.returns), (b"hello".as_slice(), 4, 0));
-        queues.complete(&locked.lock).await.unwrap();
+        locked.lock.complete().await.unwrap();
         let (method, uri, ..) = server.requests.lock().unwrap().last().unwrap().clone();
         assert_eq!((method, uri.path()), (Method::DELETE, "/followups/messages/1/lock"));
     }
@@ -394,7 +392,7 @@ async fn a_location_on_another_host_is_not_contacted() {
     assert_eq!(stranger.requests.lock().unwrap().len(), 0);
 
     *server.location.lock().unwrap() = None;
-    let error = queues.peek_lock("followups", Duration::ZERO).await.unwrap_err();
+    let error = queues.receive("followups", Duration::ZERO).await.unwrap_err();
     assert_eq!(error.kind, PortErrorKind::Invalid);
     assert!(error.says.contains("`Location`"), "{error}");
 }

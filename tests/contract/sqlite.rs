@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use backout::{
     local::{embedded_queue::EmbeddedQueue, sqlite_store::SqliteStore},
-    ports::{Inserted, Key, PortError, PortErrorKind, Replaced, StateStore, Stored},
+    ports::{FollowUps, Incoming, Inserted, Key, PortError, PortErrorKind, QueueMessage, Replaced, StateStore, Stored},
     sim::clock::ManualClock,
 };
 use rusqlite::Connection;
@@ -87,9 +87,10 @@ async fn a_store_and_a_queue_share_a_file() {
     let path = folder.path().join("state.db");
     let clock = Arc::new(ManualClock::at("2026-11-25T10:00:00Z".parse().unwrap()));
     let (store, queue) = (SqliteStore::new(&path), EmbeddedQueue::in_file(&path, clock));
-    queue.send_now("alerts", b"message").await.unwrap();
+    let message = QueueMessage { queue: "alerts".to_owned(), body: b"message".to_vec(), returns: 0, message_id: None };
+    queue.send(message, std::time::Duration::ZERO).await.unwrap();
     store.insert(&key("targets/a"), b"document").await.unwrap();
-    assert_eq!(queue.receive("alerts").await.unwrap().unwrap().body, b"message");
+    assert_eq!(queue.receive("alerts", std::time::Duration::ZERO).await.unwrap().unwrap().body, b"message");
     assert_eq!(store.list("", None, 10).await.unwrap(), [key("targets/a")]);
 }
 

@@ -3,7 +3,10 @@
 mod blob_store;
 mod commands;
 mod crash;
+mod dead_letters;
 mod kill_matrix;
+mod local;
+mod message_ids;
 mod platform_app_service;
 mod platform_app_service_names;
 mod platform_arm_deployment;
@@ -12,6 +15,7 @@ mod platform_kubernetes;
 mod platform_kubernetes_commands;
 mod platform_logic_app;
 mod platform_pipeline;
+mod pump;
 mod put_back;
 mod real;
 mod saga;

@@ -56,14 +56,30 @@ pub struct Scene {
     stalled: Arc<Vec<AtomicBool>>,
     changes_before: u32,
     calls_before: usize,
+    /// Of a handler process.
+    pub environment: BTreeMap<String, String>,
     documents: Documents,
     pumps: Vec<JoinHandle<()>>,
     _folder: TempDir,
 }
 
 impl Scene {
+    /// No handler yet, and a queue that gives a message back after `lock_duration`.
+    pub async fn without_handlers(platform: PlatformKind, lock_duration: Duration) -> Self {
+        Self::set_up(platform, 0, lock_duration).await
+    }
+
     /// `handlers` processes over one store file; a target that has served a good build for long, and has been looked at.
     pub async fn open(platform: PlatformKind, handlers: usize) -> Self {
+        // The host renews its locks: a message comes back when its handler dies, not because time passes.
+        let mut scene = Self::set_up(platform, handlers, Duration::from_hours(6)).await;
+        scene.pumps.push(tokio::spawn(pump(scene.azure.clone(), scene.hosts.clone(), Arc::clone(&scene.stalled))));
+        let looked = scene.hosts[0].invoke_timer("sweep").await;
+        assert_eq!(looked.outcome, InvocationOutcome::Succeeded, "{:?}", scene.lines());
+        scene
+    }
+
+    async fn set_up(platform: PlatformKind, handlers: usize, lock_duration: Duration) -> Self {
         let clock = Arc::new(ScaledClock::from_setting(TIME_SCALE).unwrap());
         let azure = AzureSimulation::start(clock.clone()).await.unwrap();
         let stage = stage_of(platform).unwrap();
@@ -71,8 +87,7 @@ impl Scene {
         azure.set_error_share(GOOD, 0.002);
         azure.set_error_share(BAD, 0.33);
         for queue in ["alerts", "deployments", "markers", "followups"] {
-            // The host renews its locks: a message comes back when its handler dies, not because time passes.
-            azure.add_queue(queue, QueueOptions { lock_duration: Duration::from_hours(6), ..QueueOptions::default() });
+            azure.add_queue(queue, QueueOptions { lock_duration, ..QueueOptions::default() });
         }
         let folder = tempfile::tempdir().unwrap();
         let policy_file = folder.path().join("backout.yaml");
@@ -106,9 +121,8 @@ impl Scene {
             hosts.push(Arc::new(HostEmulator::start(options).await.unwrap()));
         }
         let stalled: Arc<Vec<AtomicBool>> = Arc::new(hosts.iter().map(|_| AtomicBool::new(false)).collect());
-        let pumps = vec![tokio::spawn(pump(azure.clone(), hosts.clone(), Arc::clone(&stalled)))];
         let documents = Documents::new(Arc::new(SqliteStore::new(store_file)));
-        let scene = Self {
+        Self {
             azure,
             hosts,
             clock,
@@ -117,13 +131,18 @@ impl Scene {
             stalled,
             changes_before: 0,
             calls_before: 0,
+            environment,
             documents,
-            pumps,
+            pumps: Vec::new(),
             _folder: folder,
-        };
-        let looked = scene.hosts[0].invoke_timer("sweep").await;
-        assert_eq!(looked.outcome, InvocationOutcome::Succeeded, "{:?}", scene.lines());
-        scene
+        }
+    }
+
+    /// Waits until some target was looked at for the first time, so that what serves is known.
+    pub async fn looked_at(&self) {
+        while self.documents.store().list("targets/", None, 1).await.unwrap().is_empty() {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// A bad build is rolled out, and a third of the requests fail until measurements show it.

@@ -1,22 +1,24 @@
-//! Our queues in Azure Service Bus, over its REST face: send now or later, and receive one message under a lock.
+//! Our queues in Azure Service Bus, over its REST face: send now or later, receive under a lock, look through dead letters.
+//!
+//! Nothing here needs more than the Basic tier: no topics, no sessions, no transactions.
 //!
 //! The crate `azure_messaging_servicebus` makes the requests; [`transport`] sends them with our identity and to our endpoint.
 
+mod dead_letters;
 mod namespace;
 mod problem;
+mod receive;
 mod transport;
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use azure_core::credentials::TokenCredential;
-use azure_core_legacy::{StatusCode, headers::Headers};
 use azure_messaging_servicebus::{
     prelude::QueueClient,
-    service_bus::{PeekLockResponse, SendMessageOptions, SettableBrokerProperties},
+    service_bus::{SendMessageOptions, SettableBrokerProperties},
 };
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 use url::Url;
@@ -26,31 +28,15 @@ pub use namespace::BusSettingProblem;
 use crate::ports::{Clock, FollowUps, PortError, PortErrorKind, QueueMessage};
 use namespace::{Namespace, SharedAccessKey, parse_connection_string};
 use problem::{Asked, CallProblem};
-use transport::{Authorization, BROKER_PROPERTIES_ASIDE, Transport, bytes_of, text_of};
+use transport::{Authorization, Transport, text_of};
 
-/// The queues of one namespace. Nothing is connected to, and no token fetched, before the first call.
+/// The queues of one namespace. Nothing is connected to, and no token fetched, before the first call. Clones share it all.
+#[derive(Clone)]
 pub struct ServiceBusQueues {
     namespace: String,
     key: SharedAccessKey,
     transport: Arc<Transport>,
     clock: Arc<dyn Clock>,
-}
-
-/// A message that nobody else gets until its lock ends, is completed or is abandoned.
-pub struct LockedMessage {
-    pub body: Vec<u8>,
-    pub message_id: Option<String>,
-    /// Application property `backout-returns`; 0 if absent or unreadable.
-    pub returns: u32,
-    /// 1 at the first delivery.
-    pub delivery_count: u32,
-    pub lock: MessageLock,
-}
-
-/// The right to complete or abandon one delivery.
-pub struct MessageLock {
-    queue: String,
-    response: PeekLockResponse,
 }
 
 /// Time for one request unless [`ServiceBusQueues::with_request_timeout`] says otherwise.
@@ -60,6 +46,7 @@ const RETURNS: &str = "backout-returns";
 /// Of the name of a queue, and of `MessageId` (Service Bus quotas).
 const QUEUE_CHARACTERS_MAX: usize = 260;
 const MESSAGE_ID_CHARACTERS_MAX: usize = 128;
+const JSON: &str = "application/json";
 const DEAD_LETTERS: &str = "/$DeadLetterQueue";
 
 impl ServiceBusQueues {
@@ -110,61 +97,35 @@ impl FollowUps for ServiceBusQueues {
     /// a target: at worst it arrives twice, which its `message_id` prevents where the queue detects duplicates.
     async fn send(&self, message: QueueMessage, delay: Duration) -> Result<(), PortError> {
         let asked = Asked::Send;
-        let client = self.client(asked, &message.queue)?;
-        let scheduled_for = self.scheduled_for(delay)?;
-        let text = text_of(&message.body);
-        let try_once = async || {
-            let options = send_options(&message, scheduled_for);
-            client.send_message(&text, Some(options)).await.map_err(CallProblem::from_crate)
-        };
         if let Some(id) = message.message_id.as_deref()
             && (id.is_empty() || id.chars().count() > MESSAGE_ID_CHARACTERS_MAX)
         {
             return Err(invalid(asked, format!("`message_id` has to have 1 to {MESSAGE_ID_CHARACTERS_MAX} characters")));
         }
+        let scheduled_for = self.scheduled_for(delay)?;
+        self.send_with(&message.queue, &message.body, || send_options(&message, scheduled_for)).await
+    }
+}
+
+impl ServiceBusQueues {
+    async fn send_with(
+        &self,
+        queue: &str,
+        body: &[u8],
+        options: impl Fn() -> SendMessageOptions + Send + Sync,
+    ) -> Result<(), PortError> {
+        let asked = Asked::Send;
+        let client = self.client(asked, queue)?;
+        let text = text_of(body);
+        let try_once = async || client.send_message(&text, Some(options())).await.map_err(CallProblem::from_crate);
         let mut sent = try_once().await;
         if sent.as_ref().is_err_and(CallProblem::deserves_a_second_try) {
-            tracing::debug!(queue = message.queue, "the first try to send failed, trying once more");
+            tracing::debug!(queue, "the first try to send failed, trying once more");
             sent = try_once().await;
         }
-        sent.map_err(|problem| problem.told(asked, &message.queue, self.clock.now()))
-    }
-}
-
-/// Receiving, for the tools of a person. Dead letters are in the queue `NAME/$DeadLetterQueue`.
-impl ServiceBusQueues {
-    /// Locks the next message, waiting for one up to `wait` in whole seconds; `None` when none came. After an error a message
-    /// may be locked all the same, and comes again when its lock ends.
-    pub async fn peek_lock(&self, queue: &str, wait: Duration) -> Result<Option<LockedMessage>, PortError> {
-        let asked = Asked::Receive;
-        let client = self.client(asked, queue)?;
-        let told = |problem: CallProblem| problem.told(asked, queue, self.clock.now());
-        let response = client.peek_lock_message2(Some(wait)).await.map_err(|problem| told(CallProblem::from_crate(problem)))?;
-        match response.status() {
-            StatusCode::NoContent => Ok(None),
-            StatusCode::Created => LockedMessage::read(queue, response).map(Some).map_err(told),
-            _ => Err(told(CallProblem::MakesNoSense("a receive was answered with neither a message nor nothing"))),
-        }
+        sent.map_err(|problem| problem.told(asked, queue, self.clock.now()))
     }
 
-    /// Takes the message out of its queue for good.
-    pub async fn complete(&self, lock: &MessageLock) -> Result<(), PortError> {
-        let done = lock.response.delete_message().await;
-        self.ended(Asked::Complete, lock, done.map(drop))
-    }
-
-    /// Gives the message back; it can be received again at once, or is dead-lettered after its last delivery.
-    pub async fn abandon(&self, lock: &MessageLock) -> Result<(), PortError> {
-        let done = lock.response.unlock_message().await;
-        self.ended(Asked::Abandon, lock, done)
-    }
-
-    fn ended(&self, asked: Asked, lock: &MessageLock, done: azure_core_legacy::Result<()>) -> Result<(), PortError> {
-        done.map_err(|problem| CallProblem::from_crate(problem).told(asked, &lock.queue, self.clock.now()))
-    }
-}
-
-impl ServiceBusQueues {
     /// The name becomes part of a URL; only what a queue can be called gets there.
     fn client(&self, asked: Asked, queue: &str) -> Result<QueueClient, PortError> {
         let name = queue.strip_suffix(DEAD_LETTERS).unwrap_or(queue);
@@ -196,38 +157,9 @@ impl ServiceBusQueues {
     }
 }
 
-impl LockedMessage {
-    fn read(queue: &str, response: PeekLockResponse) -> Result<Self, CallProblem> {
-        let Ok(headers) = response.custom_properties::<Headers>();
-        let header = |name: &'static str| headers.get_optional_str(&azure_core_legacy::headers::HeaderName::from_static(name));
-        if header("location").is_none_or(str::is_empty) {
-            return Err(CallProblem::MakesNoSense("a message came without `Location`, so that it cannot be completed"));
-        }
-        let broker: ReceivedBrokerProperties = headers
-            .get_optional_str(&BROKER_PROPERTIES_ASIDE)
-            .and_then(|text| serde_json::from_str(text).ok())
-            .ok_or(CallProblem::MakesNoSense("a message came without `BrokerProperties` that can be read"))?;
-        Ok(Self {
-            body: bytes_of(response.body().as_bytes())?,
-            message_id: broker.message_id,
-            returns: header(RETURNS).and_then(|text| text.trim().trim_matches('"').parse().ok()).unwrap_or_default(),
-            delivery_count: broker.delivery_count,
-            lock: MessageLock { queue: queue.to_owned(), response },
-        })
-    }
-}
-
-/// What we read of the `BrokerProperties` header of a received message.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ReceivedBrokerProperties {
-    message_id: Option<String>,
-    delivery_count: u32,
-}
-
 fn send_options(message: &QueueMessage, scheduled_for: Option<OffsetDateTime>) -> SendMessageOptions {
     SendMessageOptions {
-        content_type: Some("application/json".to_owned()),
+        content_type: Some(JSON.to_owned()),
         broker_properties: Some(SettableBrokerProperties {
             message_id: message.message_id.clone(),
             scheduled_enqueue_time_utc: scheduled_for,
@@ -245,23 +177,5 @@ fn invalid(asked: Asked, says: String) -> PortError {
 impl fmt::Debug for ServiceBusQueues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServiceBusQueues").field("namespace", &self.namespace).finish_non_exhaustive()
-    }
-}
-
-/// Without the body, which is not ours to show.
-impl fmt::Debug for LockedMessage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LockedMessage")
-            .field("message_id", &self.message_id)
-            .field("returns", &self.returns)
-            .field("delivery_count", &self.delivery_count)
-            .field("body_bytes", &self.body.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for MessageLock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MessageLock").field("queue", &self.queue).finish_non_exhaustive()
     }
 }

@@ -20,6 +20,7 @@ pub(super) struct Namespace {
 }
 
 /// A rule of the namespace that signs for us.
+#[derive(Clone)]
 pub(super) struct SharedAccessKey {
     pub name: String,
     pub key: SecretString,

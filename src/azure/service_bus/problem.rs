@@ -31,6 +31,7 @@ pub(super) enum CallProblem {
 pub(super) enum Asked {
     Send,
     Receive,
+    Renew,
     Complete,
     Abandon,
 }
@@ -40,6 +41,7 @@ impl Asked {
         match self {
             Self::Send => "send to the queue",
             Self::Receive => "receive from the queue",
+            Self::Renew => "renew the lock of the message",
             Self::Complete => "complete the message",
             Self::Abandon => "give the message back",
         }
@@ -48,7 +50,7 @@ impl Asked {
     fn role(self) -> &'static str {
         match self {
             Self::Send => "Azure Service Bus Data Sender",
-            Self::Receive | Self::Complete | Self::Abandon => "Azure Service Bus Data Receiver",
+            Self::Receive | Self::Renew | Self::Complete | Self::Abandon => "Azure Service Bus Data Receiver",
         }
     }
 }
@@ -144,7 +146,7 @@ fn not_found(asked: Asked, queue: &str) -> String {
         Asked::Send | Asked::Receive => {
             format!("there is no queue `{queue}` in the namespace; create it, or check `ServiceBus__fullyQualifiedNamespace`")
         }
-        Asked::Complete | Asked::Abandon => {
+        Asked::Renew | Asked::Complete | Asked::Abandon => {
             format!("the lock on the message in `{queue}` is lost; the message comes again, and has to be received anew")
         }
     }

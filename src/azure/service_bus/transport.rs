@@ -169,14 +169,19 @@ fn broker_properties_as_documented(written: &str) -> Result<String, CallProblem>
     {
         *time = format!("{start}GMT");
     }
+    Ok(ascii_json(&Value::Object(properties).to_string()))
+}
+
+/// The same JSON in the characters that a header may have; what is not ASCII stands in a string of it.
+pub(super) fn ascii_json(json: &str) -> String {
     let mut ascii = String::new();
-    for unit in Value::Object(properties).to_string().encode_utf16() {
+    for unit in json.encode_utf16() {
         match u8::try_from(unit) {
             Ok(byte @ b' '..=b'~') => ascii.push(char::from(byte)),
             _ => ascii.extend(format!("\\u{unit:04x}").chars()),
         }
     }
-    Ok(ascii)
+    ascii
 }
 
 /// `asked` is the URL as the crate made it. `Location` becomes one on its host: the crate can use it when it was relative, a

@@ -12,7 +12,7 @@ mod pipeline;
 mod scene;
 pub mod stage;
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -149,7 +149,7 @@ fn has_ended(record: &Record) -> bool {
 }
 
 /// `backout local --simulated`: simulated Azure here, `backout local` as a process of its own beside it.
-pub(super) async fn local_with_simulation(listen: SocketAddr) -> anyhow::Result<ExitCode> {
+pub(super) async fn local_with_simulation(listen: SocketAddr, concurrency: NonZeroUsize) -> anyhow::Result<ExitCode> {
     let clock = std::sync::Arc::new(ScaledClock::from_setting("1")?);
-    scene::local_with_simulation(clock, listen).await
+    scene::local_with_simulation(clock, listen, concurrency).await
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -198,12 +199,16 @@ fn environment(stage: &dyn Stage, azure: &AzureSimulation, folder: &Path, more: 
 }
 
 /// Plays Azure until `backout local` ends: a bad build has just been swapped in, and the alert may be posted.
-pub async fn local_with_simulation(clock: Arc<ScaledClock>, listen: SocketAddr) -> anyhow::Result<ExitCode> {
+pub async fn local_with_simulation(
+    clock: Arc<ScaledClock>,
+    listen: SocketAddr,
+    concurrency: NonZeroUsize,
+) -> anyhow::Result<ExitCode> {
     let stage = SlotSwap::new()?;
     let azure = simulated_azure(&stage, clock.clone()).await?;
     let folder = folder(&stage, &azure)?;
     let mut child = tokio::process::Command::new(std::env::current_exe()?)
-        .args(["local", "--listen", &listen.to_string()])
+        .args(["local", "--listen", &listen.to_string(), "--concurrency", &concurrency.to_string()])
         .envs(environment(&stage, &azure, &folder, &[]))
         .kill_on_drop(true)
         .spawn()
