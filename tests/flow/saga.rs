@@ -157,6 +157,32 @@ async fn every_answer_ends_in_a_state_that_says_what_is_so() {
     }
 }
 
+/// The first call was lost, and takes effect at the very moment at which it is about to be sent once more.
+#[tokio::test]
+async fn a_call_that_takes_effect_late_is_not_told_as_never_sent() {
+    let after = async |answer: Answer| {
+        let mut checkout = service("checkout");
+        checkout.resubmit = Resubmit::Once;
+        let world = World::with(policy(vec![checkout]));
+        let firing = world.break_it().await;
+        world.platform.answer_next(&[answer]);
+        let process = world.process();
+        process.alert_received(firing.clone(), &world.policy).await.unwrap();
+        world.run(&process, 3).await;
+        let record = world.record(&firing).await;
+        (world, record)
+    };
+    let (reference, _) = after(Answer::LostBeforeEffect).await;
+    let [_, looks] = reference.platform.looks_before_calls()[..] else { panic!("two calls") };
+    // At the look that allows the second call, and at the one just before it.
+    for look in [looks - 1, looks] {
+        let (world, record) = after(Answer::LostUntilLook(look)).await;
+        let says = format!("it began at look {look} of {looks}: {:#?}", record.timeline);
+        assert_eq!((world.platform.calls(), world.platform.effects(), world.platform.running().as_str()), (1, 1, GOOD), "{says}");
+        assert_eq!(record.rollback, Some(RollbackState::Recovered), "{says}");
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_sent_while_paused_and_an_approval_does_not_lift_it() {
     let world = World::new();

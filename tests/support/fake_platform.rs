@@ -22,6 +22,8 @@ pub enum Answer {
     LostAfterEffect,
     /// It never arrives, and nobody can tell.
     LostBeforeEffect,
+    /// As that, but it begins after all, when the target is read for that many times from then on.
+    LostUntilLook(u32),
     /// A provable no.
     Refused,
     /// Turned away unprocessed.
@@ -43,6 +45,10 @@ struct Site {
     effects: u32,
     calls: u32,
     unreadable: u32,
+    /// Readings since the last call.
+    looks: u32,
+    looks_before_calls: Vec<u32>,
+    begins_at_look: Option<u32>,
     staging_untold: bool,
 }
 
@@ -67,6 +73,9 @@ impl FakePlatform {
             effects: 0,
             calls: 0,
             unreadable: 0,
+            looks: 0,
+            looks_before_calls: Vec::new(),
+            begins_at_look: None,
             staging_untold: false,
         };
         Self { site: Arc::new(Mutex::new(site)), clock, operation_takes: SignedDuration::from_secs(90) }
@@ -105,6 +114,11 @@ impl FakePlatform {
         site.effects
     }
 
+    /// Readings before each call, since the call before it.
+    pub fn looks_before_calls(&self) -> Vec<u32> {
+        self.site.lock().unwrap().looks_before_calls.clone()
+    }
+
     pub fn calls(&self) -> u32 {
         self.site.lock().unwrap().calls
     }
@@ -132,6 +146,10 @@ impl Platform for FakePlatform {
         if site.unreadable > 0 {
             site.unreadable -= 1;
             return Err(PortError::new("read the site", PortErrorKind::Throttled, "asked to wait"));
+        }
+        site.looks += 1;
+        if site.begins_at_look == Some(site.looks) {
+            site.under_way = Some((now + self.operation_takes, true));
         }
         Ok(Observation {
             observed_at: now,
@@ -178,6 +196,8 @@ impl Platform for FakePlatform {
         }
         let answer = if site.answers.is_empty() { Answer::Accepted } else { site.answers.remove(0) };
         site.calls += 1;
+        let looks = std::mem::take(&mut site.looks);
+        site.looks_before_calls.push(looks);
         let end = now + self.operation_takes;
         match answer {
             Answer::Accepted => {
@@ -191,6 +211,10 @@ impl Platform for FakePlatform {
             Answer::LostAfterEffect => {
                 site.under_way = Some((end, true));
                 Submission::Unknown { says: "the connection was reset".to_owned() }
+            }
+            Answer::LostUntilLook(looks) => {
+                site.begins_at_look = Some(looks);
+                Submission::Unknown { says: "no answer in 30 s".to_owned() }
             }
             Answer::LostBeforeEffect => Submission::Unknown { says: "no answer in 30 s".to_owned() },
             Answer::Refused => Submission::Refused { says: "403 AuthorizationFailed".to_owned() },
