@@ -487,6 +487,44 @@ impl Process {
         Ok(Outcome::Settled { says: what })
     }
 
+    /// [`Self::go_on`] after a look that found nothing. What another wake-up stored since then, such as an operation that was accepted, stands.
+    pub(super) async fn go_on_as_seen(
+        &self,
+        record: &RecordId,
+        target: &TargetKey,
+        seen: &Busy,
+        phase: Phase,
+        next_step_at: Timestamp,
+        what: String,
+    ) -> Result<Outcome, Trouble> {
+        let as_seen = |busy: &Busy| {
+            busy.step == seen.step && busy.phase == seen.phase && busy.operation == seen.operation && busy.record == *record
+        };
+        let moved = self
+            .documents
+            .update(
+                &keys::target(target),
+                || None,
+                |state: &mut TargetState| {
+                    let busy = state.busy.as_mut().filter(|busy| as_seen(busy))?;
+                    if busy.phase != phase {
+                        busy.tries = 0;
+                    }
+                    busy.phase = phase;
+                    busy.operation = None;
+                    busy.next_step_at = next_step_at;
+                    Some(())
+                },
+            )
+            .await?;
+        let Some((state, ())) = moved else {
+            return Ok(Outcome::Settled { says: format!("record {record}: its rollback went on meanwhile") });
+        };
+        self.note_rollback(record, phase.into(), &what).await?;
+        self.schedule_rollback(&state.value).await?;
+        Ok(Outcome::Settled { says: what })
+    }
+
     /// Nothing was processed, provably: the same step may be sent again under a renewed claim, a few times.
     async fn not_sent(
         &self,

@@ -207,7 +207,7 @@ impl Process {
     async fn nothing_happened(&self, record: &Record, target: &TargetKey, busy: &Busy, still: &str) -> Result<Outcome, Trouble> {
         let Some(claim) = read_claim(&self.documents, target, busy).await? else {
             let what = "no claim stands for this version, so nothing was sent; going on from there".to_owned();
-            return self.go_on(&record.id, target, Phase::Claimed, None, self.ports.clock.now(), what).await;
+            return self.go_on_as_seen(&record.id, target, busy, Phase::Claimed, self.ports.clock.now(), what).await;
         };
         let now = self.ports.clock.now();
         let quiet_until = claim.value.written_at + busy.service.quiet_time;
@@ -216,7 +216,7 @@ impl Process {
             let next = quiet_until.min(now + QUIET_LOOK);
             let what =
                 format!("{still}; nothing is concluded before {}, when the quiet time is over", whole_seconds(quiet_until));
-            return self.go_on(&record.id, target, Phase::Submitting, None, next, what).await;
+            return self.go_on_as_seen(&record.id, target, busy, Phase::Submitting, next, what).await;
         }
         let (resubmissions, ours) = match &claim.value.kind {
             ClaimKind::Rollback { record: owner, resubmissions, closed: false, .. } => (*resubmissions, *owner == record.id),

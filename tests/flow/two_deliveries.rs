@@ -8,12 +8,14 @@ use std::sync::{
 use backout::{
     domain::{decision::DecisionKind, rollback::RollbackState},
     ports::{FollowUp, Inserted, Key, PortError, Replaced, StateStore, Stored, Version},
-    process::{Ports, Process},
+    process::{Ports, Process, documents::keys},
 };
 use jiff::SignedDuration;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::support::{
+    fake_platform::Answer,
     policy::{FixedPolicy, alert},
     world::{BAD, GOOD, World},
 };
@@ -103,4 +105,66 @@ async fn the_loser_leaves_the_record_to_the_winner() {
     let record = world.record(&firing).await;
     assert_eq!(record.rollback, Some(RollbackState::Recovered), "{:?}", record.timeline);
     assert_eq!((world.platform.calls(), world.platform.running().as_str()), (1, GOOD));
+}
+
+/// At the first look at a claim, another wake-up stores that the operation was accepted.
+struct AcceptedMeanwhile {
+    inner: Arc<dyn StateStore>,
+    target: Key,
+    looks: AtomicU32,
+}
+
+#[async_trait::async_trait]
+impl StateStore for AcceptedMeanwhile {
+    async fn read(&self, key: &Key) -> Result<Option<Stored>, PortError> {
+        let read = self.inner.read(key).await;
+        if key.as_str().starts_with("claims/") && self.looks.fetch_add(1, Ordering::SeqCst) == 0 {
+            let stored = self.inner.read(&self.target).await?.unwrap();
+            let mut state: Value = serde_json::from_slice(&stored.body).unwrap();
+            state["value"]["busy"]["phase"] = json!("accepted");
+            state["value"]["busy"]["operation"] = json!({ "of": "the other one" });
+            let body = serde_json::to_vec(&state).unwrap();
+            assert!(matches!(self.inner.replace(&self.target, &stored.version, &body).await?, Replaced::Now(_)));
+        }
+        read
+    }
+
+    async fn insert(&self, key: &Key, body: &[u8]) -> Result<Inserted, PortError> {
+        self.inner.insert(key, body).await
+    }
+
+    async fn replace(&self, key: &Key, version: &Version, body: &[u8]) -> Result<Replaced, PortError> {
+        self.inner.replace(key, version, body).await
+    }
+
+    async fn delete(&self, key: &Key, version: &Version) -> Result<bool, PortError> {
+        self.inner.delete(key, version).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Key>, PortError> {
+        self.inner.list(prefix, after, limit).await
+    }
+}
+
+/// Otherwise an operation that was accepted would be forgotten, and its rollback given up.
+#[tokio::test]
+async fn a_look_that_found_nothing_does_not_undo_what_another_wake_up_stored() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    world.platform.answer_next(&[Answer::LostBeforeEffect]);
+    world.process().alert_received(firing, &world.policy).await.unwrap();
+    let target = keys::target(&world.target("checkout").key());
+    let store =
+        Arc::new(AcceptedMeanwhile { inner: Arc::clone(&world.ports.store), target: target.clone(), looks: AtomicU32::new(0) });
+    let ports = Ports { store: store.clone(), ..world.ports.clone() };
+    let process = Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&world.policy))), None, None);
+    world.advance(SignedDuration::from_secs(20));
+    world.deliver_due(&process).await;
+    assert!(store.looks.load(Ordering::SeqCst) > 0, "the look came to the claim");
+    let stored = world.ports.store.read(&target).await.unwrap().unwrap();
+    let state: Value = serde_json::from_slice(&stored.body).unwrap();
+    assert_eq!(
+        (&state["value"]["busy"]["phase"], &state["value"]["busy"]["operation"]["of"]),
+        (&json!("accepted"), &json!("the other one"))
+    );
 }

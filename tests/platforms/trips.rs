@@ -2,8 +2,6 @@
 //!
 //! The simulated Azure holds every answer back until a clock that stands is moved. How many requests an observation takes in all
 //! is known from one that was not held back. Further pages of a list are no trips of their own here: no list has any.
-//!
-//! One state takes a second trip, and is not looked at here: users who are sent to a slot that the policy does not name.
 
 use std::{sync::Arc, time::Duration};
 
@@ -53,6 +51,18 @@ fn targets(azure: &AzureSimulation) -> Vec<(&'static str, Target)> {
         let target = AppServiceTarget { site: site.clone(), serving_slot, good_slots, ways_back, fingerprint };
         targets.push((name, Target::AppService(target)));
     }
+    let ramping = id("/providers/Microsoft.Web/sites/ramping");
+    azure.add_site(SimulatedSite::new(ramping.clone(), "build-41").with_slots(&["staging", "canary"]));
+    azure.deploy(&ramping, "canary", "build-42");
+    azure.set_ramp_up(&ramping, "canary", 20.0);
+    let target = AppServiceTarget {
+        site: ramping,
+        serving_slot: "production".to_owned(),
+        good_slots: vec!["staging".to_owned()],
+        ways_back: vec![AppServiceWay::Slots],
+        fingerprint: FingerprintSource::Default,
+    };
+    targets.push(("app-service with users sent to a slot that the policy does not name", Target::AppService(target)));
 
     let cluster = id("/providers/Microsoft.ContainerService/managedClusters/aks1");
     azure.add_cluster(&cluster);

@@ -54,16 +54,35 @@ pub struct SlotReading {
 /// A deployment that is under way for longer than this was abandoned by Kudu, and must not keep a target waiting for ever.
 const DEPLOYMENT_HOURS_MAX: i64 = 1;
 
-/// Reads serving slot and good slots side by side: one trip deep, once the host names are known where a path on them is asked; and
-/// one more while users are sent to a slot that is none of these.
+/// Reads serving slot and good slots side by side: one trip deep, once it is known which host names they have, where a path on
+/// them is asked, and to which other slots users are sent.
 pub async fn read(arm: &ResourceManager, sites: &SiteClient, target: &AppServiceTarget) -> Readings {
+    let serving_path = slot_path(target, &target.serving_slot);
+    let known = sites.known_ramp_slots(&serving_path);
     let good = join_all(target.good_slots.iter().map(|slot| read_slot(arm, sites, target, slot)));
-    let (serving, good) = tokio::join!(Box::pin(read_slot(arm, sites, target, &target.serving_slot)), good);
-    let mut readings = Readings { serving, good: target.good_slots.iter().cloned().zip(good).collect(), ramped: Vec::new() };
-    let further = ramp::slots_to_read(target, &readings);
-    let ramped = join_all(further.iter().map(|slot| Box::pin(read_slot(arm, sites, target, slot)))).await;
-    readings.ramped = further.into_iter().zip(ramped).collect();
+    let (serving, good, ramped) = tokio::join!(
+        Box::pin(read_slot(arm, sites, target, &target.serving_slot)),
+        good,
+        Box::pin(read_slots(arm, sites, target, known))
+    );
+    let mut readings = Readings { serving, good: target.good_slots.iter().cloned().zip(good).collect(), ramped };
+    let named = ramp::slots_to_read(target, &readings);
+    // A ramp that ended, or moved, since it was last looked at.
+    readings.ramped.retain(|(slot, _)| named.contains(slot));
+    let unread = named.iter().filter(|name| !readings.ramped.iter().any(|(slot, _)| slot == *name)).cloned().collect();
+    readings.ramped.extend(read_slots(arm, sites, target, unread).await);
+    sites.keep_ramp_slots(&serving_path, named);
     readings
+}
+
+async fn read_slots(
+    arm: &ResourceManager,
+    sites: &SiteClient,
+    target: &AppServiceTarget,
+    slots: Vec<String>,
+) -> Vec<(String, SlotReading)> {
+    let readings = join_all(slots.iter().map(|slot| Box::pin(read_slot(arm, sites, target, slot)))).await;
+    slots.into_iter().zip(readings).collect()
 }
 
 async fn read_slot(arm: &ResourceManager, sites: &SiteClient, target: &AppServiceTarget, slot: &str) -> SlotReading {

@@ -54,7 +54,7 @@ pub struct Share<'a> {
     percentage: Option<f64>,
 }
 
-/// Slots that rules name, which are not among those that were read. Their host name must then prove it.
+/// Slots that rules name beyond those of the policy. Their host name must then prove it.
 pub fn slots_to_read(target: &AppServiceTarget, readings: &Readings) -> Vec<String> {
     let Ok(config) = &readings.serving.config else { return Vec::new() };
     let is_name = |name: &&str| name.len() <= 59 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');

@@ -89,6 +89,8 @@ pub struct SiteClient {
     loopback: OnceCell<Client>,
     /// By path of the slot: the host name that it had, so that it can be asked while its name is read anew.
     hosts: Mutex<BTreeMap<String, String>>,
+    /// By path of the serving slot: slots that its traffic rules named beyond those of the policy, read beside it next time.
+    ramp_slots: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 impl SiteClient {
@@ -99,6 +101,15 @@ impl SiteClient {
 
     pub fn keep_host(&self, slot: &str, host: &str) {
         self.hosts().insert(slot.to_owned(), host.to_owned());
+    }
+
+    /// The slots beyond those of the policy to which users of this one were sent when it was last read.
+    pub fn known_ramp_slots(&self, serving: &str) -> Vec<String> {
+        self.ramp_slots.lock().unwrap_or_else(PoisonError::into_inner).get(serving).cloned().unwrap_or_default()
+    }
+
+    pub fn keep_ramp_slots(&self, serving: &str, slots: Vec<String>) {
+        self.ramp_slots.lock().unwrap_or_else(PoisonError::into_inner).insert(serving.to_owned(), slots);
     }
 
     /// Whoever panicked while holding it left nothing half-written.
