@@ -3,7 +3,7 @@
 //! (a) was [`super::gather`]. (b) compare-and-set the target to busy, beside the budget. (c) insert the claim, read the
 //! live state and the kill switch again, store the decision, side by side. (d) send, only within [`FRESH`] of our own
 //! last write of the claim and of our look at the live state. (e) store what the answer said. Three sequential trips lead to
-//! the call.
+//! the call; one more where a platform's preflight asks in two.
 //!
 //! A look may take longer than a claim stays fresh (a command in a private cluster takes half a minute). Then the claim is
 //! renewed after it, and the look still counts. That is as safe as a look after the renewal: the renewal is a compare-and-set
@@ -13,8 +13,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use jiff::SignedDuration;
 use tracing::{info, warn};
 
 use super::{
@@ -457,72 +456,6 @@ impl Process {
                 .await
             }
         }
-    }
-
-    /// Moves a busy target to `phase` and schedules the next step.
-    pub(super) async fn go_on(
-        &self,
-        record: &RecordId,
-        target: &TargetKey,
-        phase: Phase,
-        operation: Option<Value>,
-        next_step_at: Timestamp,
-        what: String,
-    ) -> Result<Outcome, Trouble> {
-        let moved = self
-            .update_busy(target, record, |busy| {
-                if busy.phase != phase {
-                    busy.tries = 0;
-                }
-                busy.phase = phase;
-                busy.operation.clone_from(&operation);
-                busy.next_step_at = next_step_at;
-            })
-            .await?;
-        let Some(state) = moved else {
-            return Ok(Outcome::Settled { says: format!("record {record}: its rollback was ended by somebody else") });
-        };
-        self.note_rollback(record, phase.into(), &what).await?;
-        self.schedule_rollback(&state.value).await?;
-        Ok(Outcome::Settled { says: what })
-    }
-
-    /// [`Self::go_on`] after a look that found nothing. What another wake-up stored since then, such as an operation that was accepted, stands.
-    pub(super) async fn go_on_as_seen(
-        &self,
-        record: &RecordId,
-        target: &TargetKey,
-        seen: &Busy,
-        phase: Phase,
-        next_step_at: Timestamp,
-        what: String,
-    ) -> Result<Outcome, Trouble> {
-        let as_seen = |busy: &Busy| {
-            busy.step == seen.step && busy.phase == seen.phase && busy.operation == seen.operation && busy.record == *record
-        };
-        let moved = self
-            .documents
-            .update(
-                &keys::target(target),
-                || None,
-                |state: &mut TargetState| {
-                    let busy = state.busy.as_mut().filter(|busy| as_seen(busy))?;
-                    if busy.phase != phase {
-                        busy.tries = 0;
-                    }
-                    busy.phase = phase;
-                    busy.operation = None;
-                    busy.next_step_at = next_step_at;
-                    Some(())
-                },
-            )
-            .await?;
-        let Some((state, ())) = moved else {
-            return Ok(Outcome::Settled { says: format!("record {record}: its rollback went on meanwhile") });
-        };
-        self.note_rollback(record, phase.into(), &what).await?;
-        self.schedule_rollback(&state.value).await?;
-        Ok(Outcome::Settled { says: what })
     }
 
     /// Nothing was processed, provably: the same step may be sent again under a renewed claim, a few times.

@@ -1,6 +1,7 @@
 //! Follows a claimed rollback to its end: resume, look, poll, verify, end. Every step may be the first after a crash.
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use tracing::info;
 
 use super::{
@@ -286,25 +287,23 @@ impl Process {
             ClaimKind::Tombstone { .. } => return self.leave_to(record, target, &claim.value).await,
         };
         let step = busy.step;
+        // Two wake-ups may see the same end: whoever moves on sends, and the other one has nothing to send.
         let moved = self
-            .documents
-            .update(
-                &keys::target(target),
-                || None,
-                |state: &mut TargetState| {
-                    // Two wake-ups may see the same end: whoever moves on sends, and the other one has nothing to send.
-                    let busy = state.busy.as_mut().filter(|busy| busy.record == *record && busy.step == step)?;
+            .update_busy_if(
+                target,
+                record,
+                |busy| busy.step == step,
+                |busy| {
                     busy.step += 1;
                     busy.phase = Phase::Claimed;
                     busy.operation = None;
                     busy.tries = 0;
                     // Of the new step nothing was sent under the present attempt.
                     busy.not_sent_attempt = Some(attempt);
-                    Some(())
                 },
             )
             .await?;
-        match moved.and_then(|(state, ())| state.value.busy) {
+        match moved.and_then(|state| state.value.busy) {
             Some(busy) => self.renew_and_send(record, target, &busy, claim, true).await,
             None => Ok(Outcome::Settled { says: "the rollback was taken on by somebody else".to_owned() }),
         }
@@ -451,11 +450,78 @@ impl Process {
         .await
     }
 
+    /// Moves a busy target to `phase` and schedules the next step.
+    pub(super) async fn go_on(
+        &self,
+        record: &RecordId,
+        target: &TargetKey,
+        phase: Phase,
+        operation: Option<Value>,
+        next_step_at: Timestamp,
+        what: String,
+    ) -> Result<Outcome, Trouble> {
+        self.move_to(record, target, |_| true, phase, operation, next_step_at, what).await
+    }
+
+    /// [`Self::go_on`] after a look that found nothing. What another wake-up stored since then, such as an operation that was
+    /// accepted, stands.
+    async fn go_on_as_seen(
+        &self,
+        record: &RecordId,
+        target: &TargetKey,
+        seen: &Busy,
+        phase: Phase,
+        next_step_at: Timestamp,
+        what: String,
+    ) -> Result<Outcome, Trouble> {
+        let as_seen = |busy: &Busy| busy.step == seen.step && busy.phase == seen.phase && busy.operation == seen.operation;
+        self.move_to(record, target, as_seen, phase, None, next_step_at, what).await
+    }
+
+    async fn move_to(
+        &self,
+        record: &RecordId,
+        target: &TargetKey,
+        still: impl Fn(&Busy) -> bool + Send + Sync,
+        phase: Phase,
+        operation: Option<Value>,
+        next_step_at: Timestamp,
+        what: String,
+    ) -> Result<Outcome, Trouble> {
+        let moved = self
+            .update_busy_if(target, record, still, |busy| {
+                if busy.phase != phase {
+                    busy.tries = 0;
+                }
+                busy.phase = phase;
+                busy.operation.clone_from(&operation);
+                busy.next_step_at = next_step_at;
+            })
+            .await?;
+        let Some(state) = moved else {
+            return Ok(Outcome::Settled { says: format!("record {record}: its rollback went on, or ended, meanwhile") });
+        };
+        self.note_rollback(record, phase.into(), &what).await?;
+        self.schedule_rollback(&state.value).await?;
+        Ok(Outcome::Settled { says: what })
+    }
+
     /// Changes the rollback of a target while it is `record`'s; `None` when it is not any more.
     pub(super) async fn update_busy(
         &self,
         target: &TargetKey,
         record: &RecordId,
+        change: impl FnMut(&mut Busy) + Send,
+    ) -> Result<Option<Loaded<TargetState>>, PortError> {
+        self.update_busy_if(target, record, |_| true, change).await
+    }
+
+    /// The same, unless it is not any more as `still` has it.
+    async fn update_busy_if(
+        &self,
+        target: &TargetKey,
+        record: &RecordId,
+        still: impl Fn(&Busy) -> bool + Send + Sync,
         mut change: impl FnMut(&mut Busy) + Send,
     ) -> Result<Option<Loaded<TargetState>>, PortError> {
         let updated = self
@@ -464,7 +530,7 @@ impl Process {
                 &keys::target(target),
                 || None,
                 |state: &mut TargetState| {
-                    let busy = state.busy.as_mut().filter(|busy| busy.record == *record)?;
+                    let busy = state.busy.as_mut().filter(|busy| busy.record == *record && still(busy))?;
                     change(busy);
                     Some(())
                 },
