@@ -26,8 +26,12 @@ type targetResource = {
   // app-service: the policy's `fingerprint` names an app setting. Reading one means that all of them can be read, secrets too.
   readsAppSettings: bool?
 
-  // app-service: backout may end a gradual ramp-up (`rampUpRules`). This needs the right to write the site's configuration.
-  mayEndRamp: bool?
+  // app-service: backout may end a gradual ramp-up (`rampUpRules`), and set an image or package again. This needs the right to
+  // write the site's configuration.
+  mayConfigure: bool?
+
+  // kubernetes: the policy says `access: run-command`, as for a private cluster. Both identities may then run commands in it.
+  runsCommands: bool?
 
   // container-app: the environment. logic-app: the API connections. Azure asks for the right to join them whenever the app or
   // workflow is written.
@@ -203,9 +207,11 @@ var roleNames = {
   siteReader: guid(subscription().id, environmentName, 'app-service', 'reader')
   siteSettingsReader: guid(subscription().id, environmentName, 'app-service', 'settings reader')
   siteActor: guid(subscription().id, environmentName, 'app-service', 'actor')
-  siteRampActor: guid(subscription().id, environmentName, 'app-service', 'ramp actor')
+  siteConfigurator: guid(subscription().id, environmentName, 'app-service', 'configurator')
   clusterReader: guid(subscription().id, environmentName, 'kubernetes', 'reader')
   clusterActor: guid(subscription().id, environmentName, 'kubernetes', 'actor')
+  clusterCommandReader: guid(subscription().id, environmentName, 'kubernetes', 'command reader')
+  clusterCommandActor: guid(subscription().id, environmentName, 'kubernetes', 'command actor')
   deploymentReader: guid(subscription().id, environmentName, 'arm-deployment', 'reader')
   deploymentActor: guid(subscription().id, environmentName, 'arm-deployment', 'actor')
   workflowReader: guid(subscription().id, environmentName, 'logic-app', 'reader')
@@ -403,7 +409,7 @@ module siteRoles 'roles/app-service.bicep' = if (!empty(sites)) {
     readerName: roleNames.siteReader
     settingsReaderName: roleNames.siteSettingsReader
     actorName: roleNames.siteActor
-    rampActorName: roleNames.siteRampActor
+    configuratorName: roleNames.siteConfigurator
     mayAct: !empty(filter(sites, site => site.mayAct))
   }
 }
@@ -415,6 +421,8 @@ module clusterRoles 'roles/kubernetes.bicep' = if (!empty(clusters)) {
     assignableScopes: assignableScopes
     readerName: roleNames.clusterReader
     actorName: roleNames.clusterActor
+    commandReaderName: roleNames.clusterCommandReader
+    commandActorName: roleNames.clusterCommandActor
     mayAct: !empty(filter(clusters, cluster => cluster.mayAct))
   }
 }
@@ -476,12 +484,12 @@ module siteRights 'modules/target-app-service.bicep' = [
     params: {
       siteName: last(split(site.id, '/'))
       mayAct: site.mayAct
-      mayEndRamp: site.?mayEndRamp ?? false
+      mayConfigure: site.?mayConfigure ?? false
       readsAppSettings: site.?readsAppSettings ?? false
       readerName: roleNames.siteReader
       settingsReaderName: roleNames.siteSettingsReader
       actorName: roleNames.siteActor
-      rampActorName: roleNames.siteRampActor
+      configuratorName: roleNames.siteConfigurator
       readerPrincipalId: identities.outputs.readerPrincipalId
       actorPrincipalId: identities.outputs.actorPrincipalId
     }
@@ -498,8 +506,11 @@ module clusterRights 'modules/target-kubernetes.bicep' = [
     params: {
       clusterName: last(split(cluster.id, '/'))
       mayAct: cluster.mayAct
+      runsCommands: cluster.?runsCommands ?? false
       readerName: roleNames.clusterReader
       actorName: roleNames.clusterActor
+      commandReaderName: roleNames.clusterCommandReader
+      commandActorName: roleNames.clusterCommandActor
       readerPrincipalId: identities.outputs.readerPrincipalId
       actorPrincipalId: identities.outputs.actorPrincipalId
     }

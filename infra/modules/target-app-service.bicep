@@ -6,8 +6,8 @@ param siteName string
 @description('Whether backout may act here; otherwise the acting identity gets nothing.')
 param mayAct bool
 
-@description('Whether backout may end a ramp-up here.')
-param mayEndRamp bool
+@description('Whether backout may write the configuration here, to end a ramp-up or to set an image or package again.')
+param mayConfigure bool
 
 @description('Whether the policy names a build by an app setting.')
 param readsAppSettings bool
@@ -21,8 +21,8 @@ param settingsReaderName string
 @description('Name of the role to act.')
 param actorName string
 
-@description('Name of the role to end a ramp-up.')
-param rampActorName string
+@description('Name of the role to write the configuration.')
+param configuratorName string
 
 @description('Principal of the identity that reads.')
 param readerPrincipalId string
@@ -64,11 +64,11 @@ resource acts 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (mayAct)
   }
 }
 
-resource endsRamp 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (mayAct && mayEndRamp) {
+resource configures 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (mayAct && mayConfigure) {
   scope: site
-  name: guid(site.id, actorPrincipalId, rampActorName)
+  name: guid(site.id, actorPrincipalId, configuratorName)
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', rampActorName)
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', configuratorName)
     principalId: actorPrincipalId
     principalType: 'ServicePrincipal'
   }

@@ -17,8 +17,8 @@ param settingsReaderName string
 @description('Name of the role to swap.')
 param actorName string
 
-@description('Name of the role to end a ramp-up.')
-param rampActorName string
+@description('Name of the role to write the configuration.')
+param configuratorName string
 
 @description('Whether some target may be acted upon. Otherwise no role to act exists at all.')
 param mayAct bool
@@ -34,10 +34,11 @@ var readingActions = [
   'Microsoft.Web/sites/slots/slotsdiffs/action' // the same of a slot
   'Microsoft.Web/sites/operationresults/read' // how the swap ended
   'Microsoft.Web/sites/slots/operationresults/read' // the same of a slot
+  'Microsoft.Authorization/locks/read' // a `ReadOnly` lock refuses every change
   'Microsoft.Authorization/permissions/read' // asks before it is needed whether the other actions are granted
 ]
 
-// Only where the policy says `fingerprint: { setting: ... }`: app settings often hold secrets.
+// Only where the policy says `fingerprint: { setting: ... }`, or a package is set again: app settings often hold secrets.
 var settingsReadingActions = [
   'Microsoft.Web/sites/config/list/action' // the app setting that names the build; Azure gives all of them or none
   'Microsoft.Web/sites/slots/config/list/action' // the same of a slot
@@ -48,9 +49,9 @@ var actingActions = [
   'Microsoft.Authorization/permissions/read' // asks before it is needed whether the other actions are granted
 ]
 
-// Only where a ramp-up may be ended: whoever may write the configuration could write all of it.
-var rampActingActions = [
-  'Microsoft.Web/sites/config/write' // clears `rampUpRules`; Azure has no narrower right
+// Only where a ramp-up may be ended, or an image or package set again: whoever may write the configuration could write all of it.
+var configuringActions = [
+  'Microsoft.Web/sites/config/write' // clears `rampUpRules`, sets the image, writes the app settings; Azure has no narrower right
   'Microsoft.Web/sites/slots/config/write' // the same of a slot that serves
 ]
 
@@ -99,16 +100,16 @@ resource actor 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (mayAct
   }
 }
 
-resource rampActor 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (mayAct) {
-  name: rampActorName
+resource configurator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (mayAct) {
+  name: configuratorName
   properties: {
-    roleName: 'backout ${environmentName} app-service ramp actor (${take(rampActorName, 8)})'
+    roleName: 'backout ${environmentName} app-service configurator (${take(configuratorName, 8)})'
     description: 'Ends a gradual ramp-up.'
     type: 'CustomRole'
     assignableScopes: assignableScopes
     permissions: [
       {
-        actions: rampActingActions
+        actions: configuringActions
       }
     ]
   }

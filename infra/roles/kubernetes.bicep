@@ -16,6 +16,12 @@ param readerName string
 @description('Name of the role to act.')
 param actorName string
 
+@description('Name of the role to read by commands.')
+param commandReaderName string
+
+@description('Name of the role to act by commands.')
+param commandActorName string
+
 @description('Whether some target may be acted upon. Otherwise no role to act exists at all.')
 param mayAct bool
 
@@ -36,6 +42,20 @@ var actingDataActions = [
   'Microsoft.ContainerService/managedClusters/apps/deployments/write' // patches the pod template back
   'Microsoft.ContainerService/managedClusters/apps/statefulsets/write' // patches the pod template back
   'Microsoft.ContainerService/managedClusters/apps/daemonsets/write' // patches the pod template back
+]
+
+// Only for clusters with `access: run-command`. Azure has no narrower right than to run any command; what a command may do in the
+// cluster is bounded by the data actions of the identity that runs it.
+var commandReadingActions = [
+  'Microsoft.ContainerService/managedClusters/read' // whether the cluster runs commands, and with whose rights
+  'Microsoft.ContainerService/managedClusters/runcommand/action' // reads the workload and its revisions by `kubectl get`
+  'Microsoft.ContainerService/managedClusters/commandResults/read' // what a command printed
+  'Microsoft.Authorization/permissions/read' // asks before it is needed whether the other actions are granted
+]
+
+var commandActingActions = [
+  'Microsoft.ContainerService/managedClusters/runcommand/action' // patches the pod template back by `kubectl patch`
+  'Microsoft.Authorization/permissions/read' // asks before it is needed whether the other actions are granted
 ]
 
 resource reader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
@@ -65,6 +85,36 @@ resource actor 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (mayAct
       {
         actions: []
         dataActions: actingDataActions
+      }
+    ]
+  }
+}
+
+resource commandReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+  name: commandReaderName
+  properties: {
+    roleName: 'backout ${environmentName} kubernetes command reader (${take(commandReaderName, 8)})'
+    description: 'Runs commands in a cluster that read its workloads.'
+    type: 'CustomRole'
+    assignableScopes: assignableScopes
+    permissions: [
+      {
+        actions: commandReadingActions
+      }
+    ]
+  }
+}
+
+resource commandActor 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (mayAct) {
+  name: commandActorName
+  properties: {
+    roleName: 'backout ${environmentName} kubernetes command actor (${take(commandActorName, 8)})'
+    description: 'Runs commands in a cluster that write its workloads.'
+    type: 'CustomRole'
+    assignableScopes: assignableScopes
+    permissions: [
+      {
+        actions: commandActingActions
       }
     ]
   }

@@ -7,8 +7,8 @@ use backout::{
         resource_id::ResourceId,
         right::{Identity, NeededRight},
         target::{
-            AppServiceTarget, ClusterAccess, ContainerAppTarget, FingerprintSource, KubernetesCluster, KubernetesTarget,
-            LogicAppTarget, WorkloadKind,
+            AppServiceTarget, AppServiceWay, ClusterAccess, ContainerAppTarget, FingerprintSource, KubernetesCluster,
+            KubernetesTarget, LogicAppTarget, WorkloadKind,
         },
     },
     platforms::{app_service, arm_deployment, container_app, kubernetes, logic_app},
@@ -48,11 +48,12 @@ fn same(file: &str, variables: &[&str], asked: &BTreeSet<String>) {
     assert!(needless.is_empty(), "{file}: nothing in the code asks for {needless:?} of {variables:?}");
 }
 
-fn site(serving: &str) -> Vec<NeededRight> {
+fn site(serving: &str, ways_back: &[AppServiceWay]) -> Vec<NeededRight> {
     app_service::preflight::rights(&AppServiceTarget {
         site: id("Microsoft.Web/sites/checkout"),
         serving_slot: serving.to_owned(),
         good_slots: vec!["last-good".to_owned()],
+        ways_back: ways_back.to_vec(),
         fingerprint: FingerprintSource::Setting("RELEASE_ID".to_owned()),
     })
 }
@@ -60,7 +61,8 @@ fn site(serving: &str) -> Vec<NeededRight> {
 #[test]
 fn app_service() {
     let file = "infra/roles/app-service.bicep";
-    let rights = [site("production"), site("live")].concat();
+    let both = |ways: &[AppServiceWay]| [site("production", ways), site("live", ways)].concat();
+    let rights = both(&[AppServiceWay::Slots, AppServiceWay::Image]);
     // What `rights()` leaves to `Reader`: see the calls in `observe.rs`, `preflight.rs` and `release_mark.rs`, with and without a slot.
     let reads = [
         "Microsoft.Web/sites/read",
@@ -71,35 +73,35 @@ fn app_service() {
         "Microsoft.Web/sites/slots/deployments/read",
         "Microsoft.Web/sites/slotsdiffs/action",
         "Microsoft.Web/sites/slots/slotsdiffs/action",
+        LOCKS,
         PERMISSIONS,
     ];
     same(file, &["readingActions"], &with(asked(&rights, Identity::Reading), &reads));
-    let settings = ["Microsoft.Web/sites/config/list/action", "Microsoft.Web/sites/slots/config/list/action"];
-    same(file, &["settingsReadingActions"], &with(BTreeSet::new(), &settings));
-    same(file, &["actingActions", "rampActingActions"], &with(asked(&rights, Identity::Acting), &[PERMISSIONS]));
-    assert!(list(file, "rampActingActions").iter().all(|action| action.ends_with("config/write")));
+    // The app setting that names the build, and all of them where a package is set again.
+    same(file, &["settingsReadingActions"], &asked(&both(&[AppServiceWay::Package]), Identity::Reading));
+    let acting = asked(&both(&[AppServiceWay::Slots, AppServiceWay::Image, AppServiceWay::Package]), Identity::Acting);
+    same(file, &["actingActions", "configuringActions"], &with(acting, &[PERMISSIONS]));
+    assert!(list(file, "configuringActions").iter().all(|action| action.ends_with("config/write")));
 }
 
 /// In the cluster's own words; the data actions of Azure's roles say the same.
 #[test]
 fn kubernetes() {
     let file = "infra/roles/kubernetes.bicep";
-    let rights: Vec<NeededRight> = [WorkloadKind::Deployment, WorkloadKind::StatefulSet, WorkloadKind::DaemonSet]
-        .into_iter()
-        .flat_map(|kind| {
-            kubernetes::preflight::rights(&KubernetesTarget {
-                cluster: KubernetesCluster::Aks {
-                    id: id("Microsoft.ContainerService/managedClusters/prod"),
-                    access: ClusterAccess::Direct,
-                },
-                namespace: "shop".to_owned(),
-                kind,
-                name: "web".to_owned(),
-            })
-        })
-        .collect();
-    let (in_azure, in_the_cluster): (Vec<_>, Vec<_>) =
-        rights.into_iter().partition(|right| right.action.starts_with("Microsoft."));
+    let rights = |access: ClusterAccess| -> Vec<NeededRight> {
+        let kinds = [WorkloadKind::Deployment, WorkloadKind::StatefulSet, WorkloadKind::DaemonSet];
+        let of = |kind| {
+            let cluster = KubernetesCluster::Aks { id: id("Microsoft.ContainerService/managedClusters/prod"), access };
+            let (namespace, name) = ("shop".to_owned(), "web".to_owned());
+            kubernetes::preflight::rights(&KubernetesTarget { cluster, namespace, kind, name })
+        };
+        kinds.into_iter().flat_map(of).collect()
+    };
+    let is_azures = |right: &NeededRight| right.action.starts_with("Microsoft.");
+    let by_commands: Vec<NeededRight> = rights(ClusterAccess::RunCommand).into_iter().filter(is_azures).collect();
+    same(file, &["commandReadingActions"], &with(asked(&by_commands, Identity::Reading), &[PERMISSIONS]));
+    same(file, &["commandActingActions"], &with(asked(&by_commands, Identity::Acting), &[PERMISSIONS]));
+    let (in_azure, in_the_cluster): (Vec<_>, Vec<_>) = rights(ClusterAccess::Direct).into_iter().partition(is_azures);
     let in_the_cluster: Vec<NeededRight> =
         in_the_cluster.into_iter().map(|right| NeededRight { action: data_action(&right.action), ..right }).collect();
     same(file, &["readingActions"], &asked(&in_azure, Identity::Reading));
@@ -157,7 +159,9 @@ fn a_role_that_reads_cannot_change_anything() {
     for file in ROLE_FILES {
         for name in lists(file).iter().filter(|name| name.to_ascii_lowercase().contains("reading")) {
             for action in list(file, name) {
-                let reads = action.ends_with("/read") || posts_that_read.iter().any(|post| action.ends_with(post));
+                // What a command may change is bounded by the identity's rights in the cluster; docs/permissions.md says where it is not.
+                let commands = name == "commandReadingActions" && action.ends_with("/runcommand/action");
+                let reads = action.ends_with("/read") || posts_that_read.iter().any(|post| action.ends_with(post)) || commands;
                 assert!(reads, "{file}: `{name}` has `{action}`");
             }
         }
@@ -184,7 +188,7 @@ fn nothing_is_granted_to_the_acting_identity_unless_a_target_may_be_acted_upon()
             }
         }
     }
-    assert_eq!(assignments, 11);
+    assert_eq!(assignments, 12);
     let environments = main.split_once("var environmentIds = ").unwrap().1.split_once("\n)").unwrap().0;
     assert!(environments.contains("filter(containerApps, app => app.mayAct)"), "{environments}");
 }
