@@ -21,7 +21,7 @@ use crate::{
     process::{Policies, PolicyTrouble, Ports, Process},
     settings::{BusConnection, BusSetting, Environment, PolicyLocation, Settings, Source, StoreSetting, endpoint, names, secret},
     sim::clock::ScaledClock,
-    telemetry::AzureMetrics,
+    telemetry::{AlertsManagement, AzureMetrics},
 };
 
 /// Everything that a command may need.
@@ -30,6 +30,11 @@ pub struct Wired {
     pub ports: Ports,
     pub policies: Arc<dyn Policies>,
     pub settings: Settings,
+    /// For who asks about the set-up itself: `check`.
+    pub identities: Arc<Identities>,
+    pub arm: Arc<ResourceManager>,
+    /// `None` where the queue is embedded.
+    pub service_bus: Option<Arc<ServiceBusQueues>>,
     /// The embedded queue, where `BACKOUT_BUS` is `local:`: somebody must take messages from it.
     pub queue: Option<Arc<EmbeddedQueue>>,
 }
@@ -81,19 +86,25 @@ pub fn wire(settings: Settings) -> anyhow::Result<Wired> {
     let clock = clock(&settings)?;
     let identities = Arc::new(identities(&settings)?);
     let store = store(&settings, &identities);
-    let (follow_ups, queue) = bus(&settings, &clock)?;
+    let Bus { follow_ups, in_azure: service_bus, embedded: queue } = bus(&settings, &clock)?;
     let policies = policies(&settings)?;
     let arm = Arc::new(resource_manager(&settings, &identities)?);
     let ports = Ports {
         store,
         follow_ups,
-        platforms: Arc::new(AzurePlatforms::new(Arc::clone(&arm), identities, Arc::new(Environment), Arc::clone(&clock))),
-        telemetry: Arc::new(AzureMetrics::new(arm)),
+        platforms: Arc::new(AzurePlatforms::new(
+            Arc::clone(&arm),
+            Arc::clone(&identities),
+            Arc::new(Environment),
+            Arc::clone(&clock),
+        )),
+        telemetry: Arc::new(AzureMetrics::new(Arc::clone(&arm))),
+        alerts: Arc::new(AlertsManagement::new(Arc::clone(&arm))),
         notifier: Arc::new(Channels::new(Box::new(|name| secret(&Environment, name)))),
         clock,
     };
     let process = Arc::new(Process::new(ports.clone(), Arc::clone(&policies), settings.mode_ceiling, settings.own_site.clone()));
-    Ok(Wired { process, ports, policies, settings, queue })
+    Ok(Wired { process, ports, policies, settings, identities, arm, service_bus, queue })
 }
 
 pub fn clock(settings: &Settings) -> anyhow::Result<Arc<dyn Clock>> {
@@ -111,8 +122,12 @@ fn store(settings: &Settings, identities: &Identities) -> Arc<dyn StateStore> {
     }
 }
 
-/// Where follow-ups go, and the queue itself where it is embedded.
-type Bus = (Arc<dyn FollowUps>, Option<Arc<EmbeddedQueue>>);
+/// Where follow-ups go, and which kind of queue that is.
+struct Bus {
+    follow_ups: Arc<dyn FollowUps>,
+    in_azure: Option<Arc<ServiceBusQueues>>,
+    embedded: Option<Arc<EmbeddedQueue>>,
+}
 
 fn bus(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Bus> {
     Ok(match &settings.bus {
@@ -121,7 +136,7 @@ fn bus(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Bus> {
                 StoreSetting::Sqlite(path) => EmbeddedQueue::in_file(path, Arc::clone(clock)),
                 StoreSetting::Memory | StoreSetting::Blob(_) => EmbeddedQueue::in_memory(Arc::clone(clock)),
             });
-            (queue.clone(), Some(queue))
+            Bus { follow_ups: queue.clone(), in_azure: None, embedded: Some(queue) }
         }
         BusSetting::ServiceBus { connection, .. } => {
             let endpoint = settings.bus_endpoint.clone();
@@ -137,7 +152,8 @@ fn bus(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Bus> {
                     ServiceBusQueues::with_connection_string(text, endpoint, Arc::clone(clock))?
                 }
             };
-            (Arc::new(queues), None)
+            let queues = Arc::new(queues);
+            Bus { follow_ups: queues.clone(), in_azure: Some(queues), embedded: None }
         }
     })
 }

@@ -1,5 +1,6 @@
 //! What the story needs from outside, in domain words. Each doc line is a promise; one contract suite holds fakes and real ones to it.
 
+mod alerts;
 mod clock;
 mod error;
 mod follow_ups;
@@ -8,6 +9,7 @@ mod platform;
 mod store;
 mod telemetry;
 
+pub use alerts::{Alerts, KeptAlert};
 pub use clock::Clock;
 pub use error::{PortError, PortErrorKind};
 pub use follow_ups::{FollowUp, FollowUps, QueueMessage, StepName};

@@ -7,7 +7,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{
-    app_service, arm_deployment,
+    alerts_management, app_service, arm_deployment,
     call::{Call, Reply, Role},
     container_app,
     faults::FaultEffect,
@@ -110,6 +110,7 @@ fn route(world: &mut World, request: &ArmRequest<'_>) -> Result<Reply, Reply> {
         "" if arm_deployment::is_its_own(&lower) => arm_deployment::answer(world, request),
         "microsoft.logic" => logic_app::answer(world, request),
         "microsoft.app" => container_app::answer(world, request),
+        "microsoft.alertsmanagement" => alerts_management::answer(world, request, scope),
         _ => Err(nothing_here(call)),
     }
 }
@@ -209,6 +210,7 @@ fn require_api_version(call: &Call, provider: &str) -> Result<(), Reply> {
         "microsoft.resources" => arm_deployment::API_VERSIONS,
         "microsoft.logic" => logic_app::API_VERSIONS,
         "microsoft.app" => container_app::API_VERSIONS,
+        "microsoft.alertsmanagement" => alerts_management::API_VERSIONS,
         _ => return Ok(()),
     };
     if known.contains(&version) {

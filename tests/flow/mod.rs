@@ -1,9 +1,11 @@
 //! Whole stories through the process.
 
 mod blob_store;
+mod check;
 mod commands;
 mod crash;
 mod kill_matrix;
+mod lost_alerts;
 mod platform_app_service;
 mod platform_app_service_names;
 mod platform_arm_deployment;

@@ -3,6 +3,7 @@
 //! The crate `azure_messaging_servicebus` makes the requests; [`transport`] sends them with our identity and to our endpoint.
 
 mod namespace;
+mod presence;
 mod problem;
 mod transport;
 
@@ -22,6 +23,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 pub use namespace::BusSettingProblem;
+pub use presence::QueueAnswer;
 
 use crate::ports::{Clock, FollowUps, PortError, PortErrorKind, QueueMessage};
 use namespace::{Namespace, SharedAccessKey, parse_connection_string};

@@ -33,6 +33,8 @@ pub(super) enum Asked {
     Receive,
     Complete,
     Abandon,
+    /// Whether the queue is there and may be received from.
+    Presence,
 }
 
 impl Asked {
@@ -42,13 +44,14 @@ impl Asked {
             Self::Receive => "receive from the queue",
             Self::Complete => "complete the message",
             Self::Abandon => "give the message back",
+            Self::Presence => "ask about the queue",
         }
     }
 
     fn role(self) -> &'static str {
         match self {
             Self::Send => "Azure Service Bus Data Sender",
-            Self::Receive | Self::Complete | Self::Abandon => "Azure Service Bus Data Receiver",
+            Self::Receive | Self::Complete | Self::Abandon | Self::Presence => "Azure Service Bus Data Receiver",
         }
     }
 }
@@ -141,7 +144,7 @@ impl CallProblem {
 
 fn not_found(asked: Asked, queue: &str) -> String {
     match asked {
-        Asked::Send | Asked::Receive => {
+        Asked::Send | Asked::Receive | Asked::Presence => {
             format!("there is no queue `{queue}` in the namespace; create it, or check `ServiceBus__fullyQualifiedNamespace`")
         }
         Asked::Complete | Asked::Abandon => {
