@@ -16,7 +16,15 @@ use super::{
 };
 use crate::domain::resource_id::ResourceId;
 
-pub(super) const API_VERSIONS: &[&str] = &["2018-05-05", "2019-03-01", "2019-05-05-preview"];
+pub(super) const API_VERSIONS: &[&str] = &["2018-05-05", "2019-03-01", "2019-05-05-preview", "2021-08-08"];
+
+/// Lists that hold what [`AzureSimulation::list_resources`] says; nothing at first.
+const LISTED: &[&str] = &[
+    "microsoft.insights/metricalerts",
+    "microsoft.insights/scheduledqueryrules",
+    "microsoft.insights/actiongroups",
+    "microsoft.alertsmanagement/actionrules",
+];
 
 /// Default and greatest size of a page.
 const PAGE_DEFAULT: usize = 25;
@@ -87,12 +95,35 @@ impl AzureSimulation {
         world.alerts.retain(|known| known.id != alert.id);
         world.alerts.push(alert);
     }
+
+    /// What the list of alert rules, action groups or alert processing rules of a subscription shows, in place of what it did.
+    /// `kind` is such as `Microsoft.Insights/metricAlerts`.
+    pub fn list_resources(&self, subscription: &str, kind: &str, shown: Vec<Value>) {
+        let kind = kind.to_ascii_lowercase();
+        assert!(LISTED.contains(&kind.as_str()), "the simulation lists no `{kind}`");
+        self.shared().settled_world().listed.insert((subscription.to_ascii_lowercase(), kind), shown);
+    }
+}
+
+/// What a list by subscription shows, as the world's script says.
+pub(super) fn listed(world: &World, request: &ArmRequest<'_>, scope: &[&str]) -> Result<Reply, Reply> {
+    let call = request.call;
+    let ["subscriptions", subscription, "providers", provider, kind] = scope else {
+        return Err(nothing_here(call));
+    };
+    let full = format!("{provider}/{kind}");
+    if call.method != Method::GET || !LISTED.contains(&full.as_str()) {
+        return Err(nothing_here(call));
+    }
+    world.permissions.require(request.identity, &format!("/subscriptions/{subscription}"), &format!("{full}/read"))?;
+    let shown = world.listed.get(&((*subscription).to_owned(), full)).cloned().unwrap_or_default();
+    Ok(Reply::json(StatusCode::OK, &json!({ "value": shown })))
 }
 
 pub(super) fn answer(world: &World, request: &ArmRequest<'_>, scope: &[&str]) -> Result<Reply, Reply> {
     let call = request.call;
     let ["subscriptions", subscription, "providers", "microsoft.alertsmanagement", "alerts"] = scope else {
-        return Err(nothing_here(call));
+        return listed(world, request, scope);
     };
     if call.method != Method::GET {
         return Err(nothing_here(call));

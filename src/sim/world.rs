@@ -117,6 +117,8 @@ pub(super) struct World {
     pub pipelines: pipeline::State,
     /// As Alerts Management lists them.
     pub alerts: Vec<SimulatedAlert>,
+    /// By subscription and kind, in lower case.
+    pub listed: BTreeMap<(String, String), Vec<Value>>,
 }
 
 /// Software that serves users, wherever it runs.
@@ -303,6 +305,7 @@ impl World {
             container_apps: container_app::State::default(),
             pipelines: pipeline::State::default(),
             alerts: Vec::new(),
+            listed: BTreeMap::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod combine;
 pub mod azure_metrics;
+pub mod alert_rules;
 pub mod alerts_management;
 
 pub use alerts_management::AlertsManagement;

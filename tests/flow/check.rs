@@ -299,3 +299,99 @@ async fn a_container_that_is_not_there_comes_with_the_command_that_makes_it() {
     let says = checked.about("store")[0]["says"].as_str().unwrap().to_owned();
     assert!(says.contains("az storage container create"), "{says}");
 }
+
+/// Rules that nobody would hear of at once, or at all, are named; the key in a web hook is not.
+#[tokio::test]
+async fn alert_rules_that_are_not_wired_or_too_mild_are_listed() {
+    let scene = Scene::new("act").await;
+    let group =
+        |name: &str| format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/ops/providers/Microsoft.Insights/actionGroups/{name}");
+    let hook = |name: &str, url: &str| {
+        json!({ "id": group(name).to_uppercase(), "name": name, "properties": {
+        "enabled": true, "webhookReceivers": [{ "name": "x", "serviceUri": url, "useCommonAlertSchema": true }]
+    } })
+    };
+    let ours = hook("ours", "https://func-backout.azurewebsites.net/api/alert-webhook?code=k3y-in-the-url");
+    let others = hook("others", "https://pager.example/hook");
+    scene.azure.list_resources(SUBSCRIPTION, "Microsoft.Insights/actionGroups", vec![ours, others]);
+    let metric = |name: &str, resource: &str, severity: u8, groups: &[&str]| {
+        json!({ "id": name, "name": name, "properties": {
+        "enabled": name != "off", "severity": severity, "scopes": [resource],
+        "actions": groups.iter().map(|name| json!({ "actionGroupId": group(name) })).collect::<Vec<_>>()
+    } })
+    };
+    let site = scene.site.canonical();
+    let slot = format!("{site}/slots/staging");
+    let stranger = site.replace("checkout", "billing");
+    scene.azure.list_resources(
+        SUBSCRIPTION,
+        "Microsoft.Insights/metricAlerts",
+        vec![
+            metric("wired", site, 1, &["others", "ours"]),
+            metric("pager-only", site, 1, &["others"]),
+            metric("mild", site, 3, &["ours"]),
+            metric("both", site, 4, &[]),
+            metric("elsewhere", site, 1, &["unknown"]),
+            metric("off", site, 1, &[]),
+            metric("stranger", &stranger, 1, &[]),
+            metric("slot", &slot, 1, &[]),
+        ],
+    );
+    let log = json!({ "id": "log", "name": "log", "properties": {
+        "enabled": true, "severity": 0, "scopes": [site], "actions": { "actionGroups": [group("ours")] }
+    } });
+    scene.azure.list_resources(SUBSCRIPTION, "Microsoft.Insights/scheduledQueryRules", vec![log]);
+
+    let told = |checked: &Checked| -> BTreeMap<String, (String, String)> {
+        assert_eq!(checked.code, Some(0), "{}", checked.out);
+        assert!(!checked.out.contains("k3y"), "{}", checked.out);
+        let lines = checked.about("alert rules for checkout").into_iter();
+        let text = |line: &Value, key: &str| line[key].as_str().unwrap().to_owned();
+        lines
+            .map(|line| {
+                (
+                    text(&line, "says").split('`').nth(1).unwrap_or_default().to_owned(),
+                    (text(&line, "status"), text(&line, "says")),
+                )
+            })
+            .collect()
+    };
+    let first = told(&scene.check_json().await);
+    let names: Vec<&str> = first.keys().map(String::as_str).collect();
+    assert_eq!(names, ["both", "elsewhere", "log", "mild", "pager-only", "wired"], "of this service, and not switched off");
+    for (name, status, parts) in [
+        ("wired", "ok", vec!["is wired"]),
+        ("log", "ok", vec!["is wired"]),
+        ("pager-only", "note", vec!["is not wired"]),
+        ("mild", "note", vec!["lies below the gate: Sev3", "`severityAtLeast` is Sev2"]),
+        ("both", "note", vec!["is not wired", "and it lies below the gate: Sev4"]),
+        ("elsewhere", "note", vec!["may be wired"]),
+    ] {
+        let (found, says) = &first[name];
+        assert!(found == status && parts.iter().all(|part| says.contains(part)), "{name}: {found} {says}");
+    }
+
+    let processing = |action: Value, conditions: Value| {
+        json!({ "id": "p", "name": "p", "properties": {
+        "enabled": true, "scopes": [format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/SHOP")], "conditions": conditions, "actions": [action]
+    } })
+    };
+    let adds = json!({ "actionType": "AddActionGroups", "actionGroupIds": [group("ours")] });
+    let removes = json!({ "actionType": "RemoveAllActionGroups" });
+    let some = json!([{ "field": "Severity", "operator": "Equals", "values": ["Sev0"] }]);
+    for (rule, says) in [
+        (processing(adds.clone(), json!([])), "is wired"),
+        (processing(adds, some.clone()), "may be wired"),
+        (processing(removes, json!([])), "is silenced"),
+    ] {
+        scene.azure.list_resources(SUBSCRIPTION, "Microsoft.AlertsManagement/actionRules", vec![rule]);
+        let told = told(&scene.check_json().await);
+        assert!(told["pager-only"].1.contains(says), "{says}: {:?}", told["pager-only"]);
+    }
+
+    scene.azure.revoke(Some(READER), "Microsoft.Insights/actionGroups/read");
+    let checked = scene.check_json().await;
+    let rules = &checked.about(&format!("alert rules of subscription {SUBSCRIPTION}"))[0];
+    assert_eq!((&rules["status"], checked.code), (&json!("notChecked"), Some(0)), "to list rules is not needed at night");
+    assert!(rules["fix"].as_str().unwrap().contains("Monitoring Reader"));
+}

@@ -21,6 +21,8 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     Ok,
+    /// Nothing fails, and somebody may want to know.
+    Note,
     /// A right that is not there.
     Missing,
     Problem,
@@ -56,7 +58,7 @@ impl Finding {
     /// Whether nothing would fail for this.
     pub fn is_good(&self) -> bool {
         match self.status {
-            Status::Ok | Status::NotChecked => true,
+            Status::Ok | Status::Note | Status::NotChecked => true,
             Status::Missing | Status::Problem => false,
         }
     }
@@ -87,6 +89,7 @@ impl Status {
     fn key(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Note => "note",
             Self::Missing => "missing",
             Self::Problem => "problem",
             Self::NotChecked => "notChecked",
@@ -96,6 +99,7 @@ impl Status {
     fn words(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Note => "note",
             Self::Missing => "MISSING",
             Self::Problem => "PROBLEM",
             Self::NotChecked => "not checked",

@@ -1,5 +1,6 @@
 //! `backout check`: says what would fail at 3 a.m., now. It changes nothing but one document of its own in the store, which it removes.
 
+mod alert_rules;
 mod bus;
 mod finding;
 mod identity;
@@ -82,6 +83,8 @@ async fn contacted(wired: &wiring::Wired, policy: &Policy) -> Vec<Finding> {
         findings.extend(identity::check(wired).await);
     }
     findings.extend(lost_alerts::check(wired, policy).await);
+    progress("reading the alert rules");
+    findings.extend(alert_rules::check(wired, policy).await);
     for service in policy.services.values() {
         progress(&format!("reading the target of {}", service.name));
         let (rights, target) = futures::join!(rights::check(wired, service), target::check(wired, service));

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::finding::Finding;
+use super::finding::{Finding, Status};
 use crate::{
     cli::wiring::Wired,
     domain::{
@@ -65,7 +65,7 @@ fn has_a_line_of_its_own(wired: &Wired, service: &Service, obstacle: &Obstacle) 
 /// What merely asks for a person is no failure of the set-up.
 fn in_the_way(what: &str, obstacle: &Obstacle) -> Finding {
     match obstacle.weight {
-        ObstacleWeight::Propose => Finding::ok(what, format!("would be left to a person: {}", obstacle.says)),
+        ObstacleWeight::Propose => Finding::of(what, Status::Note, format!("would be left to a person: {}", obstacle.says)),
         ObstacleWeight::Page => Finding::problem(what, obstacle.says.clone()),
     }
 }
