@@ -217,6 +217,32 @@ async fn an_identity_that_is_not_assigned_is_named() {
     );
 }
 
+/// One missing token is one problem, not one a line.
+#[tokio::test]
+async fn without_a_token_to_read_the_rest_is_not_checked() {
+    let scene = Scene::new("act").await;
+    scene.azure.set_client_ids(&[ACTOR]);
+    let checked = scene.check_json().await;
+    let bad = checked.bad();
+    let of_arm: Vec<&str> = bad.iter().map(|(_, what)| what.as_str()).filter(|what| !what.starts_with("queue ")).collect();
+    assert_eq!((of_arm, checked.code), (vec!["identity that reads"], Some(1)), "{}", checked.out);
+    assert_eq!(checked.about("target of checkout")[0]["status"], "notChecked");
+    assert!(checked.about("rights for checkout").iter().all(|line| line["status"] == "notChecked"));
+}
+
+/// Whoever may not ask for its rights is not told that they are missing, and hears it once a right.
+#[tokio::test]
+async fn rights_that_cannot_be_asked_are_not_checked() {
+    let scene = Scene::new("act").await;
+    let denied = FaultEffect::Status { moment: Moment::BeforeEffect, status: 403, body: FaultBody::Html };
+    scene.azure.inject(Fault::on("GET", "/Microsoft.Authorization/permissions", denied).times(10));
+    let checked = scene.check_json().await;
+    assert_eq!((checked.bad(), checked.code), (vec![], Some(0)), "{}", checked.out);
+    assert!(checked.about("rights for checkout").iter().all(|line| line["status"] == "notChecked"));
+    let target = checked.about("target of checkout");
+    assert!(target.iter().all(|line| !line["says"].as_str().unwrap().contains("identity may")), "{target:?}");
+}
+
 #[tokio::test]
 async fn a_queue_that_is_not_there_or_not_ours_is_told() {
     let mut scene = Scene::new("act").await;

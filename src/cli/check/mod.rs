@@ -79,13 +79,26 @@ async fn findings(args: &Args) -> Vec<Finding> {
 /// Everything that the policy names.
 async fn contacted(wired: &wiring::Wired, policy: &Policy) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let mut reads = true;
     if !policy.subscriptions().is_empty() {
-        findings.extend(identity::check(wired).await);
+        let identities = identity::check(wired).await;
+        // The one that reads comes first.
+        reads = identities.first().is_none_or(Finding::is_good);
+        findings.extend(identities);
     }
-    findings.extend(lost_alerts::check(wired, policy).await);
-    progress("reading the alert rules");
-    findings.extend(alert_rules::check(wired, policy).await);
+    if reads {
+        findings.extend(lost_alerts::check(wired, policy).await);
+        progress("reading the alert rules");
+        findings.extend(alert_rules::check(wired, policy).await);
+    }
     for service in policy.services.values() {
+        // Without a token every line would say so again.
+        if !reads && service.target.resource().is_some() {
+            findings.extend(rights::told(wired, service));
+            let says = "without a token of the identity that reads, nothing can be asked about it";
+            findings.push(Finding::not_checked(format!("target of {}", service.name), says));
+            continue;
+        }
         progress(&format!("reading the target of {}", service.name));
         let (rights, target) = futures::join!(rights::check(wired, service), target::check(wired, service));
         findings.extend(rights.into_iter().chain(target));

@@ -58,7 +58,8 @@ fn has_a_line_of_its_own(wired: &Wired, service: &Service, obstacle: &Obstacle) 
         && needed.iter().any(|right| {
             right.action.starts_with("Microsoft.")
                 && right.scope.starts_with('/')
-                && obstacle.says.contains(&format!("`{}` on `{}`", right.action, right.scope))
+                && (obstacle.says.contains(&format!("`{}` on `{}`", right.action, right.scope))
+                    || obstacle.says.contains("could not be checked") && obstacle.says.contains(&format!("`{}`", right.action)))
         })
 }
 
