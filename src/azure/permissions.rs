@@ -48,6 +48,15 @@ impl Permissions {
         Self { acting, reading }
     }
 
+    /// Whether one right is there, by the answer to its identity.
+    pub fn of(&self, right: &NeededRight) -> Result<Right, &PortError> {
+        let answer = match right.identity {
+            Identity::Acting => &self.acting,
+            Identity::Reading => self.reading.as_ref().unwrap_or(&self.acting),
+        };
+        answer.as_ref().map(|permissions| granted(permissions, &right.action))
+    }
+
     /// What stands against a call that needs these rights.
     pub fn lacking(&self, needed: &[NeededRight]) -> Vec<Obstacle> {
         let mut obstacles = against(Identity::Acting, &self.acting, needed);

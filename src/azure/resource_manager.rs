@@ -108,6 +108,18 @@ impl ResourceManager {
         self.following(operation, first, &self.reader).await
     }
 
+    /// The elements of a list page by page, while `goes_on` says so of the page that was read; of at most `pages_max` pages.
+    pub async fn read_while(
+        &self,
+        operation: &'static str,
+        path_and_query: &str,
+        pages_max: usize,
+        goes_on: impl Fn(&[Value]) -> bool + Send,
+    ) -> Result<Vec<Value>, PortError> {
+        let first = self.read(operation, path_and_query).await?;
+        Ok(self.following_while(operation, first, &self.reader, pages_max, goes_on).await?.0)
+    }
+
     /// [`Self::read_all`] with the identity that acts: what it may do, only it can ask.
     pub async fn read_all_as_actor(&self, operation: &'static str, path_and_query: &str) -> Result<Vec<Value>, PortError> {
         // Asking is what comes before acting: the client for the one call is made now, and not when seconds count.
@@ -306,22 +318,46 @@ impl ResourceManager {
     }
 
     async fn following(&self, operation: &'static str, first: Value, identity: &TokenSource) -> Result<Vec<Value>, PortError> {
+        match self.following_while(operation, first, identity, self.limits.pages_max, |_| true).await? {
+            (all, true) => Ok(all),
+            (_, false) => Err(PortError::new(operation, PortErrorKind::Invalid, "the list has too many pages")),
+        }
+    }
+
+    /// Whether the list ended, or was left, before its pages did.
+    async fn following_while(
+        &self,
+        operation: &'static str,
+        first: Value,
+        identity: &TokenSource,
+        pages_max: usize,
+        goes_on: impl Fn(&[Value]) -> bool + Send,
+    ) -> Result<(Vec<Value>, bool), PortError> {
         let invalid = |says: &str| PortError::new(operation, PortErrorKind::Invalid, says);
         let mut all = Vec::new();
         let mut page = first;
-        for _ in 0..self.limits.pages_max {
+        for number in 1..=pages_max {
             let next = page.get("nextLink").and_then(Value::as_str).filter(|link| !link.is_empty()).map(str::to_owned);
             match page.get_mut("value").map(Value::take) {
-                Some(Value::Array(mut values)) => all.append(&mut values),
+                Some(Value::Array(mut values)) => {
+                    let ended = !goes_on(&values);
+                    all.append(&mut values);
+                    if ended {
+                        return Ok((all, true));
+                    }
+                }
                 _ => return Err(invalid("the list has no `value`")),
             }
-            let Some(next) = next else { return Ok(all) };
+            let Some(next) = next else { return Ok((all, true)) };
+            if number == pages_max {
+                break;
+            }
             let Some(url) = Url::parse(&next).ok().filter(|url| self.is_ours(url)) else {
                 return Err(invalid("the list goes on at another host (`nextLink`), where no token is sent"));
             };
             page = self.read_url(operation, url, identity).await?;
         }
-        Err(invalid("the list has too many pages"))
+        Ok((all, false))
     }
 
     async fn read_url(&self, operation: &'static str, url: Url, identity: &TokenSource) -> Result<Value, PortError> {

@@ -279,7 +279,7 @@ fn queues() -> impl Iterator<Item = &'static str> {
 }
 
 fn progress_on_bus(wired: &Wired, queue: &str) {
-    if wired.queues.place == QueuePlace::ServiceBus {
+    if matches!(wired.queues.place, QueuePlace::ServiceBus(_)) {
         progress(&format!("looking at the dead letters of `{queue}`..."));
     }
 }

@@ -32,7 +32,9 @@ use crate::{
     },
     inbound,
     local::memory_store::MemoryStore,
-    ports::{FollowUps, Notice, Notifier, Platform, Platforms, PortError, PortErrorKind, QueueMessage, Telemetry},
+    ports::{
+        Alerts, FollowUps, KeptAlert, Notice, Notifier, Platform, Platforms, PortError, PortErrorKind, QueueMessage, Telemetry,
+    },
     process::{Ports, Process, receipt::printable},
     sim::clock::ManualClock,
 };
@@ -66,6 +68,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         store: Arc::new(MemoryStore::new()),
         follow_ups: offline.clone(),
         platforms: if args.live { wired.ports.platforms.clone() } else { Arc::new(OfflinePlatforms(offline.clone())) },
+        alerts: offline.clone(),
         telemetry: if args.live { wired.ports.telemetry.clone() } else { offline.clone() },
         notifier: offline.clone(),
         clock: clock.clone(),
@@ -280,6 +283,13 @@ impl Telemetry for Offline {
         _to: Timestamp,
     ) -> Result<Series, PortError> {
         Err(unread("read the measurements"))
+    }
+}
+
+#[async_trait::async_trait]
+impl Alerts for Offline {
+    async fn changed_since(&self, _subscription: &str, _since: Timestamp) -> Result<Vec<KeptAlert>, PortError> {
+        Err(unread("look for alerts"))
     }
 }
 

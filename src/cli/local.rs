@@ -42,7 +42,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let listener =
         tokio::net::TcpListener::bind(args.listen).await.with_context(|| format!("could not listen on {}", args.listen))?;
-    out(&format!("messages come from {}", source(wired.queues.place, &wired.settings)));
+    out(&format!("messages come from {}", source(&wired.queues.place, &wired.settings)));
     out(&format!("listening on http://{}; stop with Ctrl-C", listener.local_addr()?));
     let deliveries: Arc<dyn Deliveries> = Arc::new(Dispatcher::new(Arc::clone(&wired.process)));
     let pump = serve::pump_of(&wired, deliveries, args.concurrency);
@@ -61,10 +61,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn source(place: QueuePlace, settings: &Settings) -> String {
+fn source(place: &QueuePlace, settings: &Settings) -> String {
     match (place, &settings.bus) {
         (QueuePlace::Embedded, _) | (_, BusSetting::Local) => "the embedded queue".to_owned(),
-        (QueuePlace::ServiceBus, BusSetting::ServiceBus { prefix, connection }) => match connection {
+        (QueuePlace::ServiceBus(_), BusSetting::ServiceBus { prefix, connection }) => match connection {
             BusConnection::Namespace { host, .. } => format!("Service Bus namespace `{host}`"),
             BusConnection::ConnectionString(_) => format!("the Service Bus namespace of the connection string `{prefix}`"),
         },

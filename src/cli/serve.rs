@@ -49,7 +49,7 @@ fn start(settings: anyhow::Result<Settings>, ready: Ready) -> Option<JoinHandle<
                 QueuePlace::Embedded => {
                     Some(tokio::spawn(pump_of(&wired, Arc::clone(&deliveries), pump::SIDE_BY_SIDE).run(asked_to_stop())))
                 }
-                QueuePlace::ServiceBus => None,
+                QueuePlace::ServiceBus(_) => None,
             };
             ready.now(deliveries);
             pump

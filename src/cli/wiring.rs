@@ -27,7 +27,7 @@ use crate::{
     process::{Policies, PolicyTrouble, Ports, Process},
     settings::{BusConnection, BusSetting, Environment, PolicyLocation, Settings, Source, StoreSetting, endpoint, names, secret},
     sim::clock::ScaledClock,
-    telemetry::AzureMetrics,
+    telemetry::{AlertsManagement, AzureMetrics},
 };
 
 /// Everything that a command may need.
@@ -37,6 +37,9 @@ pub struct Wired {
     pub policies: Arc<dyn Policies>,
     pub settings: Settings,
     pub queues: Queues,
+    /// For who asks about the set-up itself: `check`.
+    pub identities: Arc<Identities>,
+    pub arm: Arc<ResourceManager>,
 }
 
 /// Our queues from every side; `ports` has the sending one.
@@ -46,11 +49,10 @@ pub struct Queues {
     pub place: QueuePlace,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueuePlace {
     /// Nobody but us takes messages from it.
     Embedded,
-    ServiceBus,
+    ServiceBus(Arc<ServiceBusQueues>),
 }
 
 /// Reads the settings; every problem is in the error's text.
@@ -107,13 +109,19 @@ pub fn wire(settings: Settings) -> anyhow::Result<Wired> {
     let ports = Ports {
         store,
         follow_ups,
-        platforms: Arc::new(AzurePlatforms::new(Arc::clone(&arm), identities, Arc::new(Environment), Arc::clone(&clock))),
-        telemetry: Arc::new(AzureMetrics::new(arm)),
+        platforms: Arc::new(AzurePlatforms::new(
+            Arc::clone(&arm),
+            Arc::clone(&identities),
+            Arc::new(Environment),
+            Arc::clone(&clock),
+        )),
+        telemetry: Arc::new(AzureMetrics::new(Arc::clone(&arm))),
+        alerts: Arc::new(AlertsManagement::new(Arc::clone(&arm))),
         notifier: Arc::new(Channels::new(Box::new(|name| secret(&Environment, name)))),
         clock,
     };
     let process = Arc::new(Process::new(ports.clone(), Arc::clone(&policies), settings.mode_ceiling, settings.own_site.clone()));
-    Ok(Wired { process, ports, policies, settings, queues })
+    Ok(Wired { process, ports, policies, settings, queues, identities, arm })
 }
 
 pub fn clock(settings: &Settings) -> anyhow::Result<Arc<dyn Clock>> {
@@ -142,7 +150,8 @@ fn bus(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<(Arc<dyn F
         }
         BusSetting::ServiceBus { connection, .. } => {
             let queues = Arc::new(service_bus(settings, connection, clock)?);
-            (queues.clone(), Queues { incoming: queues.clone(), dead_letters: queues, place: QueuePlace::ServiceBus })
+            let place = QueuePlace::ServiceBus(Arc::clone(&queues));
+            (queues.clone(), Queues { incoming: queues.clone(), dead_letters: queues, place })
         }
     })
 }

@@ -1,6 +1,6 @@
 //! The whole policy, valid by construction: names resolve, targets are distinct, dependencies have no cycle.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,17 @@ impl Policy {
             }
         }
         found
+    }
+
+    /// Subscriptions in which alerts about its services fire: those of targets, and of resources that `alerts:` or `evidence:` name.
+    pub fn subscriptions(&self) -> BTreeSet<String> {
+        let named = |service: &'_ Service| -> BTreeSet<String> {
+            let alerts = service.alerts.iter().filter_map(|matcher| matcher.resource.as_ref());
+            let evidence = service.evidence.iter().filter_map(|metric| metric.resource.as_ref());
+            let all = alerts.chain(evidence).chain(service.target.resource());
+            all.map(|resource| resource.subscription().to_ascii_lowercase()).collect()
+        };
+        self.services.values().flat_map(named).collect()
     }
 }
 

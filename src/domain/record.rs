@@ -24,12 +24,23 @@ impl RecordId {
     pub fn of(alert: &Alert) -> Self {
         let fired_at = alert.fired_at.map(|at| at.to_string()).unwrap_or_default();
         Self(if let Some(id) = &alert.id {
-            short_hash(&[&id.trim_end_matches('/').to_ascii_lowercase(), &fired_at])
+            short_hash(&[&canonical_alert_id(id), &fired_at])
         } else {
             let rule = alert.rule.as_deref().unwrap_or_default().to_ascii_lowercase();
             let target = alert.resources.first().map(|r| r.trim_end_matches('/').to_ascii_lowercase()).unwrap_or_default();
             short_hash(&[&rule, &target, &fired_at])
         })
+    }
+}
+
+/// The same for every spelling: lists may put the path of the alert's target between subscription and provider.
+fn canonical_alert_id(id: &str) -> String {
+    const INSTANCE: &str = "/providers/microsoft.alertsmanagement/alerts/";
+    let id = id.trim_end_matches('/').to_ascii_lowercase();
+    let subscription = id.strip_prefix("/subscriptions/").and_then(|rest| rest.split('/').next());
+    match (subscription, id.find(INSTANCE)) {
+        (Some(subscription), Some(at)) => format!("/subscriptions/{subscription}{}", &id[at..]),
+        (None, _) | (_, None) => id,
     }
 }
 

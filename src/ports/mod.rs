@@ -1,5 +1,6 @@
 //! What the story needs from outside, in domain words. Each doc line is a promise; one contract suite holds fakes and real ones to it.
 
+mod alerts;
 mod clock;
 mod dead_letters;
 mod error;
@@ -11,6 +12,7 @@ mod signing_keys;
 mod store;
 mod telemetry;
 
+pub use alerts::{Alerts, KeptAlert};
 pub use clock::Clock;
 pub use dead_letters::{DeadLetter, DeadLetters, Fate, Walk, WalkEnd, Wanted};
 pub use error::{PortError, PortErrorKind};

@@ -235,6 +235,11 @@ pub mod keys {
         Key::new(format!("{OUTBOX}{id}"))
     }
 
+    /// That alerts of a subscription can't be looked for.
+    pub fn unreadable_alerts(subscription: &str) -> Key {
+        Key::new(format!("unreadable-alerts/{}", short_hash(&[subscription])))
+    }
+
     /// Receipts of a target's chain, by number.
     pub fn target_receipt(target: &TargetKey, number: u64) -> Key {
         Key::new(format!("receipts/{}/{number:010}", target.hash()))

@@ -51,7 +51,7 @@ impl Process {
     }
 
     /// Waits inside the invocation while the queue is away, up to [`BUS_WAIT`].
-    async fn send_patiently(&self, message: QueueMessage, delay: Duration) -> Result<(), Trouble> {
+    pub(super) async fn send_patiently(&self, message: QueueMessage, delay: Duration) -> Result<(), Trouble> {
         let deadline = self.ports.clock.monotonic() + BUS_WAIT;
         let mut pause = Duration::from_secs(1);
         loop {

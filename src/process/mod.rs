@@ -2,7 +2,7 @@
 //!
 //! [`alert`] and [`deployment`] take events in, [`gather`] reads side by side what [`crate::decide`] judges, [`settle`]
 //! stores a decision, [`act`] is the protocol that acts once, [`saga`] follows a rollback, [`verification`] its recovery, [`ending`] ends it, [`follow_up`] and
-//! [`sweep`] keep everything moving, [`park`] and [`outbox`] see that nothing is lost or silent.
+//! [`sweep`] keep everything moving, [`lost_alerts`] finds firings that never arrived, [`park`] and [`outbox`] see that nothing is lost or silent.
 
 pub mod act;
 pub mod alert;
@@ -15,6 +15,7 @@ pub mod ending;
 pub mod follow_up;
 pub mod gather;
 pub mod hold;
+pub mod lost_alerts;
 pub mod outbox;
 pub mod outcome;
 pub mod park;
@@ -30,7 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
     domain::{policy::Policy, resource_id::ResourceId, service::Mode},
-    ports::{Clock, FollowUps, Notifier, Platforms, PortError, StateStore, Telemetry},
+    ports::{Alerts, Clock, FollowUps, Notifier, Platforms, PortError, StateStore, Telemetry},
 };
 use documents::Documents;
 
@@ -41,6 +42,7 @@ pub struct Ports {
     pub follow_ups: Arc<dyn FollowUps>,
     pub platforms: Arc<dyn Platforms>,
     pub telemetry: Arc<dyn Telemetry>,
+    pub alerts: Arc<dyn Alerts>,
     pub notifier: Arc<dyn Notifier>,
     pub clock: Arc<dyn Clock>,
 }

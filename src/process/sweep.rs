@@ -1,4 +1,4 @@
-//! Finds what should have moved and did not: lost wake-ups, untold notices; and looks at every target, so that what is good is known.
+//! Finds what should have moved and did not: lost wake-ups, lost alerts, untold notices; and looks at every target, so that what is good is known.
 
 use futures::{
     FutureExt,
@@ -40,6 +40,10 @@ impl Process {
                 Err(error) => trouble = Some(error),
             }
         }
+        let fetched = self.fetch_lost_alerts(policy).await.unwrap_or_else(|error| {
+            trouble = Some(error);
+            0
+        });
         // One target's document that cannot be read must not keep notices untold.
         let told = self.send_outbox(OUTBOX_MAX).await?;
         self.forget_old_storms(policy).await?;
@@ -47,7 +51,10 @@ impl Process {
             return Err(trouble);
         }
         Ok(Outcome::Settled {
-            says: format!("looked at {} targets, woke {woken} steps, told {told} notices", policy.services.len()),
+            says: format!(
+                "looked at {} targets, woke {woken} steps, fetched {fetched} alerts, told {told} notices",
+                policy.services.len()
+            ),
         })
     }
 

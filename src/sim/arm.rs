@@ -7,7 +7,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{
-    app_service, arm_deployment,
+    alerts_management, app_service, arm_deployment,
     call::{Call, Reply, Role},
     container_app,
     faults::FaultEffect,
@@ -60,7 +60,8 @@ const WEB_VERSIONS: &[&str] = &[
     "2025-03-01",
     "2025-05-01",
 ];
-const INSIGHTS_VERSIONS: &[&str] = &["2018-01-01", "2019-07-01", "2021-05-01", "2023-10-01", "2024-02-01"];
+const INSIGHTS_VERSIONS: &[&str] =
+    &["2018-01-01", "2018-03-01", "2019-07-01", "2021-05-01", "2023-01-01", "2023-10-01", "2023-12-01", "2024-02-01"];
 /// Of permissions, and of locks.
 const AUTHORIZATION_VERSIONS: &[&str] =
     &["2015-07-01", "2016-09-01", "2018-07-01", "2020-05-01", "2022-04-01", "2022-05-01-preview"];
@@ -110,6 +111,8 @@ fn route(world: &mut World, request: &ArmRequest<'_>) -> Result<Reply, Reply> {
         "" if arm_deployment::is_its_own(&lower) => arm_deployment::answer(world, request),
         "microsoft.logic" => logic_app::answer(world, request),
         "microsoft.app" => container_app::answer(world, request),
+        "microsoft.insights" => alerts_management::listed(world, request, scope),
+        "microsoft.alertsmanagement" => alerts_management::answer(world, request, scope),
         _ => Err(nothing_here(call)),
     }
 }
@@ -209,6 +212,7 @@ fn require_api_version(call: &Call, provider: &str) -> Result<(), Reply> {
         "microsoft.resources" => arm_deployment::API_VERSIONS,
         "microsoft.logic" => logic_app::API_VERSIONS,
         "microsoft.app" => container_app::API_VERSIONS,
+        "microsoft.alertsmanagement" => alerts_management::API_VERSIONS,
         _ => return Ok(()),
     };
     if known.contains(&version) {

@@ -6,6 +6,7 @@
 //! Nothing runs in the background: what has ended by the clock takes effect when somebody next looks, dated when it ended.
 //! What is composed after documentation rather than seen on Azure: every message text, `slotsdiffs`, and error bodies.
 
+mod alerts_management;
 mod app_service;
 mod arm;
 mod arm_deployment;
@@ -44,6 +45,7 @@ use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 use url::Url;
 
+pub use alerts_management::SimulatedAlert;
 pub use arm_deployment::{SimulatedDeployment, SimulatedLineage};
 pub use call::Role;
 pub use container_app::SimulatedContainerApp;

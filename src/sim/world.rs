@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
+    alerts_management::SimulatedAlert,
     arm_deployment, container_app,
     identity::Identities,
     kubernetes, logic_app,
@@ -114,6 +115,10 @@ pub(super) struct World {
     pub logic_apps: logic_app::State,
     pub container_apps: container_app::State,
     pub pipelines: pipeline::State,
+    /// As Alerts Management lists them.
+    pub alerts: Vec<SimulatedAlert>,
+    /// By subscription and kind, in lower case.
+    pub listed: BTreeMap<(String, String), Vec<Value>>,
 }
 
 /// Software that serves users, wherever it runs.
@@ -299,6 +304,8 @@ impl World {
             logic_apps: logic_app::State::default(),
             container_apps: container_app::State::default(),
             pipelines: pipeline::State::default(),
+            alerts: Vec::new(),
+            listed: BTreeMap::new(),
         }
     }
 

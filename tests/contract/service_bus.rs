@@ -16,7 +16,7 @@ use axum::{
 };
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use backout::{
-    azure::service_bus::ServiceBusQueues,
+    azure::service_bus::{QueueAnswer, ServiceBusQueues},
     ports::{Clock, FollowUps, Incoming, LockProblem, PortError, PortErrorKind, QueueMessage},
     sim::{AzureSimulation, Fault, FaultBody, FaultEffect, JournalEntry, Moment, QueueOptions, Role, clock::ManualClock},
 };
@@ -131,6 +131,38 @@ async fn a_delayed_message_arrives_when_it_is_due_and_not_before() {
     assert!(scene.queues.receive("followups", Duration::ZERO).await.unwrap().is_none());
     scene.clock.advance(Duration::from_secs(1));
     assert_eq!(scene.queues.receive("followups", Duration::ZERO).await.unwrap().unwrap().body, b"later");
+}
+
+/// A queue is asked about by a lock that never was: nothing in it changes, whichever way we say who we are.
+#[tokio::test]
+async fn asking_about_a_queue_touches_no_message() {
+    let scene = Scene::new().await;
+    scene.send(b"kept", Duration::ZERO).await.unwrap();
+    let key = SecretString::from(format!("Endpoint=sb://{NAMESPACE}/;SharedAccessKeyName=all;SharedAccessKey=c2VjcmV0"));
+    let by_key = ServiceBusQueues::with_connection_string(&key, Some(scene.azure.bus_url()), scene.clock.clone()).unwrap();
+    assert_eq!(scene.queues.ask("followups").await, Ok(QueueAnswer::There));
+    assert_eq!(scene.queues.ask("nowhere").await, Ok(QueueAnswer::NotThere));
+    assert_eq!(scene.queues.ask("no/../name").await.unwrap_err().kind, PortErrorKind::Invalid);
+    let refused = by_key.ask("followups").await.unwrap_err();
+    assert_eq!(refused.kind, PortErrorKind::Denied, "the simulation takes tokens only");
+    assert!(refused.says.contains("`Azure Service Bus Data Receiver`"), "{refused}");
+
+    let asked = scene.seen(Role::ServiceBus).split_off(1);
+    let sent: Vec<&str> = asked.iter().map(|entry| entry.method.as_str()).collect();
+    assert_eq!(sent, ["PUT", "PUT", "PUT"], "neither sent nor received");
+    assert!(asked[0].path_and_query.starts_with("/followups/messages/1/"), "{}", asked[0].path_and_query);
+    assert_eq!(asked[0].identity.as_deref(), Some("system"));
+    let signature = asked[2].header("authorization").unwrap_or_default().to_owned();
+    assert!(asked[2].identity.is_none() && !signature.starts_with("Bearer"), "the crate's signature");
+    let kept = scene.queues.receive("followups", Duration::ZERO).await.unwrap().unwrap();
+    assert_eq!((kept.body.as_slice(), kept.delivery_count), (b"kept".as_slice(), 1));
+
+    for (status, kind) in [(403, PortErrorKind::Denied), (500, PortErrorKind::Transient), (503, PortErrorKind::Throttled)] {
+        scene.fail(status, 1);
+        assert_eq!(scene.queues.ask("followups").await.unwrap_err().kind, kind, "{status}");
+    }
+    scene.fail(404, 1);
+    assert_eq!(scene.queues.ask("followups").await, Ok(QueueAnswer::Unclear(404)), "somebody else's page");
 }
 
 #[tokio::test]

@@ -141,7 +141,7 @@ fn a_missing_policy_is_told_with_what_to_do_and_the_messages_are_understood_all_
     assert_eq!(lines(&ran.out)[0]["event"]["kind"], "alert");
     let checked = backout(folder.path(), &["check", "--offline"]);
     assert_eq!(checked.code, Some(1));
-    assert!(checked.out.contains("PROBLEM  policy: the policy file `backout.yaml` is not there"), "{}", checked.out);
+    assert!(checked.out.contains("PROBLEM      policy: the policy file `backout.yaml` is not there"), "{}", checked.out);
 }
 
 #[test]

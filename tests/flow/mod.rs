@@ -1,11 +1,13 @@
 //! Whole stories through the process.
 
 mod blob_store;
+mod check;
 mod commands;
 mod crash;
 mod dead_letters;
 mod kill_matrix;
 mod local;
+mod lost_alerts;
 mod message_ids;
 mod platform_app_service;
 mod platform_app_service_names;

@@ -286,7 +286,10 @@ async fn the_timer_fails_while_the_store_is_away_and_wakes_what_is_overdue_after
     assert_eq!(queued(&world), [], "a tick is not put back; the next one comes by itself");
     world.advance(SignedDuration::from_mins(5));
     let heard = broker.tick().await;
-    assert_eq!((heard.status, heard.says.as_str()), (StatusCode::OK, "looked at 1 targets, woke 1 steps, told 0 notices"));
+    assert_eq!(
+        (heard.status, heard.says.as_str()),
+        (StatusCode::OK, "looked at 1 targets, woke 1 steps, fetched 0 alerts, told 0 notices")
+    );
     broker.run(&world, world.now() + SignedDuration::from_hours(1)).await;
     assert_eq!(broker.process.record(&id).await.unwrap().unwrap().rollback, Some(RollbackState::Recovered));
     assert_eq!(world.platform.calls(), 1);

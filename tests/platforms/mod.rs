@@ -2,6 +2,7 @@
 //!
 //! The answers are composed by us in the shapes that Microsoft's generated clients read; none was recorded.
 
+mod alerts_management;
 mod app_service;
 mod app_service_names;
 mod app_service_ramp;

@@ -17,8 +17,8 @@ use backout::{
         target::{Fingerprint, Target},
     },
     ports::{
-        FollowUps, Inserted, Key, Notice, Notifier, Platform, Platforms, PortError, QueueMessage, Replaced, StateStore, Stored,
-        Telemetry, Version,
+        Alerts, FollowUps, Inserted, KeptAlert, Key, Notice, Notifier, Platform, Platforms, PortError, QueueMessage, Replaced,
+        StateStore, Stored, Telemetry, Version,
     },
     process::Ports,
 };
@@ -84,6 +84,7 @@ impl Switch {
             follow_ups: Arc::new(Guarded(ports.follow_ups.clone(), self.clone())),
             platforms: Arc::new(Guarded(ports.platforms.clone(), self.clone())),
             telemetry: Arc::new(Guarded(ports.telemetry.clone(), self.clone())),
+            alerts: Arc::new(Guarded(ports.alerts.clone(), self.clone())),
             notifier: Arc::new(Guarded(ports.notifier.clone(), self.clone())),
             clock: ports.clock.clone(),
         }
@@ -128,6 +129,13 @@ impl Telemetry for Guarded<dyn Telemetry> {
         to: Timestamp,
     ) -> Result<Series, PortError> {
         self.1.through(self.0.series(metric, resource, from, to)).await
+    }
+}
+
+#[async_trait::async_trait]
+impl Alerts for Guarded<dyn Alerts> {
+    async fn changed_since(&self, subscription: &str, since: Timestamp) -> Result<Vec<KeptAlert>, PortError> {
+        self.1.through(self.0.changed_since(subscription, since)).await
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod azurite;
 pub mod broker;
 pub mod cluster;
+pub mod fake_alerts;
 pub mod fake_platform;
 pub mod fake_queue;
 pub mod fake_telemetry;

@@ -22,7 +22,7 @@ use backout::{
     process::{Ports, Process},
     settings::MapSource,
     sim::{AzureSimulation, clock::ManualClock},
-    telemetry::AzureMetrics,
+    telemetry::{AlertsManagement, AzureMetrics},
 };
 use jiff::SignedDuration;
 
@@ -78,7 +78,8 @@ pub fn ports(
         store: Arc::new(MemoryStore::new()),
         follow_ups: Arc::new(queue.clone()),
         platforms: Arc::new(AzurePlatforms::new(Arc::clone(&arm), identities, Arc::new(settings), clock.clone())),
-        telemetry: Arc::new(AzureMetrics::new(arm)),
+        telemetry: Arc::new(AzureMetrics::new(Arc::clone(&arm))),
+        alerts: Arc::new(AlertsManagement::new(arm)),
         notifier: Arc::new(RecordingNotifier::default()),
         clock,
     };

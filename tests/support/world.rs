@@ -18,6 +18,7 @@ use backout::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    fake_alerts::FakeAlerts,
     fake_platform::{FakePlatform, OnePlatform},
     fake_queue::FakeQueue,
     fake_telemetry::FakeTelemetry,
@@ -43,6 +44,7 @@ pub struct World {
     pub clock: Arc<ManualClock>,
     pub platform: FakePlatform,
     pub telemetry: FakeTelemetry,
+    pub alerts: FakeAlerts,
     pub queue: FakeQueue,
     pub notifier: Arc<RecordingNotifier>,
     pub policy: Arc<Policy>,
@@ -61,6 +63,7 @@ impl World {
         let as_clock: Arc<dyn Clock> = clock.clone();
         let platform = FakePlatform::new(as_clock.clone(), GOOD, start - SignedDuration::from_hours(26));
         let telemetry = FakeTelemetry::default();
+        let alerts = FakeAlerts::default();
         let queue = FakeQueue::new(as_clock.clone());
         let notifier = Arc::new(RecordingNotifier::default());
         let ports = Ports {
@@ -68,10 +71,11 @@ impl World {
             follow_ups: Arc::new(queue.clone()),
             platforms: Arc::new(OnePlatform(Arc::new(platform.clone()))),
             telemetry: Arc::new(telemetry.clone()),
+            alerts: Arc::new(alerts.clone()),
             notifier: notifier.clone(),
             clock: as_clock,
         };
-        Self { clock, platform, telemetry, queue, notifier, policy: Arc::new(policy), ports }
+        Self { clock, platform, telemetry, alerts, queue, notifier, policy: Arc::new(policy), ports }
     }
 
     pub fn now(&self) -> Timestamp {

@@ -6,6 +6,7 @@
 
 mod dead_letters;
 mod namespace;
+mod presence;
 mod problem;
 mod receive;
 mod transport;
@@ -24,6 +25,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 pub use namespace::BusSettingProblem;
+pub use presence::QueueAnswer;
 
 use crate::ports::{Clock, FollowUps, PortError, PortErrorKind, QueueMessage};
 use namespace::{Namespace, SharedAccessKey, parse_connection_string};

@@ -34,6 +34,8 @@ pub(super) enum Asked {
     Renew,
     Complete,
     Abandon,
+    /// Whether the queue is there and may be received from.
+    Presence,
 }
 
 impl Asked {
@@ -44,13 +46,14 @@ impl Asked {
             Self::Renew => "renew the lock of the message",
             Self::Complete => "complete the message",
             Self::Abandon => "give the message back",
+            Self::Presence => "ask about the queue",
         }
     }
 
     fn role(self) -> &'static str {
         match self {
             Self::Send => "Azure Service Bus Data Sender",
-            Self::Receive | Self::Renew | Self::Complete | Self::Abandon => "Azure Service Bus Data Receiver",
+            Self::Receive | Self::Renew | Self::Complete | Self::Abandon | Self::Presence => "Azure Service Bus Data Receiver",
         }
     }
 }
@@ -143,7 +146,7 @@ impl CallProblem {
 
 fn not_found(asked: Asked, queue: &str) -> String {
     match asked {
-        Asked::Send | Asked::Receive => {
+        Asked::Send | Asked::Receive | Asked::Presence => {
             format!("there is no queue `{queue}` in the namespace; create it, or check `ServiceBus__fullyQualifiedNamespace`")
         }
         Asked::Renew | Asked::Complete | Asked::Abandon => {

@@ -91,6 +91,13 @@ impl Transport {
         Ok(Response::new(status, headers, Box::pin(futures::stream::iter(vec![Ok(Bytes::from(body))]))))
     }
 
+    /// The status of the answer and the first of its text, whatever they say.
+    pub(super) async fn status_and_text(&self, request: &Request) -> Result<(u16, String), CallProblem> {
+        let answer = self.outgoing(request).await?.send().await.map_err(|problem| not_answered(&problem))?;
+        let status = answer.status().as_u16();
+        Ok((status, String::from_utf8_lossy(&bounded_body(answer).await?).into_owned()))
+    }
+
     async fn outgoing(&self, request: &Request) -> Result<reqwest::RequestBuilder, CallProblem> {
         let mut url = self.endpoint.clone();
         url.set_path(request.url().path());

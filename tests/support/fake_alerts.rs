@@ -1,0 +1,69 @@
+//! What the monitoring service keeps, as the test says; or why it can't be asked.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use backout::{
+    domain::alert::{Alert, Condition},
+    ports::{Alerts, KeptAlert, PortError},
+};
+use jiff::Timestamp;
+use serde_json::json;
+
+#[derive(Clone, Default)]
+pub struct FakeAlerts {
+    kept: Arc<Mutex<Vec<Alert>>>,
+    away: Arc<Mutex<BTreeMap<String, PortError>>>,
+}
+
+impl FakeAlerts {
+    /// Keeps an alert from now on, in place of what was kept under its id.
+    pub fn keep(&self, alert: &Alert) {
+        let mut kept = self.kept.lock().unwrap();
+        kept.retain(|known| known.id != alert.id);
+        kept.push(alert.clone());
+    }
+
+    /// The subscription can't be read; `None` ends that.
+    pub fn fail(&self, subscription: &str, error: Option<PortError>) {
+        let mut away = self.away.lock().unwrap();
+        match error {
+            Some(error) => away.insert(subscription.to_owned(), error),
+            None => away.remove(subscription),
+        };
+    }
+}
+
+#[async_trait::async_trait]
+impl Alerts for FakeAlerts {
+    async fn changed_since(&self, subscription: &str, since: Timestamp) -> Result<Vec<KeptAlert>, PortError> {
+        if let Some(error) = self.away.lock().unwrap().get(subscription) {
+            return Err(error.clone());
+        }
+        let kept = self.kept.lock().unwrap().clone();
+        let of_subscription = |alert: &Alert| alert.id.as_ref().is_some_and(|id| id.contains(subscription));
+        let changed_at = |alert: &Alert| alert.resolved_at.max(alert.fired_at);
+        let kept = kept.into_iter().filter(|alert| of_subscription(alert) && changed_at(alert) >= Some(since));
+        Ok(kept.map(|alert| KeptAlert { message: message(&alert), alert }).collect())
+    }
+}
+
+/// The form of the Alerts API; composed by us.
+pub fn message(alert: &Alert) -> Vec<u8> {
+    let condition = match alert.condition {
+        Condition::Fired => "Fired",
+        Condition::Resolved => "Resolved",
+    };
+    json!({
+        "id": alert.id, "type": "Microsoft.AlertsManagement/alerts", "name": alert.rule,
+        "properties": { "essentials": {
+            "severity": alert.severity, "signalType": "Metric", "monitorCondition": condition, "monitorService": "Platform",
+            "targetResource": alert.resources.first(), "alertRule": alert.rule, "startDateTime": alert.fired_at,
+            "monitorConditionResolvedDateTime": alert.resolved_at,
+        } },
+    })
+    .to_string()
+    .into_bytes()
+}
