@@ -199,7 +199,7 @@ impl Process {
     async fn nothing_happened(&self, record: &Record, target: &TargetKey, busy: &Busy) -> Result<Outcome, Trouble> {
         let Some(claim) = read_claim(&self.documents, target, busy).await? else {
             let what = "no claim stands for this version, so nothing was sent; going on from there".to_owned();
-            return self.go_on(&record.id, target, Phase::Claimed, None, self.ports.clock.now(), what).await;
+            return self.go_on_as_seen(&record.id, target, busy, Phase::Claimed, self.ports.clock.now(), what).await;
         };
         let now = self.ports.clock.now();
         let quiet_until = claim.value.written_at + busy.service.quiet_time;
@@ -210,7 +210,7 @@ impl Process {
                 "nothing has happened on the target yet; nothing is concluded before {}, when the quiet time is over",
                 whole_seconds(quiet_until)
             );
-            return self.go_on(&record.id, target, Phase::Submitting, None, next, what).await;
+            return self.go_on_as_seen(&record.id, target, busy, Phase::Submitting, next, what).await;
         }
         let (resubmissions, ours) = match &claim.value.kind {
             ClaimKind::Rollback { record: owner, resubmissions, closed: false, .. } => (*resubmissions, *owner == record.id),
@@ -244,6 +244,46 @@ impl Process {
             busy.service.quiet_time.as_mins()
         );
         self.end(&record.id, target, busy, End { state: RollbackState::Failed, says, rule: None }).await
+    }
+
+    /// Moves on from what a look found, unless the rollback moved on during the look: an answer that came meanwhile tells more.
+    async fn go_on_as_seen(
+        &self,
+        record: &RecordId,
+        target: &TargetKey,
+        seen: &Busy,
+        phase: Phase,
+        next_step_at: Timestamp,
+        what: String,
+    ) -> Result<Outcome, Trouble> {
+        let moved = self
+            .documents
+            .update(
+                &keys::target(target),
+                || None,
+                |state: &mut TargetState| {
+                    let busy = state.busy.as_mut().filter(|busy| {
+                        busy.record == *record
+                            && busy.step == seen.step
+                            && busy.phase == seen.phase
+                            && busy.operation == seen.operation
+                    })?;
+                    if busy.phase != phase {
+                        busy.tries = 0;
+                    }
+                    busy.phase = phase;
+                    busy.operation = None;
+                    busy.next_step_at = next_step_at;
+                    Some(())
+                },
+            )
+            .await?;
+        let Some((state, ())) = moved else {
+            return Ok(Outcome::Settled { says: format!("record {record}: its rollback moved on during the look") });
+        };
+        self.note_rollback(record, phase.into(), &what).await?;
+        self.schedule_rollback(&state.value).await?;
+        Ok(Outcome::Settled { says: what })
     }
 
     async fn poll(&self, record: &Record, target: &TargetKey, busy: &Busy) -> Result<Outcome, Trouble> {
