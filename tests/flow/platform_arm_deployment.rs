@@ -525,3 +525,39 @@ async fn two_wake_ups_that_see_the_end_of_a_step_send_the_next_one_once() {
     assert_eq!(record.rollback, Some(RollbackState::Recovered), "{:#?}", record.timeline);
     assert_eq!(story.puts(), 1);
 }
+
+/// A wake-up looks while the call is being answered: what it saw before the answer must not undo what the answer told.
+#[tokio::test]
+async fn a_look_during_the_answer_does_not_forget_the_answer() {
+    let story = Story::begin().await;
+    let firing = story.break_it().await;
+    let process = story.process();
+    let late =
+        |milliseconds| FaultEffect::Delay { moment: Moment::AfterEffect, wait: Wait::Real(Duration::from_millis(milliseconds)) };
+    story.azure.inject(Fault::on("POST", "/whatIf", late(500)).times(1));
+    let look = async {
+        while story.requests("POST", "/whatIf").is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let target = story.policy.services.values().next().unwrap().target.key();
+        let documents = Documents::new(story.ports.store.clone());
+        let state = documents.read::<TargetState>(&keys::target(&target)).await.unwrap().unwrap().value;
+        story.advance(SignedDuration::from_secs(20));
+        story.azure.inject(Fault::on("GET", "/deployments?", late(1500)).times(1));
+        let wake_up = FollowUp {
+            v: 1,
+            record: RecordId::of(&firing),
+            target: Some(target),
+            step: StepName::Rollback,
+            generation: state.generation,
+            due_at: story.clock.now(),
+        };
+        process.follow_up_received(wake_up, &story.policy).await.unwrap();
+    };
+    let (received, ()) = tokio::join!(process.alert_received(firing.clone(), &story.policy), look);
+    received.unwrap();
+    story.run(2).await;
+    let record = story.record(&firing).await;
+    assert_eq!(record.rollback, Some(RollbackState::Recovered), "{:#?}", record.timeline);
+    assert_eq!((story.requests("POST", "/whatIf").len(), story.puts()), (1, 1), "{:#?}", record.timeline);
+}
