@@ -128,6 +128,21 @@ pub struct HostEmulator {
     lines: Arc<Lines>,
 }
 
+/// A port that nobody listens on.
+///
+/// As with the host, another process could take it before the handler binds it. So it lies below the range from which systems give
+/// connections theirs (Linux: from 32768, RFC 6335: from 49152), where one is taken at any moment.
+fn free_port() -> std::io::Result<u16> {
+    const LOWEST: u16 = 10_240;
+    const COUNT: u128 = 22_000;
+    let is_free = |port: &u16| std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let some = (0..50).map(|_| LOWEST + u16::try_from(uuid::Uuid::new_v4().as_u128() % COUNT).unwrap_or(0));
+    match { some }.find(is_free) {
+        Some(port) => Ok(port),
+        None => Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port()),
+    }
+}
+
 impl HostEmulator {
     /// Starts the handler and waits until it listens. The port is chosen here and stays the same.
     pub async fn start(options: HostOptions) -> Result<Self, HostProblem> {
@@ -137,11 +152,7 @@ impl HostEmulator {
         };
         let function_timeout = options.function_timeout.or(app.function_timeout);
         let initialization_timeout = options.initialization_timeout.unwrap_or(app.initialization_timeout);
-        // As the host does it: another process could take the port between here and the handler's own bind.
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .map_err(HostProblem::Port)?
-            .port();
+        let port = free_port().map_err(HostProblem::Port)?;
         let base = client::loopback(port);
         let client = Client::new(function_timeout).map_err(HostProblem::Client)?;
         let lines = Arc::new(Lines { kept: Mutex::default(), sink: options.on_line });
