@@ -4,3 +4,4 @@ mod platforms;
 mod purity;
 mod sources;
 mod text;
+mod troubleshooting;
