@@ -45,7 +45,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     out(&format!("messages come from {}", source(&wired.queues.place, &wired.settings)));
     out(&format!("listening on http://{}; stop with Ctrl-C", listener.local_addr()?));
     let deliveries: Arc<dyn Deliveries> = Arc::new(Dispatcher::new(Arc::clone(&wired.process)));
-    let pump = serve::pump_of(&wired, deliveries, args.concurrency);
+    let pump = serve::pump_of(&wired, deliveries, args.concurrency, Some(pump::SWEEP_EVERY));
     let intake =
         axum::serve(listener, intake::router(Arc::clone(&wired.ports.follow_ups))).with_graceful_shutdown(serve::asked_to_stop());
     let intake = tokio::spawn(async move { intake.await });

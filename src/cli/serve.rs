@@ -38,7 +38,8 @@ pub async fn run() -> anyhow::Result<ExitCode> {
 
 /// Makes deliveries possible. With settings that can't be used, each message is given back, and the log says why.
 ///
-/// From the embedded queue, unlike from Service Bus, nobody else takes messages: then they are pumped here.
+/// From the embedded queue, unlike from Service Bus, nobody else takes messages: then they are pumped here. Sweeps come by the host's
+/// timer either way.
 fn start(settings: anyhow::Result<Settings>, ready: Ready) -> Option<JoinHandle<()>> {
     let wired = settings.and_then(wiring::wire).and_then(|wired| Ok((wiring::alert_webhook(&wired)?, wired)));
     match wired {
@@ -47,7 +48,8 @@ fn start(settings: anyhow::Result<Settings>, ready: Ready) -> Option<JoinHandle<
             let deliveries: Arc<dyn Deliveries> = Arc::new(dispatcher);
             let pump = match wired.queues.place {
                 QueuePlace::Embedded => {
-                    Some(tokio::spawn(pump_of(&wired, Arc::clone(&deliveries), pump::SIDE_BY_SIDE).run(asked_to_stop())))
+                    let pump = pump_of(&wired, Arc::clone(&deliveries), pump::SIDE_BY_SIDE, None);
+                    Some(tokio::spawn(pump.run(asked_to_stop())))
                 }
                 QueuePlace::ServiceBus(_) => None,
             };
@@ -62,9 +64,14 @@ fn start(settings: anyhow::Result<Settings>, ready: Ready) -> Option<JoinHandle<
     }
 }
 
-pub(super) fn pump_of(wired: &Wired, deliveries: Arc<dyn Deliveries>, side_by_side: NonZeroUsize) -> Pump {
+pub(super) fn pump_of(
+    wired: &Wired,
+    deliveries: Arc<dyn Deliveries>,
+    side_by_side: NonZeroUsize,
+    sweep_every: Option<std::time::Duration>,
+) -> Pump {
     let (incoming, clock) = (Arc::clone(&wired.queues.incoming), Arc::clone(&wired.ports.clock));
-    Pump { incoming, deliveries, clock, side_by_side, grace: pump::GRACE }
+    Pump { incoming, deliveries, clock, side_by_side, grace: pump::GRACE, sweep_every }
 }
 
 /// Done on SIGTERM or Ctrl-C.

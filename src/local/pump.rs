@@ -31,6 +31,8 @@ pub struct Pump {
     pub side_by_side: NonZeroUsize,
     /// Real time that messages in work have to come to their end when the pump is asked to stop.
     pub grace: Duration,
+    /// Virtual time between two sweeps; `None` where the host has a timer for them.
+    pub sweep_every: Option<Duration>,
 }
 
 /// `maxConcurrentCalls` of host.json.
@@ -45,8 +47,8 @@ const RECEIVE_WAIT: Duration = Duration::from_secs(30);
 /// Real time to give messages back at the end.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(2);
 
-/// Virtual time between two sweeps; the timer of `function-app/sweep`.
-const SWEEP_EVERY: Duration = Duration::from_mins(5);
+/// As the timer of `function-app/sweep`.
+pub const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
 /// Real time before the first sweep.
 const SWEEP_AFTER_START: Duration = Duration::from_millis(200);
@@ -79,7 +81,9 @@ impl Pump {
         for function in Function::ALL.iter().copied().filter(|function| *function != Function::Sweep) {
             takers.spawn(self.clone().take(function, seen.clone()));
         }
-        takers.spawn(self.clone().sweep(seen.clone()));
+        if let Some(every) = self.sweep_every {
+            takers.spawn(self.clone().sweep(every, seen.clone()));
+        }
         stop.await;
         phase.send_replace(Phase::Stopping);
         let all_ended = async { while takers.join_next().await.is_some() {} };
@@ -137,7 +141,7 @@ impl Pump {
         while work.join_next().await.is_some() {}
     }
 
-    async fn sweep(self, mut phase: watch::Receiver<Phase>) {
+    async fn sweep(self, every: Duration, mut phase: watch::Receiver<Phase>) {
         // Whoever asks at start-up is answered first: a sweep may have to look for a sign-in, which holds the one thread.
         tokio::time::sleep(SWEEP_AFTER_START).await;
         loop {
@@ -150,7 +154,7 @@ impl Pump {
             tokio::select! {
                 biased;
                 () = reached(&mut phase, Phase::Stopping) => return,
-                () = self.clock.sleep(SWEEP_EVERY) => {}
+                () = self.clock.sleep(every) => {}
             }
         }
     }

@@ -10,7 +10,7 @@ use std::{
 use backout::{
     azure::service_bus::ServiceBusQueues,
     host::delivery::{Deliveries, Delivery, Function},
-    local::pump::Pump,
+    local::pump::{Pump, SWEEP_EVERY},
     ports::{Clock, FollowUps, QueueMessage},
     process::outcome::Outcome,
     sim::{AzureSimulation, Fault, FaultBody, FaultEffect, Moment, QueueOptions, Role, clock::ManualClock},
@@ -82,6 +82,7 @@ impl Scene {
             clock: self.clock.clone(),
             side_by_side: NonZeroUsize::new(2).unwrap(),
             grace: Duration::from_millis(300),
+            sweep_every: Some(SWEEP_EVERY),
         };
         let stop = Arc::clone(&self.stop);
         tokio::spawn(pump.run(async move { stop.notified().await }))
