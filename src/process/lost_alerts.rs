@@ -21,7 +21,7 @@ use crate::{
     domain::{
         alert::{Alert, Condition},
         policy::{NoticeKind, Policy},
-        record::RecordId,
+        record::{Record, RecordId},
         service::Service,
         target::{TargetKey, short_hash},
         target_state::TargetState,
@@ -43,6 +43,8 @@ const MAY_FAIL_FOR: SignedDuration = SignedDuration::from_mins(30);
 const TIMES_DIFFER: SignedDuration = SignedDuration::from_secs(1);
 
 const SUBSCRIPTIONS_SIDE_BY_SIDE: usize = 8;
+
+const RECORDS_SIDE_BY_SIDE: usize = 16;
 
 /// Messages of one sweep; the next one goes on.
 const FETCHED_MAX: usize = 100;
@@ -73,9 +75,12 @@ impl Process {
                 Err(error) => self.alerts_are_unreadable(subscription, &error).await?,
                 Ok(kept) => {
                     self.alerts_are_readable(subscription).await?;
-                    for alert in kept {
-                        if fetched < FETCHED_MAX && self.is_lost(&alert.alert, policy, &mut states).await? {
-                            self.fetch(alert).await?;
+                    let due = kept.into_iter().filter(|kept| self.is_due(&kept.alert, policy));
+                    let reads = due.map(|kept| async move { (self.record(&RecordId::of(&kept.alert)).await, kept) }.boxed());
+                    let known: Vec<_> = stream::iter(reads.collect::<Vec<_>>()).buffered(RECORDS_SIDE_BY_SIDE).collect().await;
+                    for (record, kept) in known {
+                        if fetched < FETCHED_MAX && self.is_lost(&kept.alert, record?, policy, &mut states).await? {
+                            self.fetch(kept).await?;
                             fetched += 1;
                         }
                     }
@@ -85,27 +90,36 @@ impl Process {
         Ok(fetched)
     }
 
-    /// Whether the usual way should have brought what this says, and has not.
+    /// Whether it speaks about a service, and the usual way should have brought what it says by now.
+    fn is_due(&self, alert: &Alert, policy: &Policy) -> bool {
+        let Some(fired_at) = alert.fired_at else { return false };
+        let at = match alert.condition {
+            Condition::Fired => fired_at,
+            Condition::Resolved => alert.resolved_at.unwrap_or(fired_at),
+        };
+        self.is_in_reach(at) && !who::services_meant(alert, policy).is_empty()
+    }
+
+    fn is_in_reach(&self, at: Timestamp) -> bool {
+        let now = self.ports.clock.now();
+        at >= now - LOOKED_BACK && at <= now - USUAL_WAY_TAKES
+    }
+
+    /// Whether the usual way has not brought what is due. `record`: of this firing.
     async fn is_lost(
         &self,
         alert: &Alert,
+        record: Option<Record>,
         policy: &Policy,
         states: &mut BTreeMap<TargetKey, Option<TargetState>>,
     ) -> Result<bool, PortError> {
-        let now = self.ports.clock.now();
-        let is_due = |at: Timestamp| at >= now - LOOKED_BACK && at <= now - USUAL_WAY_TAKES;
-        let meant = who::services_meant(alert, policy);
-        let Some(fired_at) = alert.fired_at.filter(|_| !meant.is_empty()) else { return Ok(false) };
-        match alert.condition {
-            Condition::Fired if !is_due(fired_at) => return Ok(false),
-            Condition::Resolved if !is_due(alert.resolved_at.unwrap_or(fired_at)) => return Ok(false),
-            Condition::Fired | Condition::Resolved => {}
-        }
-        if let Some(record) = self.record(&RecordId::of(alert)).await? {
+        if let Some(record) = record {
             return Ok(alert.condition == Condition::Resolved && record.resolved_at.is_none());
         }
         // That something ended which nobody saw begin is news only while its beginning would have been.
-        Ok(is_due(fired_at) && !self.is_known_in_another_form(alert, fired_at, &meant, states).await?)
+        let Some(fired_at) = alert.fired_at.filter(|fired_at| self.is_in_reach(*fired_at)) else { return Ok(false) };
+        let meant = who::services_meant(alert, policy);
+        Ok(!self.is_known_in_another_form(alert, fired_at, &meant, states).await?)
     }
 
     /// A schema without alert ids, or a time cut differently, names the record of one and the same firing otherwise.

@@ -11,7 +11,7 @@ use backout::{
 };
 
 use crate::support::{
-    lethal::{Death, Switch},
+    lethal::Death,
     slots::{BAD, GOOD, SlotScene},
 };
 
@@ -233,25 +233,7 @@ async fn without_the_right_to_clear_rules_nothing_is_begun() {
 async fn story_with(swapped: bool, death: Option<Death>) -> u64 {
     let scene = Box::pin(SlotScene::open()).await;
     let firing = if swapped { scene.swap_with_rules("a1") } else { scene.ramp_up("a1") };
-    let switch = death.map_or_else(Switch::that_never_dies, Switch::that_dies);
-    let mortal = scene.process_over(switch.guard(&scene.ports));
-    let life = Box::pin(async {
-        Box::pin(mortal.alert_received(firing.clone(), &scene.policy)).await.unwrap();
-        scene.run(&mortal, 12).await;
-    });
-    let crashed = tokio::select! {
-        biased;
-        () = life => false,
-        () = switch.died() => true,
-    };
-    drop(mortal);
-    let calls = switch.calls();
-    scene.queue.unlock_all();
-    let process = scene.process();
-    if crashed {
-        Box::pin(process.alert_received(firing.clone(), &scene.policy)).await.unwrap();
-    }
-    scene.run(&process, 60).await;
+    let calls = Box::pin(scene.live_through(&firing, death)).await;
     let record = scene.record(&firing).await;
     let says = format!("{death:?}: {}", told(&record));
     let ((patches, _), (swaps, swapped_back)) = (scene.patches(), scene.swaps());

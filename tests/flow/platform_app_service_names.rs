@@ -15,7 +15,7 @@ use backout::{
 };
 
 use crate::support::{
-    lethal::{Death, Switch},
+    lethal::Death,
     meddled::{Meddled, Meddling},
     slots::{BAD, GOOD, NEXT, SlotScene},
 };
@@ -272,25 +272,7 @@ async fn what_closes_the_way_is_told_before_anything_is_sent() {
 async fn story_with(death: Option<Death>) -> u64 {
     let scene = Box::pin(images()).await;
     let firing = scene.swap_and_redeploy("a1");
-    let switch = death.map_or_else(Switch::that_never_dies, Switch::that_dies);
-    let mortal = scene.process_over(switch.guard(&scene.ports));
-    let life = Box::pin(async {
-        Box::pin(mortal.alert_received(firing.clone(), &scene.policy)).await.unwrap();
-        scene.run(&mortal, 12).await;
-    });
-    let crashed = tokio::select! {
-        biased;
-        () = life => false,
-        () = switch.died() => true,
-    };
-    drop(mortal);
-    let calls = switch.calls();
-    scene.queue.unlock_all();
-    let process = scene.process();
-    if crashed {
-        Box::pin(process.alert_received(firing.clone(), &scene.policy)).await.unwrap();
-    }
-    scene.run(&process, 60).await;
+    let calls = Box::pin(scene.live_through(&firing, death)).await;
     let record = scene.record(&firing).await;
     let says = format!("{death:?}: {}", told(&record));
     assert_eq!((record.rollback, scene.builds().0.as_str()), (Some(RollbackState::Recovered), GOOD), "{says}");

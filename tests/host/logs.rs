@@ -1,43 +1,15 @@
 //! What gets into the log, and in which form.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
-use backout::observability::{host_layer, invocation_span};
+use backout::observability::invocation_span;
 use serde_json::Value;
-use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt};
 
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Kept {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Kept {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
+use crate::support::kept_log::KeptLog;
 
 /// The lines that `speak` leads to, each of which must be one JSON object.
 fn logged(filter: &str, speak: impl FnOnce()) -> Vec<Value> {
-    let kept = Kept::default();
-    let subscriber = tracing_subscriber::registry().with(host_layer(kept.clone(), filter.parse().unwrap()));
-    tracing::subscriber::with_default(subscriber, speak);
-    let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    let kept = KeptLog::default();
+    tracing::subscriber::with_default(kept.subscriber(filter.parse().unwrap()), speak);
+    kept.text().lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The channels over real HTTP, against a receiver of our own; nothing in a notice can mention anybody or leak the URL.
 
 use std::{
-    io,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,12 +15,12 @@ use axum::{
 use backout::{
     domain::policy::{Channel, NoticeKind, NotifyRule},
     notify::Channels,
-    observability::host_layer,
     ports::{Notice, Notifier, PortErrorKind},
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tracing_subscriber::layer::SubscriberExt;
+
+use crate::support::kept_log::KeptLog;
 
 fn notice(kind: NoticeKind) -> Notice {
     Notice {
@@ -218,21 +217,6 @@ async fn a_channel_that_cannot_be_used() {
     assert!(error.says.contains("has no `urlFrom`"), "{error}");
 }
 
-/// What the log writes goes here.
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn the_log_has_one_line_at_the_level_of_the_outcome() {
     let channels = channels(String::new());
@@ -244,13 +228,11 @@ async fn the_log_has_one_line_at_the_level_of_the_outcome() {
         (NoticeKind::Page, "ERROR", "page"),
         (NoticeKind::Ignore, "INFO", "ignore"),
     ] {
-        let written = Written::default();
-        let writer = written.clone();
-        let subscriber = tracing_subscriber::registry().with(host_layer(move || writer.clone(), "info".parse().unwrap()));
-        let guard = tracing::subscriber::set_default(subscriber);
+        let written = KeptLog::default();
+        let guard = tracing::subscriber::set_default(written.subscriber("info".parse().unwrap()));
         channels.tell(&notice(kind), &log).await.unwrap();
         drop(guard);
-        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let text = written.text();
         assert_eq!(text.lines().count(), 1, "{text}");
         let event: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(event["level"], level);
@@ -263,13 +245,13 @@ async fn the_log_has_one_line_at_the_level_of_the_outcome() {
 
 #[tokio::test]
 async fn a_hostile_text_writes_no_second_line_into_the_log() {
-    let written = Written::default();
-    let writer = written.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let written = KeptLog::default();
+    // The plain form, which a person's terminal gets.
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(written.clone()).finish();
     let guard = tracing::subscriber::set_default(subscriber);
     channels(String::new()).tell(&hostile(), &NotifyRule { channel: Channel::Log, url_from: None, kinds: vec![] }).await.unwrap();
     drop(guard);
-    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let text = written.text();
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(!text.contains('\u{1b}'), "{text:?}");
 }

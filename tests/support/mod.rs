@@ -7,6 +7,7 @@ pub mod fake_alerts;
 pub mod fake_platform;
 pub mod fake_queue;
 pub mod fake_telemetry;
+pub mod kept_log;
 pub mod lethal;
 pub mod meddled;
 pub mod outage;

@@ -22,6 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     fake_queue::FakeQueue,
+    lethal::{Death, Switch},
     policy::{FixedPolicy, SUBSCRIPTION, alert, policy, service},
     simulated::{failed_requests, identity, ports, run_while},
 };
@@ -152,6 +153,30 @@ impl SlotScene {
 
     pub fn minutes_pass(&self, count: i64) {
         self.clock.advance(SignedDuration::from_mins(count).unsigned_abs());
+    }
+
+    /// The story of `firing` with one death, after which everything is delivered once more; the number of calls through the ports
+    /// until then.
+    pub async fn live_through(&self, firing: &Alert, death: Option<Death>) -> u64 {
+        let switch = death.map_or_else(Switch::that_never_dies, Switch::that_dies);
+        let mortal = self.process_over(switch.guard(&self.ports));
+        let life = Box::pin(async {
+            Box::pin(mortal.alert_received(firing.clone(), &self.policy)).await.unwrap();
+            self.run(&mortal, 12).await;
+        });
+        let crashed = tokio::select! {
+            biased;
+            () = life => false,
+            () = switch.died() => true,
+        };
+        drop(mortal);
+        self.queue.unlock_all();
+        let process = self.process();
+        if crashed {
+            Box::pin(process.alert_received(firing.clone(), &self.policy)).await.unwrap();
+        }
+        self.run(&process, 60).await;
+        switch.calls()
     }
 
     /// Delivers what is scheduled, and sweeps every five minutes, for `minutes`.

@@ -41,36 +41,9 @@ pub fn fingerprint(record: &Record) -> Option<Fingerprint> {
             (name.to_lowercase(), value)
         })
         .collect();
-    let mut text = String::new();
-    canonical(&Value::Object(given), &mut text);
-    Some(Fingerprint(format!("template:{}", short_hash(&[template, &text]))))
-}
-
-/// JSON with sorted keys, whatever order the map keeps.
-fn canonical(value: &Value, text: &mut String) {
-    match value {
-        Value::Object(map) => {
-            let mut keys: Vec<&String> = map.keys().collect();
-            keys.sort();
-            text.push('{');
-            for key in keys {
-                text.push_str(&Value::String(key.clone()).to_string());
-                text.push(':');
-                canonical(&map[key], text);
-                text.push(',');
-            }
-            text.push('}');
-        }
-        Value::Array(all) => {
-            text.push('[');
-            for value in all {
-                canonical(value, text);
-                text.push(',');
-            }
-            text.push(']');
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => text.push_str(&value.to_string()),
-    }
+    let mut given = Value::Object(given);
+    given.sort_all_objects();
+    Some(Fingerprint(format!("template:{}", short_hash(&[template, &given.to_string()]))))
 }
 
 /// Parameters whose values no record holds and for which the policy names no secret.

@@ -143,9 +143,9 @@ impl Workflow {
                 (name, entry)
             })
             .collect();
-        let mut text = String::new();
-        canonical(&json!({ "definition": self.properties.definition, "parameters": told }), &mut text);
-        Some(Fingerprint(format!("definition:{}", sha256_hex(text.as_bytes()))))
+        let mut content = json!({ "definition": self.properties.definition, "parameters": told });
+        content.sort_all_objects();
+        Some(Fingerprint(format!("definition:{}", sha256_hex(content.to_string().as_bytes()))))
     }
 
     pub fn parameters(&self) -> impl Iterator<Item = (&String, &Value)> {
@@ -192,32 +192,6 @@ fn saved_at(version: &str) -> Option<Timestamp> {
     Timestamp::from_nanosecond(i128::from(ticks) * 100).ok()
 }
 
-/// JSON without spaces, keys in order.
-fn canonical(value: &Value, text: &mut String) {
-    match value {
-        Value::Object(map) => {
-            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
-            text.push('{');
-            for (key, value) in sorted {
-                text.push_str(&Value::String(key.clone()).to_string());
-                text.push(':');
-                canonical(value, text);
-                text.push(',');
-            }
-            text.push('}');
-        }
-        Value::Array(all) => {
-            text.push('[');
-            for value in all {
-                canonical(value, text);
-                text.push(',');
-            }
-            text.push(']');
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => text.push_str(&value.to_string()),
-    }
-}
-
 /// Reads one answer; a wrong type of a field is an error that names the field's place.
 pub fn parse<T: DeserializeOwned>(operation: &'static str, answer: Value) -> Result<T, PortError> {
     serde_path_to_error::deserialize(answer).map_err(|error| {
@@ -256,8 +230,11 @@ mod tests {
         assert_ne!(base, of(definition.clone(), json!({"url": {"value": "y"}})));
         assert_ne!(base, of(json!({"actions": {"a": [2, 1], "b": {}}}), json!({"url": {"value": "x"}})));
         assert_eq!(of(Value::Null, json!({})), None);
-        let mut turned = String::new();
-        canonical(&serde_json::from_str(r#"{"b": null, "a": [true, "\""]}"#).unwrap(), &mut turned);
-        assert_eq!(turned, r#"{"a":[true,"\"",],"b":null,}"#);
+        let turned = r#"{"parameters": {"key": {"type": "SecureString"}}, "actions": {"b": {}, "a": [1, 2]}}"#;
+        assert_eq!(
+            base,
+            of(serde_json::from_str(turned).unwrap(), json!({"url": {"value": "x"}})),
+            "whatever order the keys have"
+        );
     }
 }

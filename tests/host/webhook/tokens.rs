@@ -1,10 +1,6 @@
 //! Tokens of the secure webhook: what gets in, and every single thing that keeps one out.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use backout::{
     azure::cloud::Cloud,
@@ -18,12 +14,12 @@ use backout::{
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
-use tracing_subscriber::layer::SubscriberExt;
 
 use super::{
     ALERTS, Door, fixture, now,
     tenant::{AUDIENCE, CALLER, KEY_ID, TENANT, Tenant, claims, claims_of_version_1, key, public, signed, token},
 };
+use crate::support::kept_log::KeptLog;
 
 async fn guarded() -> (Door, Tenant) {
     let tenant = Tenant::start().await;
@@ -282,34 +278,18 @@ fn a_tenant_names_itself_and_its_application_in_two_ways_in_each_cloud() {
     }
 }
 
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Kept {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn the_log_says_which_check_failed_and_nothing_of_the_token() {
-    let kept = Kept::default();
-    let writer = kept.clone();
+    let kept = KeptLog::default();
     let everything = tracing_subscriber::filter::Targets::new().with_default(tracing::Level::TRACE);
-    let layer = backout::observability::host_layer(move || writer.clone(), everything);
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+    let _guard = tracing::subscriber::set_default(kept.subscriber(everything));
     let (door, _tenant) = guarded().await;
     let sent = [changed("aud", json!("api://secret-audience")), changed("azp", json!("secret-application")), claims()];
     let sent = sent.map(|claims| token(&claims));
     for token in &sent {
         door.call(&with_token(token).with("x-secret", "secret-header")).await;
     }
-    let log = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+    let log = kept.text();
     assert!(log.contains("it is for another audience than `BACKOUT_WEBHOOK_AUDIENCE`"), "{log}");
     assert!(log.contains("issued to another application than Azure Monitor's action groups"), "{log}");
     assert!(log.contains("202: it is on the queue `alerts`"), "{log}");
