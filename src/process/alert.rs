@@ -71,8 +71,13 @@ impl Process {
 
     /// A copy of a firing that has its record: it is counted, and whatever a crash left undone is done.
     pub(super) async fn alert_again(&self, found: Record) -> Result<Outcome, Trouble> {
-        let counted = self.update_record(&found.id, found.generation, |record| record.duplicates += 1).await?;
-        let record = counted.map_or(found, |loaded| loaded.value);
+        // Counted whatever has become of the record since it was read: the first copy may be at work on it at this moment.
+        let count = |record: &mut Record| {
+            record.duplicates += 1;
+            Some(())
+        };
+        let counted = self.documents.update(&keys::record(&found.id), || None, count).await?;
+        let record = counted.map_or(found, |(loaded, ())| loaded.value);
         self.finish_telling(&record, &[]).await?;
         self.wake(&record).await?;
         Ok(Outcome::Settled { says: format!("another copy of record {}, number {}", record.id, record.duplicates + 1) })

@@ -168,3 +168,55 @@ async fn a_look_that_found_nothing_does_not_undo_what_another_wake_up_stored() {
         (&json!("accepted"), &json!("the other one"))
     );
 }
+
+/// When a copy has found its record, the first copy stores a decision before the copy is counted.
+struct DecidedMeanwhile {
+    inner: Arc<dyn StateStore>,
+    found: AtomicU32,
+}
+
+#[async_trait::async_trait]
+impl StateStore for DecidedMeanwhile {
+    async fn read(&self, key: &Key) -> Result<Option<Stored>, PortError> {
+        let read = self.inner.read(key).await?;
+        if let Some(stored) = &read
+            && key.as_str().starts_with("records/")
+            && self.found.fetch_add(1, Ordering::SeqCst) == 0
+        {
+            let mut record: Value = serde_json::from_slice(&stored.body).unwrap();
+            record["value"]["generation"] = json!(record["value"]["generation"].as_u64().unwrap() + 1);
+            let body = serde_json::to_vec(&record).unwrap();
+            assert!(matches!(self.inner.replace(key, &stored.version, &body).await?, Replaced::Now(_)));
+        }
+        Ok(read)
+    }
+
+    async fn insert(&self, key: &Key, body: &[u8]) -> Result<Inserted, PortError> {
+        self.inner.insert(key, body).await
+    }
+
+    async fn replace(&self, key: &Key, version: &Version, body: &[u8]) -> Result<Replaced, PortError> {
+        self.inner.replace(key, version, body).await
+    }
+
+    async fn delete(&self, key: &Key, version: &Version) -> Result<bool, PortError> {
+        self.inner.delete(key, version).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Key>, PortError> {
+        self.inner.list(prefix, after, limit).await
+    }
+}
+
+#[tokio::test]
+async fn a_copy_is_counted_while_the_first_one_goes_on() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    world.process().alert_received(firing.clone(), &world.policy).await.unwrap();
+    let store = Arc::new(DecidedMeanwhile { inner: Arc::clone(&world.ports.store), found: AtomicU32::new(0) });
+    let ports = Ports { store: store.clone(), ..world.ports.clone() };
+    let process = Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&world.policy))), None, None);
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    assert!(store.found.load(Ordering::SeqCst) > 1, "the record was read, and read again to count");
+    assert_eq!((world.record(&firing).await.duplicates, world.platform.calls()), (1, 1));
+}
