@@ -40,6 +40,9 @@ pub const READING_ACTIONS: [&str; 4] = [
     "Microsoft.Resources/deployments/operationstatuses/read",
 ];
 
+/// To follow what was started, at the subscription: where Azure puts the URL of a what-if's result, whatever the scope.
+pub const POLLING_ACTIONS: [&str; 1] = ["Microsoft.Resources/subscriptions/operationresults/read"];
+
 /// What a redeployment needs at the scope.
 pub fn rights(target: &ArmDeploymentTarget) -> Vec<NeededRight> {
     const ROLE: &str = "Contributor";
