@@ -32,6 +32,7 @@ var readingActions = [
 // Asked of whoever follows our own what-if; only where something may be sent at all.
 var operationReadingActions = [
   'Microsoft.Resources/subscriptions/operationresults/read' // the result of a what-if, whose URL lies at the subscription, even for a resource group
+  'Microsoft.Authorization/permissions/read' // asks before it is needed whether the other actions are granted
 ]
 
 // Besides these, the identity that acts needs to write each resource of the template: the target's `templateRole`.

@@ -26,7 +26,7 @@ fn chapter(page: &mut String, title: &str, about: &str, set_by: SetBy) {
     let _ = write!(page, "\n## {title}\n\n{about}\n");
     for SettingDoc { name, docs, default, secret, .. } in ALL.iter().filter(|setting| setting.set_by == set_by) {
         let secret = if *secret { " A secret: it is never shown." } else { "" };
-        let default = default.replace(";", ",");
+        let default = default.replace(';', ",");
         let _ = write!(page, "\n### `{name}`\n\n{docs}{secret} Default: {default}.\n");
     }
 }

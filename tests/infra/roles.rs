@@ -132,7 +132,7 @@ fn arm_deployment() {
     let file = "infra/roles/arm-deployment.bicep";
     same(file, &["readingActions"], &with(owned(&arm_deployment::preflight::READING_ACTIONS), &[LOCKS, PERMISSIONS]));
     same(file, &["actingActions"], &with(owned(&arm_deployment::preflight::ACTING_ACTIONS), &[PERMISSIONS]));
-    same(file, &["operationReadingActions"], &owned(&arm_deployment::preflight::POLLING_ACTIONS));
+    same(file, &["operationReadingActions"], &with(owned(&arm_deployment::preflight::POLLING_ACTIONS), &[PERMISSIONS]));
 }
 
 #[test]
