@@ -24,7 +24,8 @@ FUNCTIONS = set(
 )
 DECORATORS = {"description", "secure", "allowed", "minLength", "maxLength", "minValue", "maxValue", "batchSize", "export"}
 
-# Without a stable version that can send logs to a workspace.
+# The one stable version, 2016-09-01, knows a single setting of the fixed name `service`, so it would overwrite one that somebody else
+# made; Microsoft's own modules use this one (Azure Verified Modules).
 PREVIEWS = {"Microsoft.Insights/diagnosticSettings@2021-05-01-preview"}
 LIST_KEYS = {"modules/action-group.bicep"}
 SECRETS = {"approvalKey", "functionKey", "policySettings"}

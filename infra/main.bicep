@@ -15,6 +15,7 @@ type platformName = 'app-service' | 'kubernetes' | 'arm-deployment' | 'logic-app
 
 // One resource that a service of the policy file names as its `target`.
 type targetResource = {
+  // As the policy writes it.
   platform: platformName
 
   // The site, the cluster, the scope of the deployments (a resource group or a subscription), the workflow, the container app.
@@ -126,6 +127,12 @@ param targets targetResource[] = []
 @description('Application Insights components, workspaces and other resources that the policy names as `evidence`, beside the targets themselves.')
 param evidenceIds string[] = []
 
+@description('Resources that the policy names under `alerts`, where they lie in other subscriptions than targets and evidence.')
+param alertResourceIds string[] = []
+
+@description('Whether `backout check` may list alert rules and action groups, to say which rules do not reach it.')
+param readsAlertRules bool = true
+
 @description('Ceiling over the mode of every service in the policy file.')
 param mode modeName = 'observe'
 
@@ -160,6 +167,9 @@ param approvalKey string = '${newGuid()}${newGuid()}'
 @description('Azure DevOps service hooks can only use a connection string: true allows them, and creates one rule that may send to the queue `markers` and nothing else.')
 param azureDevOpsSendsMarkers bool = false
 
+@description('Two alerts that do not lead through backout: no sweep ran for 30 minutes, a queue has dead letters. Most of what an idle installation costs.')
+param watchesItself bool = true
+
 @description('Who is told when backout itself is not well. Empty: the owners of the subscription, by e-mail.')
 param operatorEmails string[] = []
 
@@ -189,8 +199,10 @@ var targetSubscriptions = union([], map(targets, target => toLower(join(take(spl
 
 // A role can be assigned only where its definition says so.
 var evidenceSubscriptions = union([], map(evidenceIds, id => toLower(join(take(split(id, '/'), 3), '/'))))
+var alertSubscriptions = union([], map(alertResourceIds, id => toLower(join(take(split(id, '/'), 3), '/'))))
 var ownSubscription = toLower(subscription().id)
-var assignableScopes = union([ownSubscription], targetSubscriptions, evidenceSubscriptions)
+var watchedSubscriptions = union(targetSubscriptions, evidenceSubscriptions, alertSubscriptions)
+var assignableScopes = union([ownSubscription], watchedSubscriptions)
 
 var groupsWithTopic = map(resourceGroupsWithTopic, id => toLower(id))
 var groupsToWatch = filter(targetGroups, id => !contains(groupsWithTopic, id))
@@ -214,6 +226,7 @@ var roleNames = {
   clusterCommandActor: guid(subscription().id, environmentName, 'kubernetes', 'command actor')
   deploymentReader: guid(subscription().id, environmentName, 'arm-deployment', 'reader')
   deploymentActor: guid(subscription().id, environmentName, 'arm-deployment', 'actor')
+  deploymentOperationReader: guid(subscription().id, environmentName, 'arm-deployment', 'operation reader')
   workflowReader: guid(subscription().id, environmentName, 'logic-app', 'reader')
   workflowActor: guid(subscription().id, environmentName, 'logic-app', 'actor')
   connectionReader: guid(subscription().id, environmentName, 'logic-app', 'connection reader')
@@ -221,8 +234,10 @@ var roleNames = {
   containerAppReader: guid(subscription().id, environmentName, 'container-app', 'reader')
   containerAppActor: guid(subscription().id, environmentName, 'container-app', 'actor')
   environmentActor: guid(subscription().id, environmentName, 'container-app', 'environment actor')
+  containerAppOperationReader: guid(subscription().id, environmentName, 'container-app', 'operation reader')
   evidenceReader: guid(subscription().id, environmentName, 'evidence', 'reader')
   alertReader: guid(subscription().id, environmentName, 'alerts', 'reader')
+  alertRuleReader: guid(subscription().id, environmentName, 'alerts', 'rule reader')
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -314,7 +329,7 @@ module functionApp 'modules/function-app.bicep' = {
   }
 }
 
-module watchdog 'modules/watchdog.bicep' = {
+module watchdog 'modules/watchdog.bicep' = if (watchesItself) {
   name: 'backout-watchdog'
   scope: home
   params: {
@@ -434,6 +449,7 @@ module deploymentRoles 'roles/arm-deployment.bicep' = if (!empty(deploymentScope
     assignableScopes: assignableScopes
     readerName: roleNames.deploymentReader
     actorName: roleNames.deploymentActor
+    operationReaderName: roleNames.deploymentOperationReader
     mayAct: !empty(filter(deploymentScopes, target => target.mayAct))
   }
 }
@@ -459,6 +475,7 @@ module containerAppRoles 'roles/container-app.bicep' = if (!empty(containerApps)
     readerName: roleNames.containerAppReader
     actorName: roleNames.containerAppActor
     environmentActorName: roleNames.environmentActor
+    operationReaderName: roleNames.containerAppOperationReader
     mayAct: !empty(filter(containerApps, app => app.mayAct))
   }
 }
@@ -470,6 +487,8 @@ module observationRoles 'roles/observation.bicep' = {
     assignableScopes: assignableScopes
     evidenceReaderName: roleNames.evidenceReader
     alertReaderName: roleNames.alertReader
+    alertRuleReaderName: roleNames.alertRuleReader
+    readsAlertRules: readsAlertRules
   }
 }
 
@@ -654,9 +673,9 @@ module evidenceRights 'modules/evidence.bicep' = [
   }
 ]
 
-// Fired alerts are listed by subscription; there is no narrower place.
-module alertRights 'modules/alerts.bicep' = [
-  for id in targetSubscriptions: {
+// Fired alerts and alert rules are listed by subscription; there is no narrower place.
+module alertRights 'modules/subscription-reader.bicep' = [
+  for id in watchedSubscriptions: {
     name: 'backout-alerts-${uniqueString(id, environmentName)}'
     scope: subscription(split(id, '/')[2])
     params: {
@@ -665,6 +684,58 @@ module alertRights 'modules/alerts.bicep' = [
     }
     dependsOn: [
       observationRoles
+    ]
+  }
+]
+
+module alertRuleRights 'modules/subscription-reader.bicep' = [
+  for id in (readsAlertRules ? watchedSubscriptions : []): {
+    name: 'backout-alert-rules-${uniqueString(id, environmentName)}'
+    scope: subscription(split(id, '/')[2])
+    params: {
+      readerName: roleNames.alertRuleReader
+      readerPrincipalId: identities.outputs.readerPrincipalId
+    }
+    dependsOn: [
+      observationRoles
+    ]
+  }
+]
+
+// The URLs by which Azure tells how an operation stands lie at the subscription, not below the target.
+var deploymentSubscriptionsToAct = union(
+  [],
+  map(filter(deploymentScopes, target => target.mayAct), target => toLower(join(take(split(target.id, '/'), 3), '/')))
+)
+var containerAppSubscriptionsToAct = union(
+  [],
+  map(filter(containerApps, app => app.mayAct), app => toLower(join(take(split(app.id, '/'), 3), '/')))
+)
+
+module deploymentOperationRights 'modules/subscription-reader.bicep' = [
+  for id in deploymentSubscriptionsToAct: {
+    name: 'backout-arm-operations-${uniqueString(id, environmentName)}'
+    scope: subscription(split(id, '/')[2])
+    params: {
+      readerName: roleNames.deploymentOperationReader
+      readerPrincipalId: identities.outputs.readerPrincipalId
+    }
+    dependsOn: [
+      deploymentRoles
+    ]
+  }
+]
+
+module containerAppOperationRights 'modules/subscription-reader.bicep' = [
+  for id in containerAppSubscriptionsToAct: {
+    name: 'backout-app-operations-${uniqueString(id, environmentName)}'
+    scope: subscription(split(id, '/')[2])
+    params: {
+      readerName: roleNames.containerAppOperationReader
+      readerPrincipalId: identities.outputs.readerPrincipalId
+    }
+    dependsOn: [
+      containerAppRoles
     ]
   }
 ]

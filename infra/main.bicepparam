@@ -24,6 +24,9 @@ param targets = [
 // Application Insights components and workspaces that the policy names as `evidence`.
 param evidenceIds = []
 
+// What the policy names under `alerts`, where it lies in other subscriptions than targets and evidence.
+param alertResourceIds = []
+
 // Ceiling over every service of the policy: 'observe', 'propose' or 'act'.
 param mode = 'observe'
 

@@ -2,6 +2,7 @@
 
 mod contract;
 mod decide;
+mod docs;
 mod flow;
 mod host;
 mod inbound;

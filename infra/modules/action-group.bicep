@@ -25,7 +25,7 @@ resource functionApp 'Microsoft.Web/sites@2024-11-01' existing = {
 
 // The one key in these files. An action group has no managed identity for a web hook; the host turns strangers away by this key
 // before the handler sees them. It stays inside the deployment: neither a parameter nor an output.
-var functionKey = listKeys('${functionApp.id}/host/default', '2024-11-01').functionKeys.default
+var functionKey = listKeys('${functionApp.id}/host/default', functionApp.apiVersion).functionKeys.default
 
 resource actionGroup 'Microsoft.Insights/actionGroups@2023-01-01' = {
   name: 'ag-backout-${environmentName}'

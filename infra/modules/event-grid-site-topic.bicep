@@ -20,7 +20,8 @@ resource site 'Microsoft.Web/sites@2024-11-01' existing = {
 }
 
 resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
-  name: 'evgt-backout-${environmentName}-${siteName}'
+  // At most 50 characters, and a site's name alone may have 60.
+  name: 'evgt-backout-${uniqueString(site.id, environmentName)}'
   location: location
   identity: {
     type: 'UserAssigned'

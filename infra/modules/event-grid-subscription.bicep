@@ -15,7 +15,8 @@ param deliveryIdentityId string
 param queueId string
 
 resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
-  name: 'evgt-backout-${environmentName}-subscription'
+  // At most 50 characters; the name of an installation may have 32.
+  name: 'evgt-backout-${environmentName}-sub'
   location: 'global'
   tags: tags
   identity: {

@@ -249,6 +249,10 @@ resource signIn 'Microsoft.Web/sites/config@2024-11-01' = if (!empty(approverCli
       }
     }
   }
+  // Two writes of one site's configuration at the same time may refuse each other.
+  dependsOn: [
+    settings
+  ]
 }
 
 output name string = functionApp.name

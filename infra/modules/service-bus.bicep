@@ -211,6 +211,7 @@ resource eventGridSends 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 // Who changed the namespace and its queues.
+// A preview, since the one stable version (2016-09-01) has a single setting a resource, which it would overwrite.
 resource operations 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   scope: bus
   name: 'operations'

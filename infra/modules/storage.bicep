@@ -147,6 +147,7 @@ resource keepsState 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 // Who deleted state, and when. Writes are not logged: backout's own receipts tell of them.
+// A preview, since the one stable version (2016-09-01) has a single setting a resource, which it would overwrite.
 resource deletions 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   scope: stateBlobs
   name: 'deletions'

@@ -14,6 +14,9 @@ param readerName string
 @description('Name of the role to act.')
 param actorName string
 
+@description('Name of the role to read how operations stand.')
+param operationReaderName string
+
 @description('Whether some target may be acted upon. Otherwise no role to act exists at all.')
 param mayAct bool
 
@@ -23,6 +26,12 @@ var readingActions = [
   'Microsoft.Resources/deployments/operations/read' // what a deployment touched
   'Microsoft.Resources/deployments/operationstatuses/read' // how our own deployment goes
   'Microsoft.Authorization/locks/read' // a `ReadOnly` lock refuses every change
+  'Microsoft.Authorization/permissions/read' // asks before it is needed whether the other actions are granted
+]
+
+// Asked of whoever follows our own what-if; only where something may be sent at all.
+var operationReadingActions = [
+  'Microsoft.Resources/subscriptions/operationresults/read' // the result of a what-if, whose URL lies at the subscription, even for a resource group
   'Microsoft.Authorization/permissions/read' // asks before it is needed whether the other actions are granted
 ]
 
@@ -58,6 +67,21 @@ resource actor 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (mayAct
     permissions: [
       {
         actions: actingActions
+      }
+    ]
+  }
+}
+
+resource operationReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (mayAct) {
+  name: operationReaderName
+  properties: {
+    roleName: 'backout ${environmentName} arm-deployment operation reader (${take(operationReaderName, 8)})'
+    description: 'Reads the results of operations of a subscription.'
+    type: 'CustomRole'
+    assignableScopes: assignableScopes
+    permissions: [
+      {
+        actions: operationReadingActions
       }
     ]
   }

@@ -17,6 +17,9 @@ param actorName string
 @description('Name of the role to join an environment.')
 param environmentActorName string
 
+@description('Name of the role to read how operations stand.')
+param operationReaderName string
+
 @description('Whether some target may be acted upon. Otherwise no role to act exists at all.')
 param mayAct bool
 
@@ -31,6 +34,12 @@ var actingActions = [
   'Microsoft.App/containerApps/write' // sends the traffic back, or puts the good template back
   'Microsoft.App/containerApps/revisions/activate/action' // wakes the good revision
   'Microsoft.Authorization/permissions/read' // asks before it is needed whether the other actions are granted
+]
+
+// Asked of whoever follows our own change; only where something may be sent at all.
+var operationReadingActions = [
+  'Microsoft.App/locations/containerappOperationStatuses/read' // how our own change goes (`Azure-AsyncOperation`); its URL lies at the subscription and region
+  'Microsoft.App/locations/containerappOperationResults/read' // the same by the other header that Azure may send (`Location`)
 ]
 
 var environmentActingActions = [
@@ -78,6 +87,21 @@ resource environmentActor 'Microsoft.Authorization/roleDefinitions@2022-04-01' =
     permissions: [
       {
         actions: environmentActingActions
+      }
+    ]
+  }
+}
+
+resource operationReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (mayAct) {
+  name: operationReaderName
+  properties: {
+    roleName: 'backout ${environmentName} container-app operation reader (${take(operationReaderName, 8)})'
+    description: 'Reads how changes of container apps stand.'
+    type: 'CustomRole'
+    assignableScopes: assignableScopes
+    permissions: [
+      {
+        actions: operationReadingActions
       }
     ]
   }

@@ -14,6 +14,12 @@ param evidenceReaderName string
 @description('Name of the role to read alerts.')
 param alertReaderName string
 
+@description('Name of the role to read alert rules.')
+param alertRuleReaderName string
+
+@description('Whether alert rules may be listed. Otherwise the role does not exist at all.')
+param readsAlertRules bool
+
 var evidenceReadingActions = [
   'Microsoft.Insights/metrics/read' // metrics of the target, or of the resource that the policy names
   'Microsoft.OperationalInsights/workspaces/read' // log queries of the policy (`kql`)
@@ -23,6 +29,14 @@ var evidenceReadingActions = [
 
 var alertReadingActions = [
   'Microsoft.AlertsManagement/alerts/read' // `sweep` finds firings that never arrived
+]
+
+// Only for `backout check`. An action group shows the URLs of its web hooks, and some hold a key.
+var alertRuleReadingActions = [
+  'Microsoft.Insights/metricAlerts/read' // metric rules that speak about a service: are they wired, severe enough?
+  'Microsoft.Insights/scheduledQueryRules/read' // the same of log search rules
+  'Microsoft.Insights/actionGroups/read' // which of their action groups call `alert-webhook`
+  'Microsoft.AlertsManagement/actionRules/read' // alert processing rules, which add action groups or take them away
 ]
 
 resource evidenceReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
@@ -50,6 +64,21 @@ resource alertReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
     permissions: [
       {
         actions: alertReadingActions
+      }
+    ]
+  }
+}
+
+resource alertRuleReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (readsAlertRules) {
+  name: alertRuleReaderName
+  properties: {
+    roleName: 'backout ${environmentName} alert rule reader (${take(alertRuleReaderName, 8)})'
+    description: 'Reads alert rules, action groups and alert processing rules.'
+    type: 'CustomRole'
+    assignableScopes: assignableScopes
+    permissions: [
+      {
+        actions: alertRuleReadingActions
       }
     ]
   }

@@ -46,8 +46,8 @@ enum Command {
     Decide(decide::Args),
     /// Check settings, policy, store and every target; say what is missing
     Check(check::Args),
-    /// Print the JSON Schema of the policy file
-    Schema,
+    /// Print the JSON Schema of the policy file, or its reference page
+    Schema(schema::Args),
     /// Make the function app's zip; refuses what would not start
     Package(package::Args),
     /// List the decisions
@@ -83,7 +83,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Local(args) => local::run(args).await,
         Command::Decide(args) => decide::run(args).await,
         Command::Check(args) => check::run(args).await,
-        Command::Schema => schema::run(),
+        Command::Schema(args) => schema::run(&args),
         Command::Package(args) => package::run(args).await,
         Command::History(args) => history::run(args).await,
         Command::Show(args) => show::run(args).await,

@@ -12,15 +12,15 @@ use super::{duration::DurationText, target::TargetFile};
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PolicyFile {
-    /// Version of this format: 1.
+    /// Version of this format.
     #[schemars(required, range(min = 1, max = 1))]
     pub version: Option<u64>,
-    /// What holds for every service that does not say otherwise.
+    /// What holds for every service that does not say otherwise. Default: the values that stand there.
     pub defaults: Option<DefaultsFile>,
     /// The services by name. A name begins with a letter or digit; letters, digits, `.`, `_` and `-` follow, 64 in all at most.
     #[schemars(required)]
     pub services: Option<BTreeMap<String, ServiceFile>>,
-    /// When many alerts at once mean something bigger than one deployment.
+    /// When many alerts at once mean something bigger than one deployment. Default: the values that stand there.
     pub storm: Option<StormFile>,
     /// Where outcomes are told. Default: the log only.
     pub notify: Option<Vec<NotifyFile>>,
@@ -39,21 +39,21 @@ pub struct DefaultsFile {
     /// How long after a rollout an alert may still accuse it. Default: `60m`.
     #[schemars(extend("default" = "60m"))]
     pub correlation_window: Option<DurationText>,
-    /// How long a decision waits for evidence. Default: `120s`.
+    /// How long a decision waits for evidence, from when the alert first arrived; what Azure takes to show a measurement is added. Default: `120s`.
     #[schemars(extend("default" = "120s"))]
     pub evidence_wait: Option<DurationText>,
-    /// How long a version must have served to be proven good. Default: `30m`.
+    /// How long a version must have served, without an alert, to be proven good. Default: `30m`.
     #[schemars(extend("default" = "30m"))]
     pub healthy_for: Option<DurationText>,
-    /// How long after a rollback the same target is left to people. Default: `30m`.
+    /// How long after a rollback another one of the same target is only proposed; two versions that take turns twice in such a span are left to a person. Default: `30m`.
     #[schemars(extend("default" = "30m"))]
     pub cool_down: Option<DurationText>,
-    /// How many rollbacks are allowed per subscription.
+    /// How many rollbacks are allowed per subscription of the targets. Default: the values that stand there.
     pub budget: Option<BudgetFile>,
-    /// How long after the last write of a claim nothing is concluded from a silent platform; at least `6m`. Default: `10m`.
+    /// How long a platform must show no effect of a call whose answer was lost, before that counts as "nothing happened"; at least `6m`. Default: `10m`.
     #[schemars(extend("default" = "10m"))]
     pub quiet_time: Option<DurationText>,
-    /// How long a rollback has to prove that it helped. Default: `15m`.
+    /// How long a rollback has to prove that it helped, from when it took effect; then a person is told. Default: `15m`.
     #[schemars(extend("default" = "15m"))]
     pub verify_within: Option<DurationText>,
     /// Which changes can be taken back. Default: `declared`.
@@ -73,7 +73,7 @@ pub struct ServiceFile {
     pub target: Value,
     /// Any of these makes an alert speak about the service. An alert on the target's own resource always does. Default: none.
     pub alerts: Option<Vec<AlertFile>>,
-    /// Any of these makes an event without a resource id speak about the service. Default: none.
+    /// Any of these makes an event of a pipeline, which names no resource, speak about the service. Default: none.
     pub deployments: Option<Vec<DeploymentFile>>,
     /// Services that this one calls; their deployments may be the cause of its alerts. Default: none.
     pub depends_on: Option<Vec<String>>,
@@ -86,27 +86,27 @@ pub struct ServiceFile {
     pub severity_at_least: Option<String>,
     /// How long after a rollout an alert may still accuse it. Default: that of `defaults`.
     pub correlation_window: Option<DurationText>,
-    /// How long a decision waits for evidence. Default: that of `defaults`.
+    /// How long a decision waits for evidence, from when the alert first arrived; what Azure takes to show a measurement is added. Default: that of `defaults`.
     pub evidence_wait: Option<DurationText>,
-    /// How long a version must have served to be proven good. Default: that of `defaults`.
+    /// How long a version must have served, without an alert, to be proven good. Default: that of `defaults`.
     pub healthy_for: Option<DurationText>,
-    /// How long after a rollback the target is left to people. Default: that of `defaults`.
+    /// How long after a rollback another one of the same target is only proposed; two versions that take turns twice in such a span are left to a person. Default: that of `defaults`.
     pub cool_down: Option<DurationText>,
-    /// How many rollbacks are allowed per subscription; what is not said here is that of `defaults`.
+    /// How many rollbacks are allowed per subscription of the target. Default: that of `defaults`, key by key.
     pub budget: Option<BudgetFile>,
-    /// How long after the last write of a claim nothing is concluded from a silent platform; at least `6m`. Default: that of `defaults`.
+    /// How long a platform must show no effect of a call whose answer was lost, before that counts as "nothing happened"; at least `6m`. Default: that of `defaults`.
     pub quiet_time: Option<DurationText>,
-    /// How long a rollback has to prove that it helped. Default: that of `defaults`.
+    /// How long a rollback has to prove that it helped, from when it took effect; then a person is told. Default: that of `defaults`.
     pub verify_within: Option<DurationText>,
     /// Whether a call that provably had no effect may be sent a second time. Default: that of `defaults`.
     pub resubmit: Option<ResubmitWord>,
-    /// Signals that show the fault and the recovery. Default for `app-service`: the share of `Http5xx` in `Requests` of the site, worse when higher, missing data unknown.
+    /// Signals that show the fault and the recovery. Default: for `app-service` the share of `Http5xx` in `Requests` of the site, for `logic-app` that of `RunsFailed` in `RunsCompleted`; other platforms must name one.
     #[schemars(
         length(min = 1),
         extend("default" = [{ "metric": "Http5xx", "of": "Requests", "worseWhen": "higher", "noData": "unknown" }])
     )]
     pub evidence: Option<Vec<EvidenceFile>>,
-    /// What tells one build from another. Default: the container image, else the id of the active deployment.
+    /// `app-service` only: what tells one build from another. Default: the container image, else the id of the active deployment.
     pub fingerprint: Option<FingerprintFile>,
 }
 
@@ -114,13 +114,14 @@ pub struct ServiceFile {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
+#[schemars(extend("examples" = [{ "rule": "checkout-*", "property": { "service": "checkout" } }]))]
 pub struct AlertFile {
-    /// Resource id; the alert names this resource or one below it.
+    /// Resource id; the alert names this resource or one below it. Default: any.
     pub resource: Option<String>,
-    /// Name of the alert rule; `*` stands for any run of characters, case does not matter.
+    /// Name of the alert rule; `*` stands for any run of characters, case does not matter. Default: any.
     #[schemars(length(min = 1))]
     pub rule: Option<String>,
-    /// Custom properties or dimensions with exactly these values.
+    /// Custom properties or dimensions with exactly these values. Default: any.
     pub property: Option<BTreeMap<String, String>>,
 }
 
@@ -128,24 +129,26 @@ pub struct AlertFile {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
+#[schemars(extend("examples" = [{ "pipeline": "release", "stage": "production" }]))]
 pub struct DeploymentFile {
-    /// Project of Azure DevOps.
+    /// Project of Azure DevOps. Default: any.
     pub project: Option<String>,
-    /// Pipeline or workflow.
+    /// Pipeline or workflow. Default: any.
     pub pipeline: Option<String>,
-    /// Stage of the pipeline.
+    /// Stage of the pipeline. Default: any.
     pub stage: Option<String>,
-    /// Repository, such as `contoso/shop`.
+    /// Repository, such as `contoso/shop`. Default: any.
     pub repository: Option<String>,
-    /// Environment of the deployment.
+    /// Environment of the deployment. Default: any.
     pub environment: Option<String>,
-    /// `subject.id` of a CDEvent, or what stands for it in other formats.
+    /// `subject.id` of a CDEvent, or what stands for it in other formats. Default: any.
     pub subject: Option<String>,
 }
 
 /// A signal that shows the fault and the recovery.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("examples" = [{ "metric": "Http5xx", "of": "Requests", "worseWhen": "higher", "noData": "unknown" }]))]
 pub struct EvidenceFile {
     /// Name of the Azure metric.
     #[schemars(required, length(min = 1))]
@@ -167,10 +170,11 @@ pub struct EvidenceFile {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+#[schemars(extend("examples" = [{ "setting": "RELEASE_ID" }]))]
 pub struct FingerprintFile {
-    /// Name of an app setting that moves with the content (not sticky to the slot), such as `RELEASE_ID`.
+    /// Name of an app setting that moves with the content (not sticky to the slot), such as `RELEASE_ID`. Default: none.
     pub setting: Option<String>,
-    /// Path on each slot's own host name, such as `/version`.
+    /// Path on each slot's own host name that answers with the version, such as `/version`. Default: none.
     #[schemars(regex(pattern = "^/"))]
     pub url: Option<String>,
 }
@@ -178,11 +182,12 @@ pub struct FingerprintFile {
 /// At most `rollbacks` in any span of length `per`, counted per subscription of the target.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("examples" = [{ "rollbacks": 3, "per": "24h" }]))]
 pub struct BudgetFile {
-    /// Default: 3.
+    /// How many. Default: `3`.
     #[schemars(range(min = 1), extend("default" = 3))]
     pub rollbacks: Option<u32>,
-    /// Default: `24h`.
+    /// In which span. Default: `24h`.
     #[schemars(extend("default" = "24h"))]
     pub per: Option<DurationText>,
 }
@@ -190,11 +195,12 @@ pub struct BudgetFile {
 /// Alerts on `resources` or more resources that share no recent change, within `within`, are bigger than one deployment.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("examples" = [{ "resources": 5, "within": "5m" }]))]
 pub struct StormFile {
-    /// Default: 5.
+    /// How many resources. Default: `5`.
     #[schemars(range(min = 2), extend("default" = 5))]
     pub resources: Option<u32>,
-    /// Default: `5m`.
+    /// In which span. Default: `5m`.
     #[schemars(extend("default" = "5m"))]
     pub within: Option<DurationText>,
 }
@@ -202,10 +208,11 @@ pub struct StormFile {
 /// One channel, and the outcomes that are told through it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("examples" = [{ "channel": "teams", "urlFrom": "TEAMS_WEBHOOK_URL", "for": ["act", "propose", "page"] }]))]
 pub struct NotifyFile {
     /// The kind of channel.
     pub channel: ChannelWord,
-    /// Name of the app setting that holds the channel's URL; the URL is a secret and never stands in this file. Not for `log`.
+    /// Name of the app setting that holds the channel's URL; the URL is a secret and never stands in this file. Default: none for `log`; every other channel needs it.
     pub url_from: Option<String>,
     /// The outcomes that are told. Default: `[act, propose, page]`.
     #[serde(rename = "for")]

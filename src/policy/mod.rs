@@ -6,6 +6,7 @@ pub mod file;
 mod location;
 mod problems;
 mod read;
+pub mod reference;
 mod relations;
 mod schema;
 mod shape;

@@ -61,6 +61,14 @@ struct ProcessingRule {
     removes: bool,
 }
 
+/// What the identity that reads must be allowed to do on the subscription.
+pub const READING_ACTIONS: [&str; 4] = [
+    "Microsoft.Insights/metricAlerts/read",
+    "Microsoft.Insights/scheduledQueryRules/read",
+    "Microsoft.Insights/actionGroups/read",
+    "Microsoft.AlertsManagement/actionRules/read",
+];
+
 /// Name of the function behind the web hook.
 const FUNCTION: &str = "alert-webhook";
 

@@ -22,6 +22,9 @@ pub struct AlertsManagement {
 
 const TYPE: &str = "Microsoft.AlertsManagement/alerts";
 
+/// What the identity that reads must be allowed to do on the subscription.
+pub const READING_ACTION: &str = "Microsoft.AlertsManagement/alerts/read";
+
 /// The newest change first, so that reading can end where it gets old. Neither contexts nor texts are asked for.
 const QUERY: &str = "api-version=2019-03-01&timeRange=1d&sortBy=lastModifiedDateTime&sortOrder=desc&pageCount=250";
 

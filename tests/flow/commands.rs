@@ -77,6 +77,23 @@ fn check_lists_the_rights_of_the_targets_in_the_policy() {
     assert_eq!(lines.iter().filter(|line| line["what"].as_str().unwrap().starts_with("rights for")).count(), 9);
 }
 
+/// The result of a what-if lies at the subscription, whatever the scope of the deployments.
+#[test]
+fn check_names_the_right_to_follow_a_what_if() {
+    let folder = tempfile::tempdir().unwrap();
+    let group = SITE.split_once("/providers").unwrap().0;
+    let policy = format!(
+        "version: 1\nservices:\n  hub:\n    target: {{ platform: arm-deployment, scope: {group}, lineage: hub }}\n    evidence: [{{ metric: \
+         Http5xx, resource: {SITE} }}]\n"
+    );
+    std::fs::write(folder.path().join("backout.yaml"), policy).unwrap();
+    let checked = backout(folder.path(), &["check", "--offline", "--format", "json"]);
+    let subscription = group.split_once("/resourceGroups").unwrap().0;
+    let says = format!("needs `Microsoft.Resources/subscriptions/operationresults/read` on {subscription} (reading identity)");
+    let lines: Vec<Value> = lines(&checked.out);
+    assert!(lines.iter().any(|line| line["says"] == says && line["what"] == "rights for hub"), "{}", checked.out);
+}
+
 /// Composed after the published schemas: an Event Grid swap event, and a common-schema metric alert five minutes later.
 fn write_messages(folder: &Path) {
     let swap = json!({

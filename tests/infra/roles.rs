@@ -12,6 +12,7 @@ use backout::{
         },
     },
     platforms::{app_service, arm_deployment, container_app, kubernetes, logic_app},
+    telemetry::{alert_rules, alerts_management},
 };
 
 use super::{ROLE_FILES, list, lists, read};
@@ -28,6 +29,10 @@ fn id(path: &str) -> ResourceId {
 
 fn asked(rights: &[NeededRight], identity: Identity) -> BTreeSet<String> {
     rights.iter().filter(|right| right.identity == identity).map(|right| right.action.clone()).collect()
+}
+
+fn owned(actions: &[&str]) -> BTreeSet<String> {
+    actions.iter().map(|action| (*action).to_owned()).collect()
 }
 
 fn with(mut actions: BTreeSet<String>, more: &[&str]) -> BTreeSet<String> {
@@ -125,9 +130,9 @@ fn data_action(right: &str) -> String {
 #[test]
 fn arm_deployment() {
     let file = "infra/roles/arm-deployment.bicep";
-    let owned = |actions: &[&str]| -> BTreeSet<String> { actions.iter().map(|action| (*action).to_owned()).collect() };
     same(file, &["readingActions"], &with(owned(&arm_deployment::preflight::READING_ACTIONS), &[LOCKS, PERMISSIONS]));
     same(file, &["actingActions"], &with(owned(&arm_deployment::preflight::ACTING_ACTIONS), &[PERMISSIONS]));
+    same(file, &["operationReadingActions"], &with(owned(&arm_deployment::preflight::POLLING_ACTIONS), &[PERMISSIONS]));
 }
 
 #[test]
@@ -150,6 +155,33 @@ fn container_app() {
     same(file, &["readingActions"], &with(asked(&app, Identity::Reading), &[LOCKS, PERMISSIONS]));
     same(file, &["actingActions"], &with(asked(&app, Identity::Acting), &[PERMISSIONS]));
     same(file, &["environmentActingActions"], &with(asked(&environment, Identity::Acting), &[PERMISSIONS]));
+    same(file, &["operationReadingActions"], &owned(&container_app::preflight::POLLING_ACTIONS));
+}
+
+#[test]
+fn azure_monitor() {
+    let file = "infra/roles/observation.bicep";
+    same(file, &["alertReadingActions"], &owned(&[alerts_management::READING_ACTION]));
+    same(file, &["alertRuleReadingActions"], &owned(&alert_rules::READING_ACTIONS));
+}
+
+/// The policy's own list (`Policy::subscriptions`): targets, evidence, and what `alerts:` names.
+#[test]
+fn alerts_can_be_read_in_every_subscription_that_the_policy_may_name() {
+    let main = read("infra/main.bicep");
+    assert!(main.contains("var watchedSubscriptions = union(targetSubscriptions, evidenceSubscriptions, alertSubscriptions)\n"));
+    assert!(main.contains("var assignableScopes = union([ownSubscription], watchedSubscriptions)\n"));
+    let module = |name: &str| main.split_once(&format!("module {name} ")).unwrap().1.split_once("\n]\n").unwrap().0.to_owned();
+    assert!(module("alertRights").contains("for id in watchedSubscriptions:"));
+    assert!(module("alertRuleRights").contains("for id in (readsAlertRules ? watchedSubscriptions : []):"));
+    for (rights, subscriptions) in [
+        ("deploymentOperationRights", "deploymentSubscriptionsToAct"),
+        ("containerAppOperationRights", "containerAppSubscriptionsToAct"),
+    ] {
+        assert!(module(rights).contains(&format!("for id in {subscriptions}:")));
+        let definition = main.split_once(&format!("var {subscriptions} = ")).unwrap().1.split_once("\n)").unwrap().0;
+        assert!(definition.contains(".mayAct)"), "{definition}");
+    }
 }
 
 #[test]

@@ -2,6 +2,6 @@
 
 mod platforms;
 mod purity;
-mod sources;
+pub mod sources;
 mod text;
 mod troubleshooting;

@@ -16,7 +16,7 @@ use crate::{
         service::Service,
     },
     ports::PortErrorKind,
-    telemetry::alert_rules::{AlertRule, AlertRules, Reach, Receiver},
+    telemetry::alert_rules::{AlertRule, AlertRules, READING_ACTIONS, Reach, Receiver},
 };
 
 pub async fn check(wired: &Wired, policy: &Policy) -> Vec<Finding> {
@@ -26,18 +26,18 @@ pub async fn check(wired: &Wired, policy: &Policy) -> Vec<Finding> {
     for subscription in policy.subscriptions() {
         if let Err(error) = all.read(&wired.arm, &subscription, &receiver).await {
             let what = format!("alert rules of subscription {subscription}");
-            let finding = Finding::not_checked(what, error.to_string());
             findings.push(match error.kind {
                 PortErrorKind::Denied => {
-                    let right = NeededRight {
-                        identity: Identity::Reading,
-                        action: "Microsoft.Insights/metricAlerts/read".to_owned(),
-                        scope: format!("/subscriptions/{subscription}"),
-                        role: "Monitoring Reader",
-                    };
-                    finding.mended_by(assignment(wired, &right))
+                    let scope = format!("/subscriptions/{subscription}");
+                    let rights = NeededRight::all(Identity::Reading, &READING_ACTIONS, &scope, "Monitoring Reader");
+                    let says = format!(
+                        "{error}; infra/ grants it with `readsAlertRules` (role `backout NAME alert rule reader`); or by hand:"
+                    );
+                    Finding::not_checked(what, says).mended_by(assignment(wired, &rights[0]))
                 }
-                PortErrorKind::Transient | PortErrorKind::Throttled | PortErrorKind::NotFound | PortErrorKind::Invalid => finding,
+                PortErrorKind::Transient | PortErrorKind::Throttled | PortErrorKind::NotFound | PortErrorKind::Invalid => {
+                    Finding::not_checked(what, error.to_string())
+                }
             });
         }
     }

@@ -12,6 +12,7 @@ use crate::{
     },
     ports::PortErrorKind,
     process::lost_alerts::LOOKED_BACK,
+    telemetry::alerts_management::READING_ACTION,
 };
 
 pub async fn check(wired: &Wired, policy: &Policy) -> Vec<Finding> {
@@ -34,12 +35,13 @@ pub async fn check(wired: &Wired, policy: &Policy) -> Vec<Finding> {
             Err(error) if error.kind == PortErrorKind::Denied => {
                 let right = NeededRight {
                     identity: Identity::Reading,
-                    action: "Microsoft.AlertsManagement/alerts/read".to_owned(),
+                    action: READING_ACTION.to_owned(),
                     scope: format!("/subscriptions/{subscription}"),
                     role: "Monitoring Reader",
                 };
                 let says = format!(
-                    "{error}; infra/ grants it for the subscriptions of `targets` (role `backout NAME alert reader`); or by hand:"
+                    "{error}; infra/ grants it for the subscriptions of `targets`, `evidenceIds` and `alertResourceIds` (role `backout NAME \
+                     alert reader`); or by hand:"
                 );
                 Finding::of(what, Status::Missing, says).mended_by(assignment(wired, &right)).about(&right)
             }

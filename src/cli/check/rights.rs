@@ -11,13 +11,20 @@ use crate::{
         resource_id::ResourceId,
         right::{Identity, NeededRight},
         service::{Mode, Service},
-        target::PlatformKind,
+        target::{PlatformKind, Target},
     },
+    platforms::arm_deployment,
 };
 
 /// What is needed, known without asking anybody: whoever grants it has it before the first contact.
 pub fn needed(wired: &Wired, service: &Service) -> Vec<NeededRight> {
-    wired.ports.platforms.of(&service.target).rights()
+    let mut needed = wired.ports.platforms.of(&service.target).rights();
+    match &service.target {
+        Target::ArmDeployment(target) => needed.extend(arm_deployment::preflight::polling_rights(target)),
+        // A container app tells itself how a change ended, the others below their own id.
+        Target::AppService(_) | Target::Kubernetes(_) | Target::LogicApp(_) | Target::ContainerApp(_) | Target::Pipeline(_) => {}
+    }
+    needed
 }
 
 /// The rights as a list, unasked.
@@ -108,6 +115,9 @@ fn bicep(platform: PlatformKind, right: &NeededRight) -> String {
         }
         (Identity::Acting, PlatformKind::Kubernetes) if ends_with("runcommand/action") => {
             ("`mayAct: true` and `runsCommands: true` in the target's entry of `targets`", "command actor")
+        }
+        (Identity::Reading, PlatformKind::ArmDeployment) if ends_with("operationresults/read") => {
+            ("`mayAct: true` in the target's entry of `targets`", "operation reader")
         }
         (Identity::Reading, _) => ("an entry of `targets` with this id", "reader"),
         (Identity::Acting, PlatformKind::AppService) if ends_with("config/write") => {

@@ -40,6 +40,15 @@ pub const READING_ACTIONS: [&str; 4] = [
     "Microsoft.Resources/deployments/operationstatuses/read",
 ];
 
+/// To follow what was started, at the subscription: where Azure puts the URL of a what-if's result, whatever the scope.
+pub const POLLING_ACTIONS: [&str; 1] = ["Microsoft.Resources/subscriptions/operationresults/read"];
+
+/// What following a what-if needs. Asked for by `check` only: it lies elsewhere than all the rest, and a rollback has no time to ask twice.
+pub fn polling_rights(target: &ArmDeploymentTarget) -> Vec<NeededRight> {
+    let subscription = format!("/subscriptions/{}", target.scope.subscription());
+    NeededRight::all(Identity::Reading, &POLLING_ACTIONS, &subscription, "Reader")
+}
+
 /// What a redeployment needs at the scope.
 pub fn rights(target: &ArmDeploymentTarget) -> Vec<NeededRight> {
     const ROLE: &str = "Contributor";

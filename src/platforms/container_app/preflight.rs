@@ -37,6 +37,9 @@ pub const ACTIVATE: &str = "Microsoft.App/containerApps/revisions/activate/actio
 pub const JOIN: &str = "Microsoft.App/managedEnvironments/join/action";
 /// What the identity that reads must be allowed to do on the app.
 pub const READS: [&str; 2] = ["Microsoft.App/containerApps/read", "Microsoft.App/containerApps/revisions/read"];
+/// To follow a change, at the subscription: by `Azure-AsyncOperation`, or by `Location` where that is all there is.
+pub const POLLING_ACTIONS: [&str; 2] =
+    ["Microsoft.App/locations/containerappOperationStatuses/read", "Microsoft.App/locations/containerappOperationResults/read"];
 
 const ROLE: &str = "Container Apps Contributor";
 

@@ -20,6 +20,7 @@ use crate::{
 /// An App Service site: a web app, a Function App or a Standard logic app.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("examples" = [{ "platform": "app-service", "site": "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/shop/providers/Microsoft.Web/sites/checkout", "goodSlots": ["last-good", "staging"] }]))]
 pub struct AppServiceTargetFile {
     /// Resource id of the site: `/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.Web/sites/{name}`, not that of a slot.
     pub site: String,
@@ -29,7 +30,7 @@ pub struct AppServiceTargetFile {
     /// Slots where the good build may be, in order of preference. Default: `[staging]`.
     #[schemars(length(min = 1), extend("default" = ["staging"]))]
     pub good_slots: Option<Vec<String>>,
-    /// What takes a version back, in order of preference: `slots` swaps a good slot in, `image` sets the container image that served before, `package` the package that the app ran from before. Default: `slots`, then `image` (without `fingerprint:`) or `package` (with `fingerprint: { setting: WEBSITE_RUN_FROM_PACKAGE }`). A traffic ramp that came last is always ended first.
+    /// What takes a version back, in order of preference: `slots` swaps a good slot in, `image` sets the container image that served before, `package` the package that the app ran from before. A traffic ramp that came last is always ended first. Default: `slots`, then `image` (without `fingerprint:`) or `package` (with `fingerprint: { setting: WEBSITE_RUN_FROM_PACKAGE }`).
     #[schemars(length(min = 1))]
     pub ways_back: Option<Vec<WayWord>>,
 }

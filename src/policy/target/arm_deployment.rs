@@ -17,12 +17,13 @@ use crate::{
 /// A line of ARM deployment records, of which the last good one is deployed again.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("examples" = [{ "platform": "arm-deployment", "scope": "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/shop", "lineage": "hub-*" }]))]
 pub struct ArmDeploymentTargetFile {
     /// Resource group (`/subscriptions/{id}/resourceGroups/{group}`) or subscription (`/subscriptions/{id}`).
     pub scope: String,
-    /// Name of the deployments that belong together; `*` stands for any run of characters. Either this or `tag`.
+    /// Name of the deployments that belong together; `*` stands for any run of characters. Default: none; either this or `tag`.
     pub lineage: Option<String>,
-    /// The one tag, with its value, of the deployments that belong together. Either this or `lineage`.
+    /// The one tag, with its value, of the deployments that belong together. Default: none; either this or `lineage`.
     pub tag: Option<BTreeMap<String, String>>,
     /// Key Vault secrets for secure parameters, which no record holds. Default: none, and a template that needs one is refused.
     pub secure_parameters: Option<BTreeMap<String, KeyVaultSecretFile>>,

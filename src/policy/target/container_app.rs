@@ -15,6 +15,7 @@ use crate::{
 /// A container app, which goes back to an earlier revision.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("examples" = [{ "platform": "container-app", "app": "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/shop/providers/Microsoft.App/containerApps/search" }]))]
 pub struct ContainerAppTargetFile {
     /// Resource id: `/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.App/containerApps/{name}`.
     pub app: String,

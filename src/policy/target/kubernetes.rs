@@ -16,13 +16,14 @@ use crate::{
 /// A workload of a Kubernetes cluster, which goes back to an earlier revision.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("examples" = [{ "platform": "kubernetes", "cluster": "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/shop/providers/Microsoft.ContainerService/managedClusters/prod", "namespace": "shop", "kind": "Deployment", "name": "payments" }]))]
 pub struct KubernetesTargetFile {
-    /// Resource id of an AKS cluster: `/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.ContainerService/managedClusters/{name}`. Either this or `kubeconfig`.
+    /// Resource id of an AKS cluster: `/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.ContainerService/managedClusters/{name}`. Default: none; either this or `kubeconfig`.
     pub cluster: Option<String>,
     /// How the AKS cluster is reached. Default: `direct`.
     #[schemars(extend("default" = "direct"))]
     pub access: Option<AccessWord>,
-    /// Path of a kubeconfig file, for any other cluster. Either this or `cluster`.
+    /// Path of a kubeconfig file, for any other cluster. Default: none; either this or `cluster`.
     pub kubeconfig: Option<String>,
     /// Context of the kubeconfig file. Default: its current one.
     pub context: Option<String>,

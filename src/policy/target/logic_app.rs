@@ -18,6 +18,7 @@ use crate::{
 /// A Consumption logic app, which goes back to an earlier version. A Standard logic app is a site: `platform: app-service`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("examples" = [{ "platform": "logic-app", "workflow": "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/shop/providers/Microsoft.Logic/workflows/invoices" }]))]
 pub struct LogicAppTargetFile {
     /// Resource id: `/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.Logic/workflows/{name}`.
     pub workflow: String,

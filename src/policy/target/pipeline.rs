@@ -17,10 +17,11 @@ use crate::{
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{ "required": ["azureDevOps"] }, { "required": ["github"] }]))]
+#[schemars(extend("examples" = [{ "platform": "pipeline", "github": { "repository": "contoso/shop", "workflow": "rollback.yml", "tokenFrom": "GITHUB_TOKEN" } }]))]
 pub struct PipelineTargetFile {
-    /// An Azure DevOps pipeline.
+    /// An Azure DevOps pipeline. Default: none; either this or `github`.
     pub azure_dev_ops: Option<AzureDevOpsFile>,
-    /// A GitHub workflow.
+    /// A GitHub workflow. Default: none; either this or `azureDevOps`.
     pub github: Option<GitHubFile>,
     /// The input that says which version to deploy. A run without it deploys the commit that it is of. Default: `version`.
     #[schemars(extend("default" = "version"))]

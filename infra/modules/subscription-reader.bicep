@@ -1,4 +1,4 @@
-// The right to list the fired alerts of one subscription.
+// One role that reads, on one subscription: fired alerts, alert rules, and the operations that we started have no narrower place.
 
 targetScope = 'subscription'
 
