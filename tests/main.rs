@@ -4,6 +4,7 @@ mod contract;
 mod decide;
 mod flow;
 mod host;
+mod hostile;
 mod inbound;
 mod infra;
 mod packaging;

@@ -140,7 +140,6 @@ impl WhenFirstUsed {
             let options = ManagedIdentityCredentialOptions {
                 user_assigned_id: self.client_id.clone().map(UserAssignedId::ClientId),
                 client_options: ClientOptions { transport, ..ClientOptions::default() },
-                ..Default::default()
             };
             Ok(ManagedIdentityCredential::new(Some(options))?)
         } else {

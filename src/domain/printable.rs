@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn words_of_all_people_stay_as_they_are() {
-        for text in ["Größe, naïve, Ελληνικά", "支付-5xx", "שלום", "مرحبا", "किताब", "⚠️ page", "a\u{00a0}b", "e\u{0301}"] {
+        for text in ["Größe, naïve, Ελληνικά", "支付-5xx", "שלום", "مرحبا", "किताब", "⚠️ page", "a\u{00a0}b", "e\u{0301}"]
+        {
             assert_eq!(printable(text), text);
             assert_eq!(printable_lines(text), text);
         }

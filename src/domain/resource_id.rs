@@ -31,8 +31,7 @@ const LENGTH_MAX: usize = 2048;
 impl ResourceId {
     /// Parses strictly: no `..`, empty segment, percent sign, query, blank at the ends or control character.
     pub fn parse(text: &str) -> Result<Self, ResourceIdProblem> {
-        let refuse =
-            |reason| Err(ResourceIdProblem { text: text.chars().filter(|c| !deceives(*c)).take(120).collect(), reason });
+        let refuse = |reason| Err(ResourceIdProblem { text: text.chars().filter(|c| !deceives(*c)).take(120).collect(), reason });
         let trimmed = text.strip_suffix('/').unwrap_or(text);
         if trimmed.len() > LENGTH_MAX {
             return refuse("it is longer than 2,048 bytes");

@@ -289,8 +289,7 @@ fn is_mail_address(text: &str) -> bool {
 
 /// Text without what deceives the eye and blanks around it, cut to [`TEXT_CHARS_MAX`]; `None` if nothing is left.
 pub(super) fn clean(text: &str) -> Option<String> {
-    let kept: Cow<'_, str> =
-        if text.contains(deceives) { text.chars().filter(|c| !deceives(*c)).collect() } else { text.into() };
+    let kept: Cow<'_, str> = if text.contains(deceives) { text.chars().filter(|c| !deceives(*c)).collect() } else { text.into() };
     let kept = kept.trim();
     let end = kept.char_indices().nth(TEXT_CHARS_MAX).map_or(kept.len(), |(end, _)| end);
     let cut = kept[..end].trim_end();

@@ -51,7 +51,8 @@ mod tests {
         let line = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         assert!(line.contains("WARN") && line.contains("gone"), "{line:?}");
         let colours_only = line.split('\u{1b}').skip(1).all(|rest| {
-            rest.strip_prefix('[').is_some_and(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m'))
+            rest.strip_prefix('[')
+                .is_some_and(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m'))
         });
         assert!(colours_only, "{line:?}");
         assert!(!line.chars().any(|c| deceives(c) && !matches!(c, '\n' | '\u{1b}')), "{line:?}");

@@ -39,7 +39,8 @@ impl Process {
         match submission {
             Submission::Done if busy.step + 1 < busy.steps.len() => Box::pin(self.advance(record, target, busy)).await,
             Submission::Done => {
-                self.go_on_unless_overtaken(record, target, busy, Phase::Submitting, None, now, format!("{says}: done at once")).await
+                self.go_on_unless_overtaken(record, target, busy, Phase::Submitting, None, now, format!("{says}: done at once"))
+                    .await
             }
             Submission::Accepted { operation, poll_after_seconds } => {
                 let poll_at = now + SignedDuration::from_secs(i64::from(poll_after_seconds.clamp(1, POLL_SECONDS_MAX)));
