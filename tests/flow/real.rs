@@ -168,7 +168,7 @@ async fn stall_and_go_on(scene: &mut Scene) -> Record {
 pub fn read_for_the_call(platform: PlatformKind) -> Option<(Option<&'static str>, &'static str)> {
     match platform {
         LogicApp => Some((None, "/versions/")),
-        ArmDeployment => Some((Some("/whatIf"), "/deployments/backout-")),
+        ArmDeployment => Some((Some("/whatIf"), "/deployments/rb-")),
         AppService | Kubernetes | ContainerApp | Pipeline => None,
     }
 }

@@ -259,7 +259,7 @@ async fn bodies_that_are_made_to_hurt_are_parked_with_a_sentence() {
         ("deep objects", nested("{\"a\":", "}", 100_000), "is nested too deeply"),
         ("lists without an end", "[".repeat(1_000_000), "`body`"),
         ("a number beyond all numbers", alert.to_string().replacen("\"Sev1\"", "1e999999999", 1), "is not JSON"),
-        ("a long number", alert.to_string().replacen("\"Sev1\"", &"9".repeat(500_000), 1), "`data.essentials.severity`"),
+        ("a long number", alert.to_string().replacen("\"Sev1\"", &"9".repeat(500_000), 1), "is not JSON"),
         ("many parts", format!("[{}1]", "{\"\":0},".repeat(140_000)), "holds more than 100 events"),
         ("more than is parsed", format!("[{}1]", "{\"\":0},".repeat(2_000_000)), "has more than 1048576 bytes"),
         ("one long text", json!("x".repeat(5_000_000)).to_string(), "has more than 1048576 bytes"),
@@ -327,7 +327,7 @@ async fn a_member_that_stands_twice_is_read_alike_everywhere() {
 #[tokio::test]
 async fn times_from_the_ends_of_time_are_refused_and_the_oldest_and_newest_are_handled() {
     for (at, parked) in [
-        ("0001-01-01T00:00:01Z", true),
+        ("0001-01-02T00:00:00Z", true),
         ("1900-01-01T00:00:00Z", true),
         ("1999-12-31T23:59:59Z", true),
         ("2000-01-01T00:00:00Z", false),
