@@ -5,6 +5,7 @@ mod decide;
 mod docs;
 mod flow;
 mod host;
+mod hostile;
 mod inbound;
 mod infra;
 mod packaging;

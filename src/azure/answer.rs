@@ -6,6 +6,8 @@ use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::Value;
 
+use crate::domain::printable::deceives;
+
 /// Code and message of an error body, as far as there are any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problem {
@@ -81,7 +83,7 @@ fn either<'a>(value: &'a Value, lower: &str, upper: &str) -> Option<&'a Value> {
 /// Azure's refusals name the caller, which is a mail address when a person is signed in.
 pub fn clean(text: &str) -> String {
     let words: Vec<&str> = text
-        .split(|c: char| c.is_whitespace() || c.is_control())
+        .split(|c: char| c.is_whitespace() || deceives(c))
         .filter(|word| !word.is_empty())
         .map(|word| if is_token(word) || is_address(word) { "(left out)" } else { word })
         .collect();

@@ -1,10 +1,16 @@
 //! What every HTTP client that carries a token has in common: where it may go, how much it reads, and how a failure is told.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use reqwest::{Client, ClientBuilder, RequestBuilder, StatusCode, header::HeaderMap, redirect};
+use tower::{BoxError, Layer, Service};
 use url::Url;
 
 use super::{answer::clean, resource_manager::Limits};
-use crate::settings::endpoint::is_loopback;
+use crate::{ports::SendBy, settings::endpoint::is_loopback};
 
 /// One answer, whatever its status.
 pub struct Answer {
@@ -15,22 +21,32 @@ pub struct Answer {
     pub complete: bool,
 }
 
-/// A client for `endpoint`: no redirect is followed, and no proxy knows what is on this machine.
+/// A client for `endpoint`: no redirect is followed, and no proxy knows what is on this machine. A proxy of the environment
+/// (`HTTPS_PROXY`) is asked to connect to the rest, and sees no more than the host's name: TLS begins behind it.
 pub fn client(endpoint: &Url, limits: &Limits) -> ClientBuilder {
-    let builder = Client::builder()
-        .redirect(redirect::Policy::none())
-        .connect_timeout(limits.connect_within)
-        .timeout(limits.answer_within)
-        .user_agent(concat!("backout/", env!("CARGO_PKG_VERSION")));
-    let builder = if is_loopback(endpoint) { builder.no_proxy() } else { builder };
+    let builder = if is_loopback(endpoint) { client_without_proxy(limits) } else { client_of(limits) };
     // Plain http on loopback, and no redirect away from it: the system's certificates need not be loaded.
     if endpoint.scheme() == "http" { builder.tls_certs_only([]) } else { builder }
 }
 
+/// A client for what is not loopback by name, and still no proxy's business.
+pub fn client_without_proxy(limits: &Limits) -> ClientBuilder {
+    client_of(limits).no_proxy()
+}
+
+fn client_of(limits: &Limits) -> ClientBuilder {
+    Client::builder()
+        .redirect(redirect::Policy::none())
+        .connect_timeout(limits.connect_within)
+        .timeout(limits.answer_within)
+        .user_agent(concat!("backout/", env!("CARGO_PKG_VERSION")))
+}
+
 /// [`client`] for the calls that are sent once: no retry, and a connection of its own for each, since one that was kept open may be
-/// dead, and a reset on it would look like a sent call.
+/// dead, and a reset on it would look like a sent call. A connection that comes too late by [`SendBy`] is not used: then not a byte
+/// was sent, which is told like a connection that was never made.
 pub fn client_that_sends_once(endpoint: &Url, limits: &Limits) -> ClientBuilder {
-    client(endpoint, limits).pool_max_idle_per_host(0).retry(reqwest::retry::never())
+    client(endpoint, limits).pool_max_idle_per_host(0).retry(reqwest::retry::never()).connector_layer(InTime)
 }
 
 /// Sends one request and reads its answer, as far as the limits let it.
@@ -69,5 +85,47 @@ pub fn reason(error: &reqwest::Error, whom: &str) -> String {
     match cause {
         Some(cause) => format!("{what} ({})", clean(&cause.to_string())),
         None => what,
+    }
+}
+
+#[derive(Clone)]
+struct InTime;
+
+impl<S> Layer<S> for InTime {
+    type Service = ConnectorInTime<S>;
+
+    fn layer(&self, connector: S) -> Self::Service {
+        ConnectorInTime(connector)
+    }
+}
+
+#[derive(Clone)]
+struct ConnectorInTime<S>(S);
+
+#[derive(Debug, thiserror::Error)]
+#[error("the call was decided too long ago, so it was not sent")]
+struct TooLate;
+
+impl<S, T> Service<T> for ConnectorInTime<S>
+where
+    S: Service<T, Error = BoxError>,
+    S::Response: Send,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(context)
+    }
+
+    /// Polled by the task that sends: there is no pool whose task could do it.
+    fn call(&mut self, to: T) -> Self::Future {
+        let connecting = self.0.call(to);
+        Box::pin(async move {
+            let connection = connecting.await?;
+            if SendBy::has_passed() { Err(TooLate.into()) } else { Ok(connection) }
+        })
     }
 }

@@ -5,12 +5,13 @@ use std::{fmt, sync::Arc};
 use azure_core::{
     credentials::{AccessToken, TokenCredential, TokenRequestOptions},
     error::ErrorKind,
+    http::{ClientOptions, Transport},
 };
 use azure_identity::{DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId};
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 
-use super::answer::clean;
+use super::{answer::clean, http, resource_manager::Limits};
 use crate::ports::{PortError, PortErrorKind};
 
 const OPERATION: &str = "get a token";
@@ -121,6 +122,8 @@ pub(super) fn refused(error: &azure_core::Error, scope: &str) -> PortError {
 }
 
 /// Azure's credentials load the system's certificates when built, which a start without work need not pay for.
+///
+/// A managed identity answers on the machine itself, in plain http: what a proxy saw of that would be a secret and a token.
 struct WhenFirstUsed {
     client_id: Option<String>,
     in_azure: bool,
@@ -130,9 +133,13 @@ struct WhenFirstUsed {
 impl WhenFirstUsed {
     fn make(&self) -> azure_core::Result<Arc<dyn TokenCredential>> {
         if self.in_azure {
+            let http = http::client_without_proxy(&Limits::default()).build().map_err(|error| {
+                azure_core::Error::with_error(ErrorKind::Io, error, "the HTTP client for the managed identity cannot be made")
+            })?;
+            let transport = Some(Transport::new(Arc::new(http)));
             let options = ManagedIdentityCredentialOptions {
                 user_assigned_id: self.client_id.clone().map(UserAssignedId::ClientId),
-                ..Default::default()
+                client_options: ClientOptions { transport, ..ClientOptions::default() },
             };
             Ok(ManagedIdentityCredential::new(Some(options))?)
         } else {

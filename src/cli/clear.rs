@@ -7,7 +7,7 @@ use clap::Parser;
 
 use super::{out, person, wiring};
 use crate::{
-    domain::{resource_id::ResourceId, service::ServiceName, target::TargetKey},
+    domain::{printable::printable, resource_id::ResourceId, service::ServiceName, target::TargetKey},
     process::clear::Cleared,
 };
 
@@ -29,7 +29,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let Some(target) = target.or_else(|| ResourceId::parse(&args.target).ok().map(|id| TargetKey(id.canonical().to_owned())))
     else {
-        bail!("`{}` is neither a service of the policy nor a resource id", crate::process::receipt::printable(&args.target));
+        bail!("`{}` is neither a service of the policy nor a resource id", printable(&args.target));
     };
     match wired.process.clear(&target, &by).await? {
         Cleared::Nothing => out("nothing was blocked there"),

@@ -1,23 +1,20 @@
 //! `backout dead-letters list|replay`: parked messages, and what the queues gave up on.
 
-use std::{collections::BTreeSet, io::Write, process::ExitCode};
+use std::{collections::BTreeSet, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    Format, out, progress,
+    Format, complain, out, out_json, progress,
     wiring::{self, QueuePlace, Wired},
 };
 use crate::{
-    domain::{instant::whole_seconds, target::sha256_hex},
+    domain::{instant::whole_seconds, printable::printable, target::sha256_hex},
     host::delivery::Function,
     ports::{DeadLetter, Fate, WalkEnd},
-    process::{
-        park::{Parked, ParkedReplay},
-        receipt::printable,
-    },
+    process::park::{Parked, ParkedReplay},
 };
 
 #[derive(Debug, Parser)]
@@ -236,10 +233,10 @@ impl Line {
     }
 
     fn print(&self, format: Format, result: Option<&Done>) {
-        out(&match format {
-            Format::Json => self.json(result).to_string(),
-            Format::Text => printable(&self.text(result)),
-        });
+        match format {
+            Format::Json => out_json(&self.json(result)),
+            Format::Text => out(&printable(&self.text(result))),
+        }
     }
 
     fn json(&self, result: Option<&Done>) -> Value {
@@ -297,8 +294,4 @@ fn tell_end(queue: &str, end: &WalkEnd, limit: usize) -> bool {
             true
         }
     }
-}
-
-fn complain(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", printable(line));
 }

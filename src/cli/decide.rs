@@ -13,7 +13,7 @@ use clap::Parser;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Format, out, view, wiring};
+use super::{Format, complain, out, out_json, view, wiring};
 use crate::{
     decide::who,
     domain::{
@@ -23,6 +23,7 @@ use crate::{
         event::Event,
         observation::{Observation, Preflight, RunningVersion, WayBack},
         policy::{NotifyRule, Policy},
+        printable::printable,
         record::Record,
         resource_id::ResourceId,
         right::NeededRight,
@@ -35,7 +36,7 @@ use crate::{
     ports::{
         Alerts, FollowUps, KeptAlert, Notice, Notifier, Platform, Platforms, PortError, PortErrorKind, QueueMessage, Telemetry,
     },
-    process::{Ports, Process, receipt::printable},
+    process::{Ports, Process},
     sim::clock::ManualClock,
 };
 
@@ -60,7 +61,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut failed = false;
     if let Err(trouble) = &policy {
         failed = true;
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("error: {trouble}\n").as_bytes());
+        complain(&format!("error: {trouble}"));
     }
     let offline = Arc::new(Offline::default());
     let clock = Arc::new(ManualClock::at(wired.ports.clock.now()));
@@ -170,7 +171,7 @@ fn refused(name: &str, format: Option<&str>, because: &str) -> Value {
 
 fn print(format: Format, line: &Value) {
     match format {
-        Format::Json => out(&line.to_string()),
+        Format::Json => out_json(line),
         Format::Text => {
             let text = |key: &str| line[key].as_str().unwrap_or("-").to_owned();
             let rules: Vec<&str> = line["rules"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

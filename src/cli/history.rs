@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use super::{Format, out, view, wiring};
+use super::{Format, out, out_json, view, wiring};
 
 #[derive(Debug, Parser)]
 pub struct Args {
@@ -20,7 +20,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let records = wired.process.records(args.limit).await?;
     for record in &records {
         match args.format {
-            Format::Json => out(&view::record(record).to_string()),
+            Format::Json => out_json(&view::record(record)),
             Format::Text => out(&view::record_text(record)),
         }
     }

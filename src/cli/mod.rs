@@ -22,6 +22,12 @@ use std::{
 };
 
 use clap::{Parser, Subcommand, ValueEnum};
+use serde_json::Value;
+
+use crate::domain::{
+    printable::{printable, printable_json, printable_lines},
+    record::RecordId,
+};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -97,21 +103,33 @@ pub async fn run(cli: Cli) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            complain(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Prints a line; a reader that went away is no error of ours.
-pub fn out(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
+/// Prints text for people, free of what could repaint their terminal; a reader that went away is no error of ours.
+///
+/// Lines stay lines: what others wrote is made one line ([`printable`]) where it is put into a text of several.
+pub fn out(text: &str) {
+    let _ = writeln!(io::stdout(), "{}", printable_lines(text));
+}
+
+/// Prints a value for programs, on one line; a person may look on.
+pub fn out_json(value: &Value) {
+    let _ = writeln!(io::stdout(), "{}", printable_json(&value.to_string()));
+}
+
+/// Tells what is wrong, on stderr.
+pub fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", printable_lines(text));
 }
 
 /// A progress line on stderr, for a person only.
 pub fn progress(line: &str) {
     if io::stderr().is_terminal() {
-        let _ = writeln!(io::stderr(), "{line}");
+        complain(line);
     }
 }
 
@@ -119,7 +137,13 @@ pub fn progress(line: &str) {
 pub fn person(by: Option<String>) -> anyhow::Result<String> {
     use crate::settings::Source;
     let name = by.or_else(|| crate::settings::Environment.get("USER")).or_else(|| crate::settings::Environment.get("LOGNAME"));
-    name.map(|name| crate::process::receipt::printable(name.trim()))
-        .filter(|name| !name.is_empty() && name.len() <= 100)
+    name.map(|name| printable(name.trim()))
+        .filter(|name| !name.trim().is_empty() && name.len() <= 100)
         .ok_or_else(|| anyhow::anyhow!("who are you? Say `--by NAME`; it is kept with the record"))
+}
+
+/// A record's id as a person typed it.
+fn record_id(text: &str) -> anyhow::Result<RecordId> {
+    let id = RecordId::parse(&text.trim().to_ascii_lowercase());
+    id.ok_or_else(|| anyhow::anyhow!("`{}` is no record id; `backout history` lists them", printable(text)))
 }

@@ -13,7 +13,7 @@ use clap::Parser;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{Format, out, progress};
+use super::{Format, out, out_json, progress};
 use crate::{
     packaging::{
         BUILD_COMMAND, Refusal,
@@ -159,7 +159,7 @@ fn refused(refusals: &[Refusal], format: Format) -> anyhow::Result<ExitCode> {
     match format {
         Format::Json => {
             let says: Vec<&str> = refusals.iter().map(|refusal| refusal.0.as_str()).collect();
-            out(&json!({ "packed": false, "refusals": says }).to_string());
+            out_json(&json!({ "packed": false, "refusals": says }));
             Ok(ExitCode::FAILURE)
         }
         Format::Text => {
@@ -198,7 +198,7 @@ fn tell(packed: &Packed<'_>) {
                 "static": packed.binary.linking == Linking::Static, "glibc": glibc, "tried": packed.runs,
                 "services": packed.services, "entries": entries,
             });
-            out(&told.to_string());
+            out_json(&told);
         }
         Format::Text => {
             for entry in entries {

@@ -6,9 +6,9 @@ use anyhow::bail;
 use clap::Parser;
 use serde_json::json;
 
-use super::{Format, out, view, wiring};
+use super::{Format, out, out_json, record_id, view, wiring};
 use crate::{
-    domain::{instant::whole_seconds, record::RecordId},
+    domain::{instant::whole_seconds, printable::printable},
     process::{
         documents::Documents,
         receipt::{ChainCheck, verify_chain},
@@ -25,10 +25,7 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let wired = wiring::wire(wiring::settings_without_bus()?)?;
-    if args.id.len() != 26 || !args.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
-        bail!("`{}` is no record id; `backout history` lists them", crate::process::receipt::printable(&args.id));
-    }
-    let id = RecordId(args.id);
+    let id = record_id(&args.id)?;
     let Some(record) = wired.process.record(&id).await? else { bail!("no record `{id}` is known; `backout history` lists them") };
     let receipt = match &record.receipt {
         Some(reference) => wired.process.receipt(reference).await?,
@@ -45,7 +42,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 &mut object,
                 json!({ "record": record, "receiptText": receipt.as_ref().map(crate::process::receipt::Receipt::text) }),
             );
-            out(&object.to_string());
+            out_json(&object);
         }
         Format::Text => {
             if let Some(receipt) = &receipt {
@@ -53,7 +50,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             } else {
                 out(&view::record_text(&record));
                 for entry in &record.timeline {
-                    out(&crate::process::receipt::printable(&format!("  {}  {}", whole_seconds(entry.at), entry.what)));
+                    out(&printable(&format!("  {}  {}", whole_seconds(entry.at), entry.what)));
                 }
             }
         }

@@ -2,11 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    domain::{
-        alert::Alert, decision::Decision, deployment::DeploymentEvent, event::Event, instant::whole_seconds, record::Record,
-    },
-    process::receipt::printable,
+use crate::domain::{
+    alert::Alert, decision::Decision, deployment::DeploymentEvent, event::Event, instant::whole_seconds, printable::printable,
+    record::Record,
 };
 
 /// An event as `decide` shows it: what was understood, not the whole message.

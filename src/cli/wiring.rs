@@ -8,8 +8,9 @@ use secrecy::SecretString;
 use crate::{
     azure::{
         blob_store::BlobStore,
+        http,
         identity::{Identities, TokenSource, credential},
-        resource_manager::ResourceManager,
+        resource_manager::{Limits, ResourceManager},
         service_bus::ServiceBusQueues,
         tenant_keys::TenantKeys,
     },
@@ -212,12 +213,10 @@ fn policies(settings: &Settings) -> anyhow::Result<Arc<dyn Policies>> {
             Some(Arc::new(StorageBearer(TokenSource::new(identity, "https://storage.azure.com/.default"))))
         }
     };
-    let client =
-        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(std::time::Duration::from_secs(10));
     // A client loads the system's certificates when it is made: only where a URL asks for one.
     let client = match &settings.policy {
-        PolicyLocation::File(_) => client.tls_certs_only([]).build()?,
-        PolicyLocation::Url(_) => client.build()?,
+        PolicyLocation::File(_) => http::client_without_proxy(&Limits::default()).tls_certs_only([]).build()?,
+        PolicyLocation::Url(url) => http::client(url, &Limits::default()).build()?,
     };
     let source = PolicySource::new(settings.policy.clone(), settings.own_site.clone(), client, bearer);
     // A simulated Azure loses nothing that matters; everywhere else a store that forgets may act twice.

@@ -12,6 +12,7 @@ pub mod instant;
 pub mod known;
 pub mod observation;
 pub mod policy;
+pub mod printable;
 pub mod record;
 pub mod resource_id;
 pub mod right;

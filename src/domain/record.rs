@@ -21,6 +21,12 @@ use super::{
 pub struct RecordId(pub String);
 
 impl RecordId {
+    /// `None` for a text that no record is called by: it could not name a document either.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_id = text.len() == 26 && text.bytes().all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b));
+        is_id.then(|| Self(text.to_owned()))
+    }
+
     pub fn of(alert: &Alert) -> Self {
         let fired_at = alert.fired_at.map(|at| at.to_string()).unwrap_or_default();
         Self(if let Some(id) = &alert.id {

@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::printable::deceives;
+
 /// An ARM resource id of the form `/subscriptions/{guid}[/resourceGroups/{rg}][/providers/{ns}/{type}/{name}...]`.
 ///
 /// Equality and hashing are by the canonical (ASCII lower case, no trailing slash) form.
@@ -29,8 +31,7 @@ const LENGTH_MAX: usize = 2048;
 impl ResourceId {
     /// Parses strictly: no `..`, empty segment, percent sign, query, blank at the ends or control character.
     pub fn parse(text: &str) -> Result<Self, ResourceIdProblem> {
-        let refuse =
-            |reason| Err(ResourceIdProblem { text: text.chars().filter(|c| !c.is_control()).take(120).collect(), reason });
+        let refuse = |reason| Err(ResourceIdProblem { text: text.chars().filter(|c| !deceives(*c)).take(120).collect(), reason });
         let trimmed = text.strip_suffix('/').unwrap_or(text);
         if trimmed.len() > LENGTH_MAX {
             return refuse("it is longer than 2,048 bytes");
@@ -40,7 +41,7 @@ impl ResourceId {
         };
         // Once over the whole: ids are parsed for every alert.
         let odd = |byte: u8| byte.is_ascii_control() || b"?#%\\<>\"{}|^`".contains(&byte);
-        if path.bytes().any(odd) || !path.is_ascii() && path.chars().any(char::is_control) {
+        if path.bytes().any(odd) || !path.is_ascii() && path.chars().any(deceives) {
             return refuse("it holds a character which no resource id may hold");
         }
         let segments: Vec<&str> = path.split('/').collect();

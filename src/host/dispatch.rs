@@ -48,12 +48,9 @@ impl Dispatcher {
         };
         match delivery.function {
             Function::Sweep => self.process.sweep(&policy).await,
-            Function::FollowUps => match serde_json::from_slice::<FollowUp>(&delivery.body) {
-                Ok(follow_up) if follow_up.v == 1 => self.process.follow_up_received(follow_up, &policy).await,
-                Ok(follow_up) => {
-                    self.park(delivery, &format!("`v`: this version knows follow-ups of version 1, not {}", follow_up.v)).await
-                }
-                Err(error) => self.park(delivery, &format!("not a follow-up of ours: {error}")).await,
+            Function::FollowUps => match FollowUp::read(&delivery.body) {
+                Ok(follow_up) => self.process.follow_up_received(follow_up, &policy).await,
+                Err(why) => self.park(delivery, &why).await,
             },
             Function::Alerts | Function::Deployments | Function::Markers => self.handle_events(delivery, &policy).await,
         }

@@ -2,6 +2,7 @@
 //!
 //! Source of the contract: Azure Functions host, `DefaultHttpWorkerService.cs` and `ScriptInvocationContextExtensions.cs`.
 
+pub mod browser;
 pub mod delivery;
 pub mod dispatch;
 pub mod envelope;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tracing::Span;
 
 use super::http::{ANSWER_BINDING, AnswerOutput, HttpAnswer};
-use crate::process::outcome::Outcome;
+use crate::{domain::printable::printable, process::outcome::Outcome};
 
 /// The reply for the host: 200 completes the message, 500 makes the host deliver it again at once.
 ///
@@ -70,7 +70,7 @@ pub fn word(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// What the outcome says, as one line of at most 4,000 characters without control characters.
+/// What the outcome says, as one line of at most 4,000 characters.
 pub fn log_text(outcome: &Outcome) -> String {
     let says = match outcome {
         Outcome::Settled { says } | Outcome::Parked { says } | Outcome::PutBack { says } | Outcome::DeliverAgain { says } => says,
@@ -86,7 +86,7 @@ fn http_log_text(answer: &HttpAnswer) -> String {
 }
 
 fn one_line(says: &str) -> String {
-    says.chars().take(LOG_CHARACTERS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    printable(says).chars().take(LOG_CHARACTERS_MAX).collect()
 }
 
 const LOG_CHARACTERS_MAX: usize = 4_000;

@@ -14,6 +14,7 @@ use axum::{
     body::{Body, Bytes, to_bytes},
     extract::State,
     http::{HeaderMap, StatusCode},
+    middleware,
     response::Response,
     routing::{get, post},
     serve::ListenerExt,
@@ -26,6 +27,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use super::{
+    browser,
     delivery::{Deliveries, Delivery, Function},
     envelope,
     http::{HttpAnswer, HttpFunction, HttpRequest},
@@ -101,6 +103,7 @@ pub fn router(deliveries: Arc<dyn Deliveries>) -> Router {
     router
         .fallback(async || reply::refusal(StatusCode::NOT_FOUND, "no function has this name; names are case-sensitive"))
         .method_not_allowed_fallback(async || reply::refusal(StatusCode::METHOD_NOT_ALLOWED, "functions are invoked by POST"))
+        .layer(middleware::from_fn(browser::refuse_pages))
         .layer(CatchPanicLayer::custom(|_| reply::reply(&panicked())))
         .with_state(deliveries)
 }

@@ -153,8 +153,8 @@ impl Context {
 fn window(fields: &Object<'_>, start: &str, end: &str) -> Result<Option<AlertWindow>, Problem> {
     let time = |key: &str| -> Result<_, Problem> {
         Ok(match fields.text(key)?.as_deref().and_then(times::parse_legacy) {
-            Some(Reading::At(at)) => Some(at),
-            Some(Reading::Absent) | None => None,
+            Some(Reading::At(at)) if times::is_plausible(at) => Some(at),
+            Some(Reading::At(_) | Reading::Absent) | None => None,
         })
     };
     Ok(match (time(start)?, time(end)?) {

@@ -6,11 +6,18 @@ use super::{dotnet_string, fields::Problem};
 
 /// More elements than any sender batches: Event Grid and Azure Monitor send one.
 const ELEMENTS_MAX: usize = 100;
+/// A message that is larger than any sender's: an alert has 256 KB at most, an event of Event Grid 1 MB. JSON of many small parts takes a
+/// hundred times its size in memory, so what a larger queue would take is not parsed.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+
 const ARRAY_DEPTH_MAX: usize = 2;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The elements of a body, arrays taken apart; at least one.
 pub(super) fn elements(body: &[u8]) -> Result<Vec<Value>, Problem> {
+    if body.len() > BODY_BYTES_MAX {
+        return Err(Problem::body(format!("has more than {BODY_BYTES_MAX} bytes; send one event at a time")));
+    }
     let body = without_byte_order_mark(body);
     if dotnet_string::is_serialized(body) {
         let text = dotnet_string::decode(body)?;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{Format, Malformed, times};
+use crate::domain::printable::deceives;
 
 pub(super) const TEXT_CHARS_MAX: usize = 1024;
 pub(super) const ENTRIES_MAX: usize = 64;
@@ -210,7 +211,8 @@ impl<'a> Object<'a> {
             None => Ok(None),
             Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
             Some(Value::String(text)) => match parse(text) {
-                Some(times::Reading::At(at)) => Ok(Some(at)),
+                Some(times::Reading::At(at)) if times::is_plausible(at) => Ok(Some(at)),
+                Some(times::Reading::At(_)) => Err(self.problem(key, "is a time before the year 2000, or after 2099")),
                 Some(times::Reading::Absent) => Ok(None),
                 None => Err(self.problem(key, reason)),
             },
@@ -257,8 +259,8 @@ impl<'a> Object<'a> {
         if text.chars().count() > TEXT_CHARS_MAX {
             return Err(self.problem(key, format!("is longer than {TEXT_CHARS_MAX} characters")));
         }
-        if text.chars().any(char::is_control) {
-            return Err(self.problem(key, "holds a control character"));
+        if text.chars().any(deceives) {
+            return Err(self.problem(key, "holds a control character, or one that shows nothing"));
         }
         Ok(Some(text.to_owned()))
     }
@@ -285,10 +287,9 @@ fn is_mail_address(text: &str) -> bool {
     plain(local) && plain(host) && top.len() >= 2 && top.chars().all(char::is_alphabetic)
 }
 
-/// Text without control characters and blanks around it, cut to [`TEXT_CHARS_MAX`]; `None` if nothing is left.
+/// Text without what deceives the eye and blanks around it, cut to [`TEXT_CHARS_MAX`]; `None` if nothing is left.
 pub(super) fn clean(text: &str) -> Option<String> {
-    let kept: Cow<'_, str> =
-        if text.contains(char::is_control) { text.chars().filter(|c| !c.is_control()).collect() } else { text.into() };
+    let kept: Cow<'_, str> = if text.contains(deceives) { text.chars().filter(|c| !deceives(*c)).collect() } else { text.into() };
     let kept = kept.trim();
     let end = kept.char_indices().nth(TEXT_CHARS_MAX).map_or(kept.len(), |(end, _)| end);
     let cut = kept[..end].trim_end();

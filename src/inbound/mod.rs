@@ -34,6 +34,7 @@ use serde_json::Value;
 
 use crate::domain::event::Event;
 
+pub use body::BODY_BYTES_MAX;
 use fields::{Object, Problem};
 pub use format::Format;
 

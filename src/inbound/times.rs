@@ -37,6 +37,13 @@ pub(super) fn parse_legacy(text: &str) -> Option<Reading> {
     })
 }
 
+/// Within a century that backout can see: nearer to the ends of time a span added to it would have no date.
+pub(super) fn is_plausible(at: Timestamp) -> bool {
+    const FIRST: Timestamp = Timestamp::constant(946_684_800, 0);
+    const END: Timestamp = Timestamp::constant(4_102_444_800, 0);
+    (FIRST..END).contains(&at)
+}
+
 fn is_default(local: DateTime) -> bool {
     local.date() == Date::constant(1, 1, 1)
 }

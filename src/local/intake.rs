@@ -1,5 +1,5 @@
 //! Takes alerts and events over HTTP and puts them on our own queues, as `alert-webhook` does in Azure: 202 only when they are
-//! stored. No key and no token: whoever reaches this machine's port may send.
+//! stored. No key and no token: whatever program reaches this machine's port may send.
 
 use std::sync::Arc;
 
@@ -8,12 +8,14 @@ use axum::{
     body::Bytes,
     extract::{DefaultBodyLimit, Path, State},
     http::StatusCode,
+    middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 
 use crate::{
     host::{
+        browser,
         delivery::Function,
         http::HttpAnswer,
         webhook::acceptance::{Acceptance, BODY_BYTES_MAX},
@@ -34,6 +36,7 @@ pub fn router(queues: Arc<dyn FollowUps>) -> Router {
         )
         .route("/{queue}", post(take))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(browser::refuse_pages))
         .with_state(Acceptance::new(queues))
 }
 

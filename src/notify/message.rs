@@ -1,6 +1,9 @@
 //! The words that all channels share. Titles and texts hold names from alerts, so nothing in them is trusted.
 
-use crate::{domain::policy::NoticeKind, ports::Notice};
+use crate::{
+    domain::{policy::NoticeKind, printable::printable},
+    ports::Notice,
+};
 
 /// The outcome in a word.
 pub(super) fn kind_word(kind: NoticeKind) -> &'static str {
@@ -13,15 +16,14 @@ pub(super) fn kind_word(kind: NoticeKind) -> &'static str {
     }
 }
 
-/// One line without control characters, so that no name can begin a line of its own.
+/// One line, so that no name can begin a line of its own.
 pub(super) fn title(notice: &Notice) -> String {
-    clipped(&notice.title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>(), 300)
+    clipped(&printable(&notice.title), 300)
 }
 
-/// The lines of the text without control characters, at most `characters_max` in all.
+/// The lines of the text, at most `characters_max` in all.
 pub(super) fn lines(notice: &Notice, characters_max: usize) -> Vec<String> {
-    let clean = |line: &str| line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
-    clipped(&notice.text, characters_max).lines().map(clean).collect()
+    clipped(&notice.text, characters_max).lines().map(printable).collect()
 }
 
 /// How to read on, if there is a record.

@@ -9,12 +9,12 @@ mod webhook;
 
 use std::sync::OnceLock;
 
-use reqwest::redirect;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 
 use crate::{
+    azure::{http, resource_manager::Limits},
     domain::policy::{Channel, NotifyRule},
     ports::{Notice, Notifier, PortError, PortErrorKind},
     settings::endpoint,
@@ -26,32 +26,33 @@ pub type SecretByName = Box<dyn Fn(&str) -> Option<SecretString> + Send + Sync>;
 /// All channels. The URL of a channel is looked up by the rule's `urlFrom` each time, so a new policy needs no restart.
 pub struct Channels {
     /// Made at the first post: it loads the system's certificates, which cost memory that most processes never need.
-    client: OnceLock<reqwest::Client>,
+    remote: OnceLock<reqwest::Client>,
+    loopback: OnceLock<reqwest::Client>,
     secrets: SecretByName,
 }
 
 impl Channels {
     pub fn new(secrets: SecretByName) -> Self {
-        Self { client: OnceLock::new(), secrets }
+        Self { remote: OnceLock::new(), loopback: OnceLock::new(), secrets }
     }
 
     /// Fails only if the process has no usable TLS.
-    fn client(&self) -> Result<&reqwest::Client, PortError> {
-        if let Some(client) = self.client.get() {
+    fn client(&self, url: &Url) -> Result<&reqwest::Client, PortError> {
+        let made = if endpoint::is_loopback(url) { &self.loopback } else { &self.remote };
+        if let Some(client) = made.get() {
             return Ok(client);
         }
-        let client = reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
+        let limits = Limits { answer_within: post::TIME_OUT, ..Limits::default() };
+        let client = http::client(url, &limits)
             .retry(reqwest::retry::never())
-            .timeout(post::TIME_OUT)
-            .user_agent("backout")
             .build()
             .map_err(|_| PortError::new(OPERATION, PortErrorKind::Invalid, "the HTTP client cannot be made: no usable TLS"))?;
-        Ok(self.client.get_or_init(|| client))
+        Ok(made.get_or_init(|| client))
     }
 
     async fn post(&self, rule: &NotifyRule, body: Value) -> Result<(), PortError> {
-        post::once(self.client()?, self.url(rule)?, &body).await
+        let url = self.url(rule)?;
+        post::once(self.client(&url)?, url, &body).await
     }
 
     /// Every sentence here names the setting, never its value.

@@ -21,6 +21,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+use crate::domain::printable::printable_json;
+
 /// `{"timestamp": ..., "level": ..., the event's fields, "target": ..., "span": {the innermost span's fields, "name": ...}}`.
 pub(super) struct JsonLine;
 
@@ -130,7 +132,7 @@ struct Text<'a, 'writer>(&'a mut Writer<'writer>);
 impl io::Write for Text<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
-        self.0.write_str(text).map_err(io::Error::other)?;
+        self.0.write_str(&printable_json(text)).map_err(io::Error::other)?;
         Ok(bytes.len())
     }
 

@@ -1,6 +1,7 @@
 //! Log lines, and the span that ties them to an invocation.
 
 mod json_line;
+mod person;
 mod trace_parent;
 
 use std::{io::IsTerminal, panic};
@@ -19,6 +20,7 @@ use uuid::Uuid;
 pub use trace_parent::{trace_id, trace_parent};
 
 use json_line::{JsonLine, Members};
+use person::Shown;
 
 /// Who reads the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub fn init(format: LogFormat) -> Result<(), TryInitError> {
         LogFormat::Host => tracing_subscriber::registry().with(host_layer(std::io::stdout, filter())).try_init()?,
         LogFormat::Person => {
             let colors = std::io::stderr().is_terminal();
-            let layer = fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colors);
+            let layer = fmt::layer().with_writer(|| Shown(std::io::stderr())).with_target(false).with_ansi(colors);
             tracing_subscriber::registry().with(layer.with_filter(filter().and(spoken_filter()))).try_init()?;
         }
     }

@@ -90,15 +90,22 @@ impl Tree {
     }
 }
 
-/// The path as people write it: `services.checkout.alerts[1].rule`.
+/// Of a key that is shown: longer than any name that makes sense.
+const KEY_CHARACTERS_SHOWN: usize = 80;
+
+/// The path as people write it: `services.checkout.alerts[1].rule`; a key without end is cut.
 pub(super) fn path_text(path: &[Step]) -> String {
     let mut text = String::new();
     for step in path {
         match step {
-            Step::Key(key) if text.is_empty() => text.push_str(key),
             Step::Key(key) => {
-                text.push('.');
-                text.push_str(key);
+                if !text.is_empty() {
+                    text.push('.');
+                }
+                text.extend(key.chars().take(KEY_CHARACTERS_SHOWN));
+                if key.chars().nth(KEY_CHARACTERS_SHOWN).is_some() {
+                    text.push('…');
+                }
             }
             Step::Index(index) => {
                 text.push('[');

@@ -22,6 +22,22 @@ pub struct FollowUp {
     pub due_at: Timestamp,
 }
 
+impl FollowUp {
+    /// Reads a message of our own queue, which others may send to as well; the error is a sentence.
+    pub fn read(body: &[u8]) -> Result<Self, String> {
+        let read: Self = serde_json::from_slice(body).map_err(|error| {
+            format!("not a follow-up of ours: line {}, column {} is not what is written there", error.line(), error.column())
+        })?;
+        if read.v != 1 {
+            return Err(format!("`v`: this version knows follow-ups of version 1, not {}", read.v));
+        }
+        if RecordId::parse(&read.record.0).is_none() {
+            return Err("`record`: is not the id of a record".to_owned());
+        }
+        Ok(read)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StepName {

@@ -44,6 +44,8 @@ pub trait Platform: Send + Sync {
     fn steps(&self, way_back: &WayBack, fence: &Fence) -> Vec<Step>;
 
     /// Sends one step, once: no retry of any kind, no redirect followed. Called twice: sent twice; the caller's claim prevents it.
+    ///
+    /// Too late by [`super::SendBy`], whatever took so long: [`Submission::NotSent`].
     async fn submit(&self, step: &Step) -> Submission;
 
     /// Asks how an accepted operation stands. Reads only; called twice: the same answer.

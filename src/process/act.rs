@@ -11,7 +11,7 @@
 //! who was authorised earlier is long past being fresh, or has proven that nothing was processed. Against the hands of people
 //! there is no such proof, only haste: see [`Look`].
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use tracing::{info, warn};
@@ -31,21 +31,25 @@ use crate::{
     },
     domain::{
         decision::Decision,
-        instant::whole_seconds,
         known::Known,
         observation::Observation,
+        policy::Policy,
         record::{Record, RecordId},
-        rollback::{Busy, Claim, ClaimKind, Fence, Phase, RollbackState, Step, StepKind, Submission},
+        rollback::{Busy, Claim, ClaimKind, Fence, Phase, RollbackState, Step, StepKind},
         rule::RuleId,
         target::{Fingerprint, TargetKey},
         target_state::{TakenBack, TargetState},
     },
-    ports::{Key, PortError},
+    ports::{Key, PortError, SendBy},
 };
 
 /// A call is sent only this soon after our own last successful write of the claim, by the monotonic clock. Far below any
 /// quiet time: whoever concludes after the quiet time knows that nobody is about to send.
 pub const FRESH: Duration = Duration::from_secs(10);
+
+/// And it leaves this soon after that was found, or not at all: token, reads of its own and connection included. Both together, and
+/// the time-out of the call, are far below any quiet time.
+pub const SENT_WITHIN: Duration = Duration::from_secs(20);
 
 /// How often a claim that went stale before the call is renewed once more within one invocation.
 const RENEWALS_MAX: u32 = 3;
@@ -77,13 +81,10 @@ fn is_fresh(since: Duration, now: Duration) -> bool {
 }
 
 /// The first look after a call whose answer did not tell.
-const LOOK_AFTER: SignedDuration = SignedDuration::from_secs(15);
+pub(super) const LOOK_AFTER: SignedDuration = SignedDuration::from_secs(15);
 
 /// The pause before a decision is made again because somebody else was faster.
 const DECIDE_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(5);
-
-/// The first poll is never later than this, whatever the answer asks for.
-const POLL_SECONDS_MAX: u32 = 300;
 
 /// What keeps a claimed rollback from being sent.
 enum Unsent {
@@ -294,7 +295,7 @@ impl Process {
         );
         let claim = match inserted? {
             Insert::Now(claim) => claim,
-            Insert::Taken(found) => return self.claim_taken(&record.id, target, busy, &found.value).await,
+            Insert::Taken(found) => return self.claim_taken(&record.id, target, busy, &found).await,
         };
         if !stored? {
             // Another delivery of the same record went on meanwhile; it finds the claim and looks.
@@ -302,7 +303,7 @@ impl Process {
         }
         match may_send(busy, &look.observation, &paused) {
             Ok(()) => self.send(&record.id, target, busy, claim, written, look).await,
-            Err(unsent) => self.unsent(&record.id, target, busy, &claim.value, unsent).await,
+            Err(unsent) => self.unsent(&record.id, target, busy, &claim, unsent).await,
         }
     }
 
@@ -321,7 +322,7 @@ impl Process {
         for renewals in 0..=RENEWALS_MAX {
             let now = self.ports.clock.monotonic();
             if is_fresh(written, now) && look.is_fresh(busy, now) {
-                return self.submit(record, target, busy, &claim.value).await;
+                return self.submit(record, target, busy, claim).await;
             }
             if renewals == RENEWALS_MAX {
                 break;
@@ -342,12 +343,12 @@ impl Process {
             }
             if let Err(unsent) = may_send(busy, &look.observation, &paused) {
                 let unsent = if may_show_our_own_call(busy, &claim.value, &look.observation) { Unsent::Look } else { unsent };
-                return self.unsent(record, target, busy, &claim.value, unsent).await;
+                return self.unsent(record, target, busy, &claim, unsent).await;
             }
         }
         warn!(record = %record, target = %target, "claim or look went stale before every call; trying again later");
         let why = "the claim, or the last look, went stale before the call could be sent";
-        self.not_sent(record, target, busy, &claim.value, why, None).await
+        self.not_sent(record, target, busy, &claim, why, None).await
     }
 
     /// Renews the claim by compare-and-set, looks again, and sends. `next_attempt` authorises one more send than before.
@@ -371,7 +372,7 @@ impl Process {
             Ok(()) => self.send(record, target, busy, claim, written, look).await,
             Err(unsent) => {
                 let unsent = if may_show_our_own_call(busy, &claim.value, &look.observation) { Unsent::Look } else { unsent };
-                self.unsent(record, target, busy, &claim.value, unsent).await
+                self.unsent(record, target, busy, &claim, unsent).await
             }
         }
     }
@@ -400,104 +401,34 @@ impl Process {
         }
     }
 
-    /// The one place from which a mutating call leaves.
-    async fn submit(&self, record: &RecordId, target: &TargetKey, busy: &Busy, claim: &Claim) -> Result<Outcome, Trouble> {
+    /// The one place from which a mutating call leaves: soon, or not at all; and only to a target that the policy names now,
+    /// whatever was stored (T3).
+    async fn submit(&self, record: &RecordId, target: &TargetKey, busy: &Busy, claim: Loaded<Claim>) -> Result<Outcome, Trouble> {
         let Some(step) = busy.steps.get(busy.step) else { return self.look_later(target, busy).await };
+        if !self.policy_at_hand().await.is_some_and(|policy| names(&policy, target, busy)) {
+            let unsent = if is_sent_again(&claim.value) {
+                Unsent::Look
+            } else {
+                Unsent::GiveUp(RuleId::T3, "the policy does not name this target any more".to_owned())
+            };
+            return self.unsent(record, target, busy, &claim, unsent).await;
+        }
         info!(record = %record, target = %target, token = %busy.accused, step = step.says, "sending the rollback's call");
         let platform = self.ports.platforms.of(&busy.service.target);
-        let submission = platform.submit(step).await;
+        let send_by = SendBy::within(Arc::clone(&self.ports.clock), SENT_WITHIN);
+        let submission = send_by.bound(platform.submit(step)).await;
         self.answered(record, target, busy, claim, submission).await
     }
 
-    /// (e) Stores what the answer said, and schedules what comes next.
-    async fn answered(
-        &self,
-        record: &RecordId,
-        target: &TargetKey,
-        busy: &Busy,
-        claim: &Claim,
-        submission: Submission,
-    ) -> Result<Outcome, Trouble> {
-        let now = self.ports.clock.now();
-        let says = busy.steps.get(busy.step).map(|step| step.says.clone()).unwrap_or_default();
-        match submission {
-            Submission::Done if busy.step + 1 < busy.steps.len() => Box::pin(self.advance(record, target, busy)).await,
-            Submission::Done => self.go_on(record, target, Phase::Submitting, None, now, format!("{says}: done at once")).await,
-            Submission::Accepted { operation, poll_after_seconds } => {
-                let poll_at = now + SignedDuration::from_secs(i64::from(poll_after_seconds.clamp(1, POLL_SECONDS_MAX)));
-                self.go_on(record, target, Phase::Accepted, Some(operation), poll_at, format!("{says}: accepted")).await
-            }
-            Submission::Refused { says: why } => {
-                self.failed(record, target, busy, format!("nothing was changed: {says}: refused: {why}")).await
-            }
-            Submission::Busy { says: why } => {
-                self.go_on(
-                    record,
-                    target,
-                    Phase::Submitting,
-                    None,
-                    now + LOOK_AFTER * 2,
-                    format!("{says}: not taken, something else is under way: {why}"),
-                )
-                .await
-            }
-            Submission::NotSent { says: why, retry_after_seconds } => {
-                self.not_sent(record, target, busy, claim, &why, retry_after_seconds).await
-            }
-            Submission::Unknown { says: why } => {
-                self.go_on(
-                    record,
-                    target,
-                    Phase::Submitting,
-                    None,
-                    now + LOOK_AFTER,
-                    format!("{says}: no answer that tells ({why}); looking before anything else"),
-                )
-                .await
-            }
-        }
-    }
-
-    /// Nothing was processed, provably: the same step may be sent again under a renewed claim, a few times.
-    async fn not_sent(
-        &self,
-        record: &RecordId,
-        target: &TargetKey,
-        busy: &Busy,
-        claim: &Claim,
-        why: &str,
-        retry_after_seconds: Option<u32>,
-    ) -> Result<Outcome, Trouble> {
-        let attempt = match &claim.kind {
-            ClaimKind::Rollback { attempt, .. } => Some(*attempt),
-            ClaimKind::Tombstone { .. } => None,
-        };
-        let wait = i64::from(retry_after_seconds.unwrap_or(30).clamp(5, 900));
-        let next_step_at = self.ports.clock.now() + SignedDuration::from_secs(wait);
-        let what = format!(
-            "{}: not sent ({why}); trying again at {}",
-            busy.steps.get(busy.step).map(|step| step.says.as_str()).unwrap_or_default(),
-            whole_seconds(next_step_at)
-        );
-        let moved = self
-            .update_busy(target, record, |busy| {
-                busy.phase = Phase::Claimed;
-                busy.not_sent_attempt = attempt;
-                busy.tries += 1;
-                busy.next_step_at = next_step_at;
-            })
-            .await?;
-        let Some(state) = moved else {
-            return Ok(Outcome::Settled { says: format!("record {record}: its rollback was ended by somebody else") });
-        };
-        self.note_rollback(record, RollbackState::Claimed, &what).await?;
-        self.schedule_rollback(&state.value).await?;
-        Ok(Outcome::Settled { says: what })
-    }
-
     /// The insert of the claim found one: ours from before, or theirs.
-    async fn claim_taken(&self, record: &RecordId, target: &TargetKey, busy: &Busy, found: &Claim) -> Result<Outcome, Trouble> {
-        let unsent = match &found.kind {
+    async fn claim_taken(
+        &self,
+        record: &RecordId,
+        target: &TargetKey,
+        busy: &Busy,
+        found: &Loaded<Claim>,
+    ) -> Result<Outcome, Trouble> {
+        let unsent = match &found.value.kind {
             ClaimKind::Rollback { record: owner, closed: false, .. } if owner == record => Unsent::Look,
             ClaimKind::Rollback { .. } | ClaimKind::Tombstone { .. } => Unsent::Theirs,
         };
@@ -509,14 +440,14 @@ impl Process {
         record: &RecordId,
         target: &TargetKey,
         busy: &Busy,
-        claim: &Claim,
+        claim: &Loaded<Claim>,
         unsent: Unsent,
     ) -> Result<Outcome, Trouble> {
         match unsent {
             Unsent::Look => self.look_later(target, busy).await,
             Unsent::Later(why) => self.not_sent(record, target, busy, claim, &why, None).await,
             Unsent::GiveUp(rule, why) => self.give_up_unsent(record, target, busy, rule, &why).await,
-            Unsent::Theirs => self.leave_to(record, target, claim).await,
+            Unsent::Theirs => self.leave_to(record, target, &claim.value).await,
         }
     }
 
@@ -653,12 +584,22 @@ fn may_send(busy: &Busy, observation: &Known<Observation>, paused: &Known<Option
 
 /// Whether what changed meanwhile can be a call of ours: one that never told its end, and is about to be sent once more.
 fn may_show_our_own_call(busy: &Busy, claim: &Claim, observation: &Known<Observation>) -> bool {
-    let sent_before = match &claim.kind {
+    let changed = observation.value().is_none_or(|observation| progress::changed_meanwhile(busy, observation).is_some());
+    is_sent_again(claim) && changed
+}
+
+/// Whether an earlier call may have been sent whose answer never told.
+pub(super) fn is_sent_again(claim: &Claim) -> bool {
+    match &claim.kind {
         ClaimKind::Rollback { resubmissions, .. } => *resubmissions > 0,
         ClaimKind::Tombstone { .. } => false,
-    };
-    let changed = observation.value().is_none_or(|observation| progress::changed_meanwhile(busy, observation).is_some());
-    sent_before && changed
+    }
+}
+
+/// Whether the policy has the target; what is stored about it must agree with where it is stored.
+fn names(policy: &Policy, target: &TargetKey, busy: &Busy) -> bool {
+    let key = busy.service.target.key();
+    key == *target && policy.services.values().any(|service| service.target.key() == key)
 }
 
 /// Reads the claim of a busy target.

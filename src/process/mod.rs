@@ -1,11 +1,12 @@
 //! The one async story: record, decide, claim, perform once, verify, tell. Nothing here is about Azure.
 //!
 //! [`alert`] and [`deployment`] take events in, [`gather`] reads side by side what [`crate::decide`] judges, [`settle`]
-//! stores a decision, [`act`] is the protocol that acts once, [`saga`] follows a rollback, [`verification`] its recovery, [`ending`] ends it, [`follow_up`] and
+//! stores a decision, [`act`] is the protocol that acts once, [`answered`] what its answers mean, [`saga`] follows a rollback, [`verification`] its recovery, [`ending`] ends it, [`follow_up`] and
 //! [`sweep`] keep everything moving, [`lost_alerts`] finds firings that never arrived, [`park`] and [`outbox`] see that nothing is lost or silent.
 
 pub mod act;
 pub mod alert;
+pub mod answered;
 pub mod approval;
 pub mod clear;
 pub mod control;

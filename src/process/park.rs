@@ -98,10 +98,15 @@ impl Process {
                 let notice = Notice {
                     kind: NoticeKind::Page,
                     title: format!("a message on queue `{queue}` needs a person"),
-                    text: format!("{reason}. It is kept as {id}; `backout dead-letters list` shows it."),
+                    text: format!(
+                        "{reason}. It is kept as {id}; `backout dead-letters list` shows it, and whatever else is parked from this \
+                         queue within the hour, which is not told one by one."
+                    ),
                     record: None,
                 };
-                self.tell(&format!("parked-{id}"), notice).await?;
+                // Whoever may send could fill the chat otherwise.
+                let hour = self.ports.clock.now().as_second().div_euclid(3600);
+                self.tell(&format!("parked-{queue}-{hour}"), notice).await?;
             }
             Insert::Taken(_) => {}
         }

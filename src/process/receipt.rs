@@ -10,6 +10,7 @@ use crate::{
     domain::{
         decision::DecisionKind,
         instant::whole_seconds,
+        printable::printable,
         record::{Entry, ReceiptRef, Record, RecordId},
         rollback::RollbackState,
         target::{TargetKey, sha256_hex},
@@ -144,11 +145,6 @@ impl Receipt {
         line("hash", &self.sha256());
         format!("receipt {} of record {}\n{text}", self.number, self.record)
     }
-}
-
-/// Text of others without control characters, which could repaint a terminal.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Appends to the chain of the record's target, or of the record where it means none.

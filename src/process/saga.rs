@@ -450,20 +450,30 @@ impl Process {
         .await
     }
 
-    /// Moves a busy target to `phase` and schedules the next step.
-    pub(super) async fn go_on(
+    /// Moves a busy target to `phase` after an answer, and schedules the next step; unless somebody saw meanwhile what became of the call,
+    /// or has an operation of a later one.
+    pub(super) async fn go_on_unless_overtaken(
         &self,
         record: &RecordId,
         target: &TargetKey,
+        sent: &Busy,
         phase: Phase,
         operation: Option<Value>,
         next_step_at: Timestamp,
         what: String,
     ) -> Result<Outcome, Trouble> {
-        self.move_to(record, target, |_| true, phase, operation, next_step_at, what).await
+        let not_overtaken = |busy: &Busy| {
+            busy.step == sent.step
+                && match busy.phase {
+                    Phase::Claimed | Phase::Submitting => true,
+                    Phase::Accepted => busy.operation == sent.operation,
+                    Phase::Verifying => false,
+                }
+        };
+        self.move_to(record, target, not_overtaken, phase, operation, next_step_at, what).await
     }
 
-    /// [`Self::go_on`] after a look that found nothing. What another wake-up stored since then, such as an operation that was
+    /// Moves on after a look that found nothing. What another wake-up stored since then, such as an operation that was
     /// accepted, stands.
     async fn go_on_as_seen(
         &self,

@@ -57,6 +57,13 @@ async fn a_stalled_sender_on_every_platform() {
     stream::iter(PlatformKind::ALL).map(real::stalled_before_the_call).buffered(2).for_each(|()| async {}).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes; `.ci/full` runs it"]
+async fn a_sender_stalled_inside_its_call_on_every_platform_that_reads_there() {
+    let reading = PlatformKind::ALL.into_iter().filter(|platform| real::read_for_the_call(*platform).is_some());
+    stream::iter(reading).map(real::stalled_inside_the_call).buffered(2).for_each(|()| async {}).await;
+}
+
 async fn killed_at_every_request(platform: PlatformKind) {
     for moment in [Moment::BeforeEffect, Moment::AfterEffect] {
         let mut stories = stream::iter((0..REQUESTS_MAX).map(|skip| killed_at(platform, skip, moment))).buffered(AT_ONCE);

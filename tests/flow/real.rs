@@ -9,7 +9,7 @@ use backout::{
         decision::DecisionKind,
         record::Record,
         rollback::RollbackState,
-        target::PlatformKind::{self, AppService, Kubernetes, Pipeline},
+        target::PlatformKind::{self, AppService, ArmDeployment, ContainerApp, Kubernetes, LogicApp, Pipeline},
     },
     ports::Clock,
     sim::{
@@ -73,7 +73,7 @@ async fn two_processes_over_one_store_act_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sender_that_was_stalled_before_its_call_does_not_send_when_another_took_over() {
-    tokio::join!(stalled_before_the_call(AppService), stalled_before_the_call(Kubernetes));
+    tokio::join!(stalled_before_the_call(AppService), stalled_before_the_call(Kubernetes), stalled_inside_the_call(LogicApp));
 }
 
 /// A terminal record that says what is so, and at most one effect; a call that undoes itself is sent at most once.
@@ -156,6 +156,57 @@ async fn stall_and_go_on(scene: &mut Scene) -> Record {
         assert_eq!(host.invoke_timer("sweep").await.outcome, InvocationOutcome::Succeeded, "{:?}", scene.lines());
     }
     scene.wait_until(|| !scene.is_busy()).await;
+    let last = scene.ended(&id).await;
+    assert_eq!(last.rollback, ended.rollback, "{:#?}", last.timeline);
+    last
+}
+
+/// What an adapter reads between the last check of its claim and its call: what must have been asked before, and a part of the path.
+///
+/// The other platforms' calls of these stories are one request each. All leave by the same clients, which look once more when their
+/// connection stands.
+pub fn read_for_the_call(platform: PlatformKind) -> Option<(Option<&'static str>, &'static str)> {
+    match platform {
+        LogicApp => Some((None, "/versions/")),
+        ArmDeployment => Some((Some("/whatIf"), "/deployments/rb-")),
+        AppService | Kubernetes | ContainerApp | Pipeline => None,
+    }
+}
+
+/// SIGSTOP of one process past every check, while its adapter reads for the call; the other one takes over after the quiet time and ends
+/// the story; then SIGCONT: what it read is answered, and nothing keeps it from its call but the time.
+pub async fn stalled_inside_the_call(platform: PlatformKind) {
+    let Some((after, read)) = read_for_the_call(platform) else { panic!("{platform} reads nothing there") };
+    let mut scene = Scene::open(platform, 2).await;
+    let told = tokio::time::timeout(PATIENCE, stall_inside_and_go_on(&mut scene, after, read)).await;
+    let record = told.unwrap_or_else(|_| panic!("{platform}: the story did not end in time: {:#?}", scene.lines()));
+    assert_true_end(&scene, &record, "stalled inside its call");
+    assert_eq!(record.rollback, Some(RollbackState::Recovered), "{platform}: {:#?}", record.timeline);
+    assert_eq!(scene.calls().len(), 1, "{platform}: the stalled one sent too: {:#?}", scene.lines());
+    let lines = scene.lines();
+    assert!(lines.iter().any(|line| line.contains("sending the rollback's call")), "{platform}: {lines:#?}");
+}
+
+async fn stall_inside_and_go_on(scene: &mut Scene, after: Option<&str>, read: &str) -> Record {
+    scene.break_it().await;
+    let (body, id) = scene.alert();
+    let handled = scene.reading_for_its_call(&body, after, read).await;
+    scene.stall(0, true).await;
+    assert_eq!(scene.calls().len(), 0, "it was stalled before its call");
+    scene.answer_quickly();
+    scene.leave_out(1, false);
+    scene.send("alerts", &body);
+    scene.sweep_often();
+    let ended = scene.ended(&id).await;
+    scene.stall(0, false).await;
+    assert_eq!(handled.await.unwrap(), InvocationOutcome::Succeeded, "{:?}", scene.lines());
+    // Its own message is done as well, so it has come to its end.
+    scene
+        .wait_until(|| ["alerts", "followups"].iter().all(|queue| scene.azure.queue_length(queue) == 0) && !scene.is_busy())
+        .await;
+    for host in &scene.hosts {
+        assert_eq!(host.invoke_timer("sweep").await.outcome, InvocationOutcome::Succeeded, "{:?}", scene.lines());
+    }
     let last = scene.ended(&id).await;
     assert_eq!(last.rollback, ended.rollback, "{:#?}", last.timeline);
     last

@@ -6,6 +6,6 @@ mod files;
 mod logs;
 mod process;
 mod router;
-mod scripted;
+pub mod scripted;
 mod verdict;
 mod webhook;

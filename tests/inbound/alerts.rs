@@ -273,7 +273,7 @@ fn alerts_api_form_has_the_id_and_the_rule_name_of_the_common_schema() {
 fn text_and_counts_are_bounded() {
     let mut value = fixture("common-metric");
     value["data"]["essentials"]["alertRule"] = json!(format!("\u{7}a\nb{}", "é".repeat(3000)));
-    value["data"]["customProperties"] = (0..500).map(|n| (format!("p{n}"), json!("x".repeat(5000)))).collect();
+    value["data"]["customProperties"] = (0..500).map(|n| (format!("p{n}"), json!("x".repeat(1500)))).collect();
     value["data"]["essentials"]["alertTargetIDs"] = (0..500).map(|n| json!(arm(&format!("/resourceGroups/g{n}")))).collect();
     value["data"]["alertContext"]["condition"]["allOf"][0]["dimensions"] =
         (0..500).map(|n| json!({ "name": format!("d{n}"), "value": n })).collect();

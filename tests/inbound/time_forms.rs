@@ -87,10 +87,32 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn a_time_comes_out_as_it_went_in(second in 0_i64..4_000_000_000, nanosecond in 0_i32..1_000_000_000, minutes in -14 * 60..14 * 60_i32) {
+    fn a_time_comes_out_as_it_went_in(second in 946_684_800_i64..4_102_444_800, nanosecond in 0_i32..1_000_000_000, minutes in -14 * 60..14 * 60_i32) {
         let at = Timestamp::new(second, nanosecond).unwrap();
         prop_assert_eq!(fired_at(&at.to_string()), Some(at));
         let offset = jiff::tz::Offset::from_seconds(minutes * 60).unwrap();
         prop_assert_eq!(fired_at(&at.display_with_offset(offset).to_string()), Some(at));
     }
+}
+
+/// From the second the century begins to the one before the next: an offset may lead past neither end.
+#[test]
+fn times_outside_of_the_century_are_refused_by_their_instant() {
+    for (text, fits) in [
+        ("1999-12-31T23:59:59.999999999Z", false),
+        ("2000-01-01T00:00:00Z", true),
+        ("2000-01-01T00:00:00+01:00", false),
+        ("2099-12-31T23:59:59.999999999Z", true),
+        ("2100-01-01T00:00:00+01:00", true),
+        ("2100-01-01T00:00:00Z", false),
+        ("0001-01-02T00:00:00Z", false),
+    ] {
+        let read = one_value(&changed("common-metric", FIRED, Some(json!(text))));
+        match read {
+            Ok(_) => assert!(fits, "{text}"),
+            Err(refused) => assert!(!fits && refused.reason.contains("before the year 2000, or after 2099"), "{text}: {refused}"),
+        }
+    }
+    // .NET's default stands for no time.
+    assert!(one_value(&changed("common-metric", FIRED, Some(json!("0001-01-01T00:00:00Z")))).is_ok());
 }

@@ -34,7 +34,7 @@ fn notice(kind: NoticeKind) -> Notice {
 fn hostile() -> Notice {
     Notice {
         kind: NoticeKind::Page,
-        title: "<!channel> *rule* <@U123>\nsecond line\u{1b}[31m".to_owned(),
+        title: "<!channel> *rule* <@U123>\nsecond\u{202e}line\u{9b}[31m".to_owned(),
         text: "<https://evil.example|click> & <at>everyone</at>\r\n[x](https://evil.example) **bold**".to_owned(),
         record: None,
     }
@@ -117,9 +117,10 @@ async fn webhook() {
             "record": "abcdefghijklmnopqrstuvwxyz"
         })
     );
-    // The receiver of JSON gets the texts as they are, and null for what is not there.
+    // The receiver of JSON gets the texts whole, but for what deceives the eye, and null for what is not there.
     let body = body_of(Channel::Webhook, &hostile()).await;
-    assert_eq!((&body["title"], &body["record"]), (&Value::from(hostile().title), &Value::Null));
+    let title = Value::from("<!channel> *rule* <@U123> second line [31m");
+    assert_eq!((&body["title"], &body["record"]), (&title, &Value::Null));
 }
 
 #[tokio::test]

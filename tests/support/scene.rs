@@ -226,6 +226,36 @@ impl Scene {
         handled
     }
 
+    /// Hands the alert to the first handler, and returns when it reads what it needs for its call, past every check of its claim: a GET
+    /// whose path holds `read`, once there was a request whose path holds `after`. The answer comes when the handler can be stopped.
+    pub async fn reading_for_its_call(&self, alert: &[u8], after: Option<&str>, read: &str) -> JoinHandle<InvocationOutcome> {
+        self.leave_out(1, true);
+        let message = ServiceBusMessage::new(alert.to_vec(), "first", self.clock.now());
+        let host = Arc::clone(&self.hosts[0]);
+        let slow = FaultEffect::Delay { moment: Moment::BeforeEffect, wait: Wait::Real(Duration::from_millis(1_500)) };
+        let fault = Fault { times: u32::MAX, ..Fault::on("GET", read, slow) };
+        if after.is_none() {
+            self.azure.inject(fault.clone());
+        }
+        let handled = tokio::spawn(async move { host.invoke("alerts", &message).await.outcome });
+        if let Some(after) = after {
+            let came = |entry: &JournalEntry| entry.path_and_query.contains(after) && entry.status.is_some();
+            while !self.azure.journal().iter().any(came) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            self.azure.inject(fault);
+        }
+        while !self.azure.journal().iter().any(|entry| entry.fault.is_some() && entry.status.is_none()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        handled
+    }
+
+    /// Whether a handler that runs gets nothing to do.
+    pub fn leave_out(&self, place: usize, left_out: bool) {
+        self.stalled[place].store(left_out, Ordering::Release);
+    }
+
     pub fn answer_quickly(&self) {
         self.azure.clear_faults();
     }

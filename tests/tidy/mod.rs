@@ -2,6 +2,8 @@
 
 mod platforms;
 mod purity;
+mod security;
 pub mod sources;
+mod supply_chain;
 mod text;
 mod troubleshooting;

@@ -12,13 +12,13 @@ use bytes::{Bytes, BytesMut};
 use reqwest::{
     Method,
     header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue},
-    redirect::Policy,
 };
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 use url::Url;
 
 use super::problem::CallProblem;
+use crate::azure::{http, resource_manager::Limits};
 
 /// How a request says who we are.
 pub(super) enum Authorization {
@@ -146,12 +146,8 @@ impl Transport {
     async fn http(&self) -> Result<&reqwest::Client, CallProblem> {
         self.http
             .get_or_try_init(async || {
-                let mut client = reqwest::Client::builder().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT);
-                if self.endpoint.scheme() == "http" {
-                    // Plain http is for this machine; a proxy would carry the token off it.
-                    client = client.no_proxy();
-                }
-                client.build().map_err(|_| {
+                let limits = Limits { connect_within: CONNECT_TIMEOUT, answer_within: self.request_timeout, ..Limits::default() };
+                http::client(&self.endpoint, &limits).build().map_err(|_| {
                     CallProblem::MakesNoSense(
                         "the HTTP client cannot be built; check the system's certificates and proxy settings",
                     )

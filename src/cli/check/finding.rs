@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{domain::right::NeededRight, process::receipt::printable};
+use crate::domain::{printable::printable, right::NeededRight};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]

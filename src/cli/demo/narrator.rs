@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 
 use jiff::Timestamp;
 
-use crate::{cli::out, process::receipt::printable};
+use crate::{cli::out, domain::printable::printable};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Narrator {

@@ -14,8 +14,8 @@ use crate::{
     ports::{FollowUps, PortErrorKind, QueueMessage},
 };
 
-/// Largest body that is read at all: 1 MiB. An alert has 256 KB at most, a deployment event of GitHub a tenth of that.
-pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Largest body that is read at all: what is larger nobody could understand later.
+pub const BODY_BYTES_MAX: usize = inbound::BODY_BYTES_MAX;
 
 /// Largest message: what a queue takes in the Basic and Standard tiers (256 KB), less room for properties and headers.
 pub const MESSAGE_BYTES_MAX: usize = 240 * 1024;

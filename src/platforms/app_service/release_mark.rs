@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Client, StatusCode, redirect};
+use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use url::Url;
@@ -16,8 +16,13 @@ use super::{
     wire::{API_VERSION, slot_path},
 };
 use crate::{
-    azure::{answer::clean, resource_manager::ResourceManager, resource_path::resource_path},
-    domain::target::AppServiceTarget,
+    azure::{
+        answer::clean,
+        http,
+        resource_manager::{Limits, ResourceManager},
+        resource_path::resource_path,
+    },
+    domain::{printable::deceives, target::AppServiceTarget},
     ports::{PortError, PortErrorKind},
     settings::endpoint::is_loopback,
 };
@@ -42,7 +47,7 @@ impl ReleaseMark {
             Self::Unknown(format!("{place} is empty"))
         } else if text.chars().count() > MARK_CHARS_MAX {
             Self::Unknown(format!("{place} is longer than {MARK_CHARS_MAX} characters"))
-        } else if text.chars().any(char::is_control) {
+        } else if text.chars().any(deceives) {
             Self::Unknown(format!("{place} holds control characters"))
         } else {
             Self::Says(text.to_owned())
@@ -85,7 +90,6 @@ fn is_sticky(names: &Value, name: &str) -> bool {
 #[derive(Default)]
 pub struct SiteClient {
     remote: OnceCell<Client>,
-    /// Knows no proxy: what is on this machine is asked on this machine.
     loopback: OnceCell<Client>,
     /// By path of the slot: the host name that it had, so that it can be asked while its name is read anew.
     hosts: Mutex<BTreeMap<String, String>>,
@@ -146,17 +150,9 @@ impl SiteClient {
     }
 
     async fn client_of(&self, url: &Url) -> Result<&Client, reqwest::Error> {
-        let builder = || {
-            Client::builder()
-                .redirect(redirect::Policy::none())
-                .connect_timeout(Duration::from_secs(5))
-                .timeout(Duration::from_secs(10))
-        };
-        if is_loopback(url) {
-            self.loopback.get_or_try_init(|| async { builder().no_proxy().build() }).await
-        } else {
-            self.remote.get_or_try_init(|| async { builder().build() }).await
-        }
+        let limits = Limits { answer_within: Duration::from_secs(10), ..Limits::default() };
+        let made = if is_loopback(url) { &self.loopback } else { &self.remote };
+        made.get_or_try_init(|| async { http::client(url, &limits).build() }).await
     }
 }
 

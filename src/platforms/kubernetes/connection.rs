@@ -10,7 +10,6 @@ use kube::core::Status;
 use reqwest::{
     Certificate, Client, Identity, Method, StatusCode,
     header::{self, HeaderMap},
-    redirect,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -20,17 +19,16 @@ use super::kubeconfig::{Access, User};
 use crate::{
     azure::{
         answer::{clean, retry_after},
+        http::{client, client_that_sends_once},
         identity::{Identities, TokenSource},
+        resource_manager::Limits,
     },
     ports::{PortError, PortErrorKind},
-    settings::endpoint::is_loopback,
 };
 
 /// What a token for AKS is asked for: the application that stands for every AKS API server, in all clouds. Source: kubelogin.
 pub const AKS_SCOPE: &str = "6dae42f8-4368-4678-94ff-3960e28e3630/.default";
 
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// The pause before the one retry of a read.
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
 const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -99,27 +97,16 @@ impl Connection {
             }
         };
         let build = |keeps: bool| -> Result<Client, String> {
-            let mut builder = Client::builder()
-                .redirect(redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .connect_timeout(CONNECT_WITHIN)
-                .timeout(ANSWER_WITHIN)
-                .user_agent(concat!("backout/", env!("CARGO_PKG_VERSION")));
-            if is_loopback(&access.server) {
-                builder = builder.no_proxy();
-            }
+            let limits = Limits::default();
+            let server = &access.server;
+            let mut builder = if keeps { client(server, &limits) } else { client_that_sends_once(server, &limits) };
             if let Some(pem) = &access.certificate_authority {
                 let trusted = Certificate::from_pem_bundle(pem).map_err(|_| "the cluster's certificate is no PEM".to_owned())?;
                 builder = builder.tls_certs_only(trusted);
-            } else if access.server.scheme() == "http" {
-                builder = builder.tls_certs_only([]);
             }
             if let Some(pem) = &certificate {
                 let identity = Identity::from_pem(pem.expose_secret().as_bytes());
                 builder = builder.identity(identity.map_err(|_| "the client certificate or its key is no PEM".to_owned())?);
-            }
-            if !keeps {
-                builder = builder.pool_max_idle_per_host(0);
             }
             builder.build().map_err(|_| "the HTTP client cannot be made from the kubeconfig's certificates".to_owned())
         };

@@ -298,3 +298,30 @@ async fn the_log_says_which_check_failed_and_nothing_of_the_token() {
         assert!(!log.contains(secret), "`{secret}` is in the log");
     }
 }
+
+#[tokio::test]
+async fn headers_without_end_are_refused_and_cost_nothing() {
+    let (door, tenant) = guarded().await;
+    let good = token(&claims());
+    let long = "A".repeat(2_000_000);
+    for header in [
+        format!("Bearer {long}"),
+        format!("Bearer {good}{long}"),
+        format!("Bearer {}", ".".repeat(1_000_000)),
+        format!("Bearer {}", "eyJ.".repeat(500_000)),
+        format!("{long} {good}"),
+        format!("Bearer {}", " ".repeat(1_000_000)),
+        "Bearer \u{202e}\u{1b}[31m\r\nAuthorization: Bearer x".to_owned(),
+    ] {
+        let call = HttpCall::post(ALERTS, fixture("common-metric")).with("Authorization", header);
+        is_refused(&door.call(&call).await, 401, "a long header");
+    }
+    assert_eq!(tenant.fetches(), 0, "none of them named a key");
+    let named = signed(Algorithm::RS256, &"k".repeat(1_000_000), &claims(), key(1));
+    is_refused(&door.call(&with_token(&named)).await, 401, "a key id of a megabyte");
+    let mut many = with_token(&good);
+    for number in 0..5_000 {
+        many = many.with(&format!("X-Filler-{number}"), "y".repeat(100));
+    }
+    assert_eq!(door.call(&many).await.status, 202, "what nobody reads does no harm");
+}
