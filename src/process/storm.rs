@@ -30,7 +30,7 @@ use crate::{
 const LISTED: usize = 200;
 
 /// Slices of the rule's time, each with one note a resource at most: what fires again counts again.
-const SLICES: i64 = 5;
+const SLICES: u32 = 5;
 
 /// Notes that are read at least before the rest is.
 const READ_FIRST: usize = 16;
@@ -122,7 +122,7 @@ impl Process {
 
 /// When the slice began that a moment lies in.
 fn slice_of(at: Timestamp, rule: StormRule) -> Timestamp {
-    let seconds = (rule.within.as_secs() / SLICES).max(1);
+    let seconds = (rule.within.as_secs() / i64::from(SLICES)).max(1);
     at - SignedDuration::from_secs(at.as_second().rem_euclid(seconds))
 }
 

@@ -94,6 +94,17 @@ async fn a_resource_that_fires_again_counts_again() {
     assert_eq!(judged(&town, &firing).await, (DecisionKind::Page, Some(RuleId::P1), 0));
 }
 
+/// In a storm the resource manager may throttle: what cannot be read does not keep the rule from its word.
+#[tokio::test]
+async fn a_storm_is_one_also_where_the_platform_cannot_be_read() {
+    let (town, firing) = broken_checkout().await;
+    for name in ["a", "b", "c", "d"] {
+        note(&town.world.ports.store, name, town.world.now(), &[]).await;
+    }
+    town.site("checkout").be_unreadable(10);
+    assert_eq!(judged(&town, &firing).await, (DecisionKind::Page, Some(RuleId::P1), 0));
+}
+
 /// As many as make a storm are enough: what an alert reads does not grow with the storm, nor does its record.
 #[tokio::test]
 async fn an_alert_in_a_storm_of_a_thousand_reads_a_few_of_them() {

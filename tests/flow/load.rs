@@ -9,7 +9,7 @@ use crate::support::load::{Crowd, Load, assert_right, kept};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_three_hundred_alerts_at_once_each_has_one_record_and_none_leads_to_a_call() {
-    let crowd = Crowd::gather(Load { services: 40, firings: 300, side_by_side: 16, time_scale: 120 }).await;
+    let crowd = Crowd::gather(Load { services: 40, firings: 300, side_by_side: 16, time_scale: 60 }).await;
     let (setting, file) = crowd.sqlite("state");
     let host = crowd.handler("all", &crowd.all(), &setting).await;
     crowd.break_some().await;
