@@ -76,7 +76,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn list(wired: &Wired, format: Format, limit: usize) -> anyhow::Result<ExitCode> {
-    let parked = wired.process.parked(limit).await?;
+    let parked = parked(wired, limit).await?;
     let (mut shown, mut trouble) = (parked.len(), false);
     for message in &parked {
         Line::of_parked(message).print(format, None);
@@ -99,7 +99,7 @@ async fn list(wired: &Wired, format: Format, limit: usize) -> anyhow::Result<Exi
 impl Replay {
     async fn run(self, wired: &Wired) -> anyhow::Result<ExitCode> {
         let mut tally = Tally::default();
-        for message in wired.process.parked(self.limit).await? {
+        for message in parked(wired, self.limit).await? {
             if !self.which.means(&message.id, &[&message.reason]) {
                 continue;
             }
@@ -269,6 +269,16 @@ impl Line {
         };
         format!("{}  {at}  {}  {} bytes{deliveries}  {}{description}{result}", self.id, self.queue, self.bytes, self.reason)
     }
+}
+
+/// Says so where there is more than was asked for.
+async fn parked(wired: &Wired, limit: usize) -> anyhow::Result<Vec<Parked>> {
+    let mut parked = wired.process.parked(limit.saturating_add(1)).await?;
+    if parked.len() > limit {
+        parked.truncate(limit);
+        complain(&format!("more messages are parked than were looked at (`--limit {limit}`)"));
+    }
+    Ok(parked)
 }
 
 fn queues() -> impl Iterator<Item = &'static str> {

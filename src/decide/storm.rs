@@ -11,7 +11,7 @@ use crate::domain::{
 
 /// Stands down when the alert's own resource and those which the accused service does not explain reach the rule's number.
 ///
-/// Five dependents of one bad deployment are all explained by it, and so no storm.
+/// Five dependents of one bad deployment are all explained by it, and so no storm. In a large one only a part of it is in the case.
 pub fn judge(case: &Case, accused: Option<&ServiceName>) -> Option<Reason> {
     let horizon = case.now - case.storm_rule.within;
     let own: BTreeSet<String> = case.alert.resources.iter().map(|r| r.trim_end_matches('/').to_ascii_lowercase()).collect();
@@ -27,7 +27,7 @@ pub fn judge(case: &Case, accused: Option<&ServiceName>) -> Option<Reason> {
         rule: RuleId::P1,
         effect: Effect::Page,
         says: format!(
-            "alerts on {count} resources within {} min share no recent change, which points at the platform or a common dependency",
+            "alerts on at least {count} resources within {} min share no recent change, which points at the platform or a common dependency",
             case.storm_rule.within.as_mins()
         ),
     })

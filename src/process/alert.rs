@@ -43,10 +43,14 @@ impl Process {
             return self.settle_unread(record, decision).await;
         }
         let key = keys::record(&record.id);
-        let (inserted, gathered) =
-            futures::join!(self.documents.insert(&key, record.clone()), self.gather(&record, &meant, policy));
+        let (inserted, listed, gathered) = futures::join!(
+            self.documents.insert(&key, record.clone()),
+            self.put_on_list(&record),
+            self.gather(&record, &meant, policy)
+        );
         match inserted? {
             Insert::Now(loaded) => {
+                listed?;
                 let gathered = gathered?.about(loaded.clone());
                 Box::pin(self.judge(&loaded.value, gathered)).await
             }
@@ -71,13 +75,15 @@ impl Process {
 
     /// A copy of a firing that has its record: it is counted, and whatever a crash left undone is done.
     pub(super) async fn alert_again(&self, found: Record) -> Result<Outcome, Trouble> {
-        // Counted whatever has become of the record since it was read: the first copy may be at work on it at this moment.
+        let key = keys::record(&found.id);
+        // Also where the first one has decided meanwhile: the count is no decision.
         let count = |record: &mut Record| {
             record.duplicates += 1;
             Some(())
         };
-        let counted = self.documents.update(&keys::record(&found.id), || None, count).await?;
-        let record = counted.map_or(found, |(loaded, ())| loaded.value);
+        let (counted, listed) = futures::join!(self.documents.update(&key, || None, count), self.put_on_list(&found));
+        listed?;
+        let record = counted?.map_or(found, |(loaded, ())| loaded.value);
         self.finish_telling(&record, &[]).await?;
         self.wake(&record).await?;
         Ok(Outcome::Settled { says: format!("another copy of record {}, number {}", record.id, record.duplicates + 1) })
@@ -151,8 +157,11 @@ impl Process {
         let id = record.id.clone();
         let mut fresh = record.clone();
         decided(&mut fresh, decision, now);
-        match self.documents.insert(&keys::record(&id), fresh).await? {
+        let key = keys::record(&id);
+        let (inserted, listed) = futures::join!(self.documents.insert(&key, fresh), self.put_on_list(&record));
+        match inserted? {
             Insert::Now(written) => {
+                listed?;
                 self.finish_telling_written(written).await?;
                 Ok(Outcome::Settled { says: format!("record {id}: resolved before it was seen firing") })
             }

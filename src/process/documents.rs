@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{
@@ -61,11 +63,23 @@ const UPDATES_MAX: usize = 10;
 #[derive(Clone)]
 pub struct Documents {
     store: Arc<dyn StateStore>,
+    turns: Arc<Turns>,
+}
+
+/// Where those stand in line who lost a race for a document inside this process. Sixteen at once that only tried again would lose
+/// to each other, the last of them more often than [`UPDATES_MAX`]. Two documents may share a line, which costs time only.
+struct Turns([Mutex<()>; 64]);
+
+impl Turns {
+    fn of(&self, key: &Key) -> &Mutex<()> {
+        let sum = key.as_str().bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        &self.0[sum % self.0.len()]
+    }
 }
 
 impl Documents {
     pub fn new(store: Arc<dyn StateStore>) -> Self {
-        Self { store }
+        Self { store, turns: Arc::new(Turns(std::array::from_fn(|_| Mutex::default()))) }
     }
 
     pub fn store(&self) -> &Arc<dyn StateStore> {
@@ -141,6 +155,8 @@ impl Documents {
         T: Serialize + DeserializeOwned + Send,
         R: Send,
     {
+        // Nobody waits without need: what holds up one caller of the store does not hold up the others.
+        let mut turn = None;
         for _ in 0..UPDATES_MAX {
             let loaded = match std::mem::replace(&mut read_before, ReadBefore::NotRead) {
                 ReadBefore::There(loaded) => Some(loaded),
@@ -166,6 +182,9 @@ impl Documents {
                         return Ok(Some((loaded, result)));
                     }
                 }
+            }
+            if turn.is_none() {
+                turn = Some(self.turns.of(key).lock().await);
             }
         }
         Err(PortError::new(
@@ -195,12 +214,15 @@ fn encode<T: Serialize>(envelope: &Envelope<T>) -> Result<Vec<u8>, PortError> {
 
 /// The keys of the store, all in one place (design section 5).
 pub mod keys {
-    use super::{Key, RecordId, TargetKey, VersionToken, short_hash};
+    use super::{Key, RecordId, TargetKey, Timestamp, VersionToken, short_hash};
 
     pub const RECORDS: &str = "records/";
+    /// The records once more, the newest first.
+    pub const RECENT: &str = "recent/";
     pub const PARKED: &str = "parked/";
     pub const OUTBOX: &str = "outbox/";
-    pub const STORM: &str = "storm/";
+    /// Firings of the last minutes, the newest first.
+    pub const STORM: &str = "storms/";
 
     pub fn target(target: &TargetKey) -> Key {
         Key::new(format!("targets/{}", target.hash()))
@@ -223,8 +245,30 @@ pub mod keys {
         Key::new(format!("budget/{}", short_hash(&[scope])))
     }
 
-    pub fn storm(bucket: i64, resource: &str) -> Key {
-        Key::new(format!("{STORM}{bucket}/{}", short_hash(&[resource])))
+    pub fn recent(fired_at: Timestamp, record: &RecordId) -> Key {
+        Key::new(format!("{RECENT}{}-{record}", newest_first(fired_at.as_millisecond())))
+    }
+
+    /// `None` for a name that is not of [`recent`].
+    pub fn record_of_recent(key: &Key) -> Option<RecordId> {
+        let (_, record) = key.as_str().strip_prefix(RECENT)?.split_once('-')?;
+        Some(RecordId(record.to_owned()))
+    }
+
+    /// A firing on a resource, in the seconds that begin at `since`.
+    pub fn storm(since: Timestamp, resource: &str) -> Key {
+        Key::new(format!("{}-{}", storm_before(since), short_hash(&[resource])))
+    }
+
+    /// Behind the firings after `at`, and before the others.
+    pub fn storm_before(at: Timestamp) -> Key {
+        Key::new(format!("{STORM}{}", newest_first(at.as_second())))
+    }
+
+    /// Keys are listed in ascending order only.
+    fn newest_first(number: i64) -> String {
+        const LAST: i64 = 99_999_999_999_999;
+        format!("{:014}", LAST - number.clamp(0, LAST))
     }
 
     pub fn parked(id: &str) -> Key {

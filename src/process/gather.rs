@@ -1,7 +1,5 @@
 //! Reads everything that a decision needs, side by side: one round trip deep.
 
-use std::collections::BTreeSet;
-
 use futures::future::{FutureExt, join_all};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -12,18 +10,17 @@ use super::{
 };
 use crate::{
     decide::{
-        case::{Case, ServiceFacts, StormAlert},
+        case::{Case, ServiceFacts},
         way_back, who,
     },
     domain::{
-        alert::Alert,
         approval::{Approval, Control},
         known::Known,
         observation::{Observation, WayBack},
         policy::Policy,
         record::Record,
         series::{EvidenceMetric, Series},
-        service::{Budget, Service, ServiceName},
+        service::{Budget, Service},
         target::TargetKey,
         target_state::TargetState,
     },
@@ -32,9 +29,6 @@ use crate::{
 
 /// What is measured before the correlation window, so that there is a "usual".
 const BASELINE: SignedDuration = SignedDuration::from_mins(60);
-
-/// Storm entries that are listed for one bucket at most.
-const STORM_LIST_MAX: usize = 100;
 
 /// A case, and the versions of the target documents that it was made from.
 pub(super) struct Gathered {
@@ -95,13 +89,6 @@ impl BudgetDocument {
             .count();
         u32::try_from(used).unwrap_or(u32::MAX)
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct StormDocument {
-    resource: String,
-    at: Timestamp,
-    explained_by: Vec<ServiceName>,
 }
 
 impl Process {
@@ -222,55 +209,6 @@ impl Process {
             Err(error) => Known::Unknown(error.to_string()),
         }
     }
-
-    /// Notes this firing for others and lists theirs, side by side.
-    async fn read_storm(
-        &self,
-        alert: &Alert,
-        received_at: Timestamp,
-        now: Timestamp,
-        meant: &[&Service],
-        policy: &Policy,
-    ) -> Result<Vec<StormAlert>, PortError> {
-        let Some(resource) = alert.resources.first().map(|resource| resource.trim_end_matches('/').to_ascii_lowercase()) else {
-            return Ok(Vec::new());
-        };
-        let explained_by: BTreeSet<ServiceName> =
-            who::scope(meant, policy).into_iter().map(|(service, _)| service.name.clone()).collect();
-        let document =
-            StormDocument { resource: resource.clone(), at: received_at, explained_by: explained_by.into_iter().collect() };
-        let bucket_seconds = policy.storm.within.as_secs().max(1);
-        let own = keys::storm(received_at.as_second().div_euclid(bucket_seconds), &resource);
-        // A record that waited looks at the minutes before this look, as the rule does, not at those before it arrived.
-        let bucket = now.as_second().div_euclid(bucket_seconds);
-        let (this_bucket, bucket_before) = (storm_prefix(bucket), storm_prefix(bucket - 1));
-        let (inserted, listed, before) = futures::join!(
-            self.documents.insert(&own, document),
-            self.documents.store().list(&this_bucket, None, STORM_LIST_MAX),
-            self.documents.store().list(&bucket_before, None, STORM_LIST_MAX),
-        );
-        inserted?;
-        let mut keys = listed?;
-        keys.extend(before?);
-        keys.retain(|key| *key != own);
-        // Bodies are read only when there are enough firings for a storm at all.
-        if keys.len() + 1 < policy.storm.resources as usize {
-            return Ok(Vec::new());
-        }
-        let reads: Vec<_> = keys.iter().map(|key| self.documents.read::<StormDocument>(key).boxed()).collect();
-        let documents = join_all(reads).await;
-        let mut storm = Vec::new();
-        for document in documents {
-            if let Some(Loaded { value: StormDocument { resource, at, explained_by }, .. }) = document? {
-                storm.push(StormAlert { resource, at, explained_by });
-            }
-        }
-        Ok(storm)
-    }
-}
-
-pub(super) fn storm_prefix(bucket: i64) -> String {
-    format!("{}{bucket}/", keys::STORM)
 }
 
 /// A failed read is an unknown, in the error's words.

@@ -46,7 +46,8 @@ const SUBSCRIPTIONS_SIDE_BY_SIDE: usize = 8;
 
 const RECORDS_SIDE_BY_SIDE: usize = 16;
 
-/// Messages of one sweep; the next one goes on.
+/// Messages of one sweep for each subscription; the next one goes on. In the hour that firings are looked for, that is more than a
+/// subscription's list holds, so none is passed over for ever; and none waits because another subscription has as many.
 const FETCHED_MAX: usize = 100;
 
 /// That a subscription's alerts can't be looked for; removed when they can.
@@ -78,12 +79,14 @@ impl Process {
                     let due = kept.into_iter().filter(|kept| self.is_due(&kept.alert, policy));
                     let reads = due.map(|kept| async move { (self.record(&RecordId::of(&kept.alert)).await, kept) }.boxed());
                     let known: Vec<_> = stream::iter(reads.collect::<Vec<_>>()).buffered(RECORDS_SIDE_BY_SIDE).collect().await;
+                    let mut of_this_one = 0;
                     for (record, kept) in known {
-                        if fetched < FETCHED_MAX && self.is_lost(&kept.alert, record?, policy, &mut states).await? {
+                        if of_this_one < FETCHED_MAX && self.is_lost(&kept.alert, record?, policy, &mut states).await? {
                             self.fetch(kept).await?;
-                            fetched += 1;
+                            of_this_one += 1;
                         }
                     }
+                    fetched += of_this_one;
                 }
             }
         }

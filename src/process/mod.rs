@@ -1,8 +1,9 @@
 //! The one async story: record, decide, claim, perform once, verify, tell. Nothing here is about Azure.
 //!
 //! [`alert`] and [`deployment`] take events in, [`gather`] reads side by side what [`crate::decide`] judges, [`settle`]
-//! stores a decision, [`act`] is the protocol that acts once, [`answered`] what its answers mean, [`saga`] follows a rollback, [`verification`] its recovery, [`ending`] ends it, [`follow_up`] and
-//! [`sweep`] keep everything moving, [`lost_alerts`] finds firings that never arrived, [`park`] and [`outbox`] see that nothing is lost or silent.
+//! stores a decision, [`storm`] counts firings nearby, [`act`] is the protocol that acts once, [`answered`] what its answers mean, [`saga`] follows a rollback, [`verification`] its recovery, [`ending`] ends it, [`follow_up`] and
+//! [`sweep`] keep everything moving, [`lost_alerts`] finds firings that never arrived, [`park`] and [`outbox`] see that nothing is lost
+//! or silent, [`recent`] lists the newest records.
 
 pub mod act;
 pub mod alert;
@@ -21,9 +22,11 @@ pub mod outbox;
 pub mod outcome;
 pub mod park;
 pub mod receipt;
+pub mod recent;
 pub mod records;
 pub mod saga;
 pub mod settle;
+pub mod storm;
 pub mod sweep;
 pub mod trouble;
 pub mod verification;

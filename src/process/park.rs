@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use futures::{
+    FutureExt as _,
+    stream::{self, StreamExt as _, TryStreamExt as _},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -22,6 +26,8 @@ use crate::{
 
 /// Bodies above this are cut; the hash still names the whole.
 pub const PARKED_BODY_BYTES_MAX: usize = 256 * 1024;
+
+const READ_SIDE_BY_SIDE: usize = 16;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -113,15 +119,12 @@ impl Process {
         Ok(Outcome::Parked { says: format!("parked as {id}: {reason}") })
     }
 
-    /// Everything parked, oldest key first, at most `limit`.
+    /// What is parked, the oldest first; at most `limit`, and of more than that any.
     pub async fn parked(&self, limit: usize) -> Result<Vec<Parked>, PortError> {
         let keys: Vec<Key> = self.documents.store().list(keys::PARKED, None, limit).await?;
-        let mut parked = Vec::with_capacity(keys.len());
-        for key in keys {
-            if let Some(loaded) = self.documents.read::<Parked>(&key).await? {
-                parked.push(loaded.value);
-            }
-        }
+        let reads: Vec<_> = keys.iter().map(|key| self.documents.read::<Parked>(key).boxed()).collect();
+        let read: Vec<_> = stream::iter(reads).buffered(READ_SIDE_BY_SIDE).try_collect().await?;
+        let mut parked: Vec<Parked> = read.into_iter().flatten().map(|loaded| loaded.value).collect();
         parked.sort_by_key(|parked| parked.parked_at);
         Ok(parked)
     }

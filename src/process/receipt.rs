@@ -2,6 +2,10 @@
 
 use std::fmt::Write as _;
 
+use futures::{
+    FutureExt as _,
+    stream::{self, StreamExt as _},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +22,9 @@ use crate::{
     },
     ports::{Key, PortError},
 };
+
+/// Receipts of a chain that are read at once for its check.
+const READ_SIDE_BY_SIDE: usize = 16;
 
 /// The one-page record of a decision, or of the end of its rollback. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -236,15 +243,15 @@ pub enum ChainCheck {
 pub async fn verify_chain(documents: &Documents, target: &TargetKey) -> Result<ChainCheck, PortError> {
     let state = documents.read::<TargetState>(&keys::target(target)).await?;
     let count = state.as_ref().map_or(0, |loaded| loaded.value.receipt_count);
+    let keys: Vec<Key> = (0..count).map(|number| keys::target_receipt(target, number)).collect();
+    let reads = keys.iter().map(|key| documents.read::<Receipt>(key).boxed());
+    let mut receipts = stream::iter(reads.collect::<Vec<_>>()).buffered(READ_SIDE_BY_SIDE).zip(stream::iter(0..));
     let mut previous = None;
-    for number in 0..count {
-        let key = keys::target_receipt(target, number);
-        let Some(receipt) = documents.read::<Receipt>(&key).await? else {
-            return Ok(ChainCheck::Broken { key: key.to_string() });
+    while let Some((receipt, number)) = receipts.next().await {
+        let receipt = receipt?.filter(|receipt| receipt.value.previous == previous && receipt.value.number == number);
+        let Some(receipt) = receipt else {
+            return Ok(ChainCheck::Broken { key: keys::target_receipt(target, number).to_string() });
         };
-        if receipt.value.previous != previous || receipt.value.number != number {
-            return Ok(ChainCheck::Broken { key: key.to_string() });
-        }
         previous = Some(receipt.value.sha256());
     }
     let head = state.and_then(|loaded| loaded.value.receipt_head).map(|head| head.sha256);

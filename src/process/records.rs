@@ -1,9 +1,5 @@
 //! Reading and changing the record of a firing.
 
-use futures::{
-    FutureExt as _,
-    stream::{self, StreamExt as _, TryStreamExt as _},
-};
 use jiff::Timestamp;
 
 use super::{
@@ -23,9 +19,6 @@ use crate::{
     },
     ports::{FollowUp, Notice, PortError, StepName},
 };
-
-/// Records read at once for a list: one after the other they would take a trip each.
-const READ_SIDE_BY_SIDE: usize = 16;
 
 impl Process {
     pub async fn record(&self, id: &RecordId) -> Result<Option<Record>, PortError> {
@@ -107,16 +100,6 @@ impl Process {
         };
         self.schedule(&FollowUp { v: 1, record: record.id.clone(), target: None, step, generation: record.generation, due_at })
             .await
-    }
-
-    /// Every record, newest key order not promised; at most `limit`.
-    pub async fn records(&self, limit: usize) -> Result<Vec<Record>, PortError> {
-        let keys = self.documents.store().list(keys::RECORDS, None, limit).await?;
-        let reads: Vec<_> = keys.iter().map(|key| self.documents.read::<Record>(key).boxed()).collect();
-        let loaded: Vec<Option<Loaded<Record>>> = stream::iter(reads).buffer_unordered(READ_SIDE_BY_SIDE).try_collect().await?;
-        let mut records: Vec<Record> = loaded.into_iter().flatten().map(|loaded| loaded.value).collect();
-        records.sort_by_key(|record: &Record| record.received_at);
-        Ok(records)
     }
 
     /// The newest receipt about a record.

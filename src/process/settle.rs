@@ -25,14 +25,20 @@ use crate::{
 /// How long a proposal may be approved (A11).
 pub const PROPOSAL_VALID: SignedDuration = SignedDuration::from_mins(60);
 
+/// Less than this after a version was seen last, it is no news that it still serves.
+const SEEN_AGAIN: SignedDuration = SignedDuration::from_secs(30);
+
 impl Process {
     /// Stores a decision that needed no reading: the record is new, or somebody else's copy of it is there.
     pub(super) async fn settle_unread(&self, mut record: Record, decision: Decision) -> Result<Outcome, Trouble> {
         let now = self.ports.clock.now();
         decided(&mut record, decision, now);
         let says = decision_in_words(&record, now);
-        match self.documents.insert(&keys::record(&record.id), record).await? {
+        let key = keys::record(&record.id);
+        let (inserted, listed) = futures::join!(self.documents.insert(&key, record.clone()), self.put_on_list(&record));
+        match inserted? {
             Insert::Now(written) => {
+                listed?;
                 self.finish_telling_written(written).await?;
                 Ok(Outcome::Settled { says })
             }
@@ -92,7 +98,7 @@ impl Process {
                                     }
                                     history::set_hold(state, &record.id, next_step_at);
                                 }
-                                (*state != before).then_some(())
+                                is_news(&before, state).then_some(())
                             },
                         )
                         .await
@@ -163,6 +169,18 @@ impl Process {
         try_join_all(updates).await?;
         Ok(())
     }
+}
+
+/// Whether more is known than that what serves was seen once more, a moment after it was seen last: for that alone, the alerts of
+/// all who depend on a service would fight for its document.
+fn is_news(before: &TargetState, after: &TargetState) -> bool {
+    let mut seen_again = before.clone();
+    for (known, now) in seen_again.rollouts.iter_mut().zip(&after.rollouts) {
+        if now.last_seen_at.duration_since(known.last_seen_at) < SEEN_AGAIN {
+            known.last_seen_at = now.last_seen_at;
+        }
+    }
+    seen_again != *after
 }
 
 fn resolve_firing(state: &mut TargetState, record: &RecordId, resolved_at: Option<Timestamp>) {

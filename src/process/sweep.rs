@@ -16,7 +16,7 @@ use super::{
 use crate::{
     decide::history,
     domain::{policy::Policy, service::Service, target_state::TargetState},
-    ports::{FollowUp, PortError, StepName},
+    ports::{FollowUp, StepName},
 };
 
 /// A step is overdue when its wake-up is this late.
@@ -26,7 +26,6 @@ const OVERDUE: SignedDuration = SignedDuration::from_mins(2);
 const SIDE_BY_SIDE: usize = 8;
 
 const OUTBOX_MAX: usize = 100;
-const STORM_KEYS_MAX: usize = 500;
 
 impl Process {
     pub async fn sweep(&self, policy: &Policy) -> Result<Outcome, Trouble> {
@@ -116,20 +115,5 @@ impl Process {
             }
         }
         Ok(woken)
-    }
-
-    /// Removes storm entries that no rule looks at any more.
-    async fn forget_old_storms(&self, policy: &Policy) -> Result<(), PortError> {
-        let within = policy.storm.within.as_secs().max(1);
-        let oldest = self.ports.clock.now().as_second().div_euclid(within) - 2;
-        for key in self.documents.store().list(keys::STORM, None, STORM_KEYS_MAX).await? {
-            let bucket = key.as_str().split('/').nth(1).and_then(|bucket| bucket.parse::<i64>().ok());
-            if bucket.is_none_or(|bucket| bucket < oldest)
-                && let Some(stored) = self.documents.store().read(&key).await?
-            {
-                self.documents.store().delete(&key, &stored.version).await?;
-            }
-        }
-        Ok(())
     }
 }

@@ -1,12 +1,15 @@
 //! Whole stories through the process.
 
 mod blob_store;
+mod bounded_lists;
 mod check;
 mod commands;
 mod crash;
 mod dead_letters;
 mod kill_matrix;
+mod load;
 mod local;
+mod long_history;
 mod lost_alerts;
 mod message_ids;
 mod platform_app_service;
@@ -20,6 +23,7 @@ mod platform_pipeline;
 mod pump;
 mod put_back;
 mod real;
+mod recent;
 mod saga;
 mod slow_look;
 mod storm;

@@ -304,7 +304,7 @@ async fn one_unreadable_document_does_not_keep_the_timer_from_the_rest() {
     let broker = Broker::of(&world, &world.ports);
     let key = backout::process::documents::keys::target(&world.target("checkout").key());
     store.insert(&key, b"{}").await.unwrap();
-    let old_storm = backout::process::documents::keys::storm(1, "x");
+    let old_storm = backout::process::documents::keys::storm(jiff::Timestamp::UNIX_EPOCH, "x");
     store.insert(&old_storm, b"{}").await.unwrap();
     let heard = broker.tick().await;
     assert_eq!(heard.status, StatusCode::INTERNAL_SERVER_ERROR);

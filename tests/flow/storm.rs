@@ -63,7 +63,7 @@ async fn the_limit_is_a_storm_and_one_below_is_none() {
         assert_eq!((decision.kind, town.calls()), (kind, calls), "{name}");
         if kind == DecisionKind::Page {
             assert_eq!(decision.reasons[0].rule, RuleId::P1, "{name}");
-            let says = format!("alerts on {} resources within 5 min share no recent change", others + 1);
+            let says = format!("alerts on at least {} resources within 5 min share no recent change", others + 1);
             assert!(decision.because.starts_with(&says), "{name}");
         }
     }

@@ -127,9 +127,15 @@ impl Azurite {
 
     /// A container that nobody else uses, by the account's key; it is not there yet.
     pub fn container_by_key(&self) -> BlobContainer {
+        self.setting_by_key().1
+    }
+
+    /// The same, and what `BACKOUT_STORE` is for it.
+    pub fn setting_by_key(&self) -> (String, BlobContainer) {
         let name = format!("c-{}", Uuid::new_v4());
         let text = format!("BlobEndpoint={};AccountName={ACCOUNT};AccountKey={KEY};container={name}", self.endpoint);
-        BlobContainer::from_connection(&text).unwrap()
+        let container = BlobContainer::from_connection(&text).unwrap();
+        (text, container)
     }
 
     /// The same container, which is there by now, by a signature for what is in it.

@@ -3,12 +3,14 @@
 pub mod azurite;
 pub mod broker;
 pub mod cluster;
+pub mod counted;
 pub mod fake_alerts;
 pub mod fake_platform;
 pub mod fake_queue;
 pub mod fake_telemetry;
 pub mod kept_log;
 pub mod lethal;
+pub mod load;
 pub mod meddled;
 pub mod outage;
 pub mod policy;

@@ -1,0 +1,134 @@
+//! Firings nearby in time, for the storm rule (P1): each alert leaves a note and reads those of others.
+//!
+//! A note a resource and a slice of time, under a key that descends with time: the newest are found first however many there are,
+//! and what no rule looks at any more is found behind them.
+
+use std::collections::BTreeSet;
+
+use futures::{
+    FutureExt as _,
+    stream::{self, StreamExt as _, TryStreamExt as _},
+};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Process,
+    documents::{Loaded, keys},
+};
+use crate::{
+    decide::{case::StormAlert, who},
+    domain::{
+        alert::Alert,
+        policy::{Policy, StormRule},
+        service::{Service, ServiceName},
+    },
+    ports::{Key, PortError},
+};
+
+/// Notes that are listed at least; more where the rule's number asks for more.
+const LISTED: usize = 200;
+
+/// Slices of the rule's time, each with one note a resource at most: what fires again counts again.
+const SLICES: u32 = 5;
+
+/// Notes that are read at least before the rest is.
+const READ_FIRST: usize = 16;
+
+/// Old notes that are looked for at once, and that one sweep removes.
+const OLD_PAGE: usize = 500;
+const OLD_MAX: usize = 10_000;
+
+const SIDE_BY_SIDE: usize = 16;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct StormDocument {
+    resource: String,
+    at: Timestamp,
+    explained_by: Vec<ServiceName>,
+}
+
+impl Process {
+    /// Notes this firing for others and lists theirs, side by side. As many as make a storm whatever is accused are enough: in a
+    /// storm of thousands each alert reads a few.
+    pub(super) async fn read_storm(
+        &self,
+        alert: &Alert,
+        received_at: Timestamp,
+        now: Timestamp,
+        meant: &[&Service],
+        policy: &Policy,
+    ) -> Result<Vec<StormAlert>, PortError> {
+        let Some(resource) = alert.resources.first().map(|resource| resource.trim_end_matches('/').to_ascii_lowercase()) else {
+            return Ok(Vec::new());
+        };
+        let ours: BTreeSet<ServiceName> =
+            who::scope(meant, policy).into_iter().map(|(service, _)| service.name.clone()).collect();
+        let rule = policy.storm;
+        let own = keys::storm(slice_of(received_at, rule), &resource);
+        let document = StormDocument { resource, at: received_at, explained_by: ours.iter().cloned().collect() };
+        let enough = (rule.resources as usize).saturating_sub(1);
+        // One resource has a note in each slice, and the time may begin inside of one.
+        let listed = LISTED.max(enough.saturating_mul(2 * (SLICES as usize + 1)));
+        let (inserted, keys) =
+            futures::join!(self.documents.insert(&own, document), self.documents.store().list(keys::STORM, None, listed));
+        inserted?;
+        let others = newest_of_each_other(keys?, &own);
+        // Bodies are read only when there are enough firings for a storm at all.
+        if others.len() < enough {
+            return Ok(Vec::new());
+        }
+        let horizon = now - rule.within;
+        let (first, rest) = others.split_at(others.len().min(READ_FIRST.max(enough * 2)));
+        let mut storm = self.read_notes(first).await?;
+        let counts_anyway = |note: &&StormAlert| note.at >= horizon && note.explained_by.iter().all(|name| !ours.contains(name));
+        if storm.iter().filter(counts_anyway).count() < enough {
+            storm.extend(self.read_notes(rest).await?);
+        }
+        Ok(storm)
+    }
+
+    async fn read_notes(&self, keys: &[Key]) -> Result<Vec<StormAlert>, PortError> {
+        let reads: Vec<_> = keys.iter().map(|key| self.documents.read::<StormDocument>(key).boxed()).collect();
+        let read: Vec<_> = stream::iter(reads).buffered(SIDE_BY_SIDE).try_collect().await?;
+        let note = |Loaded { value: StormDocument { resource, at, explained_by }, .. }| StormAlert { resource, at, explained_by };
+        Ok(read.into_iter().flatten().map(note).collect())
+    }
+
+    /// Removes notes that no rule looks at any more.
+    pub(super) async fn forget_old_storms(&self, policy: &Policy) -> Result<(), PortError> {
+        let store = self.documents.store();
+        let oldest = self.ports.clock.now() - policy.storm.within * 2;
+        let mut after = keys::storm_before(oldest);
+        for _ in 0..OLD_MAX / OLD_PAGE {
+            let keys = store.list(keys::STORM, Some(&after), OLD_PAGE).await?;
+            let Some(last) = keys.last() else { return Ok(()) };
+            after = last.clone();
+            let removals = keys.iter().map(|key| {
+                async move {
+                    if let Some(stored) = store.read(key).await? {
+                        store.delete(key, &stored.version).await?;
+                    }
+                    Ok::<(), PortError>(())
+                }
+                .boxed()
+            });
+            let removals: Vec<_> = removals.collect();
+            stream::iter(removals).buffer_unordered(SIDE_BY_SIDE).try_collect::<Vec<()>>().await?;
+        }
+        Ok(())
+    }
+}
+
+/// When the slice began that a moment lies in.
+fn slice_of(at: Timestamp, rule: StormRule) -> Timestamp {
+    let seconds = (rule.within.as_secs() / i64::from(SLICES)).max(1);
+    at - SignedDuration::from_secs(at.as_second().rem_euclid(seconds))
+}
+
+/// Without the firing's own resource, and each other one once.
+fn newest_of_each_other(keys: Vec<Key>, own: &Key) -> Vec<Key> {
+    let resource = |key: &Key| key.as_str().rsplit('-').next().map(str::to_owned);
+    let mut seen = BTreeSet::from([resource(own)]);
+    keys.into_iter().filter(|key| seen.insert(resource(key))).collect()
+}
