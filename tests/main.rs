@@ -3,6 +3,7 @@
 mod contract;
 mod decide;
 mod flow;
+mod fuzzing;
 mod host;
 mod inbound;
 mod infra;

@@ -26,9 +26,9 @@ pub async fn decline(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn answer(args: Args, verdict: Verdict) -> anyhow::Result<ExitCode> {
     let by = person(args.by)?;
-    let id: String = args.id.chars().filter(char::is_ascii_alphanumeric).take(64).collect::<String>().to_ascii_lowercase();
+    let id = RecordId::parse(&args.id.trim().to_ascii_lowercase())?;
     let wired = wiring::wire(wiring::settings()?)?;
-    let says = wired.process.answer(&RecordId(id), verdict, &by).await?;
+    let says = wired.process.answer(&id, verdict, &by).await?;
     out(&says);
     Ok(ExitCode::SUCCESS)
 }

@@ -16,11 +16,27 @@ use super::{
 };
 
 /// 26 characters of base32 of sha256(canonical alert id | fired time); without an alert id, of rule | target | fired time.
+///
+/// What a message or a person says is one only if a record could be kept under it: see [`RecordId::parse`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct RecordId(pub String);
 
+/// A text under which no record can be kept. Shows nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is no record's id, which has lower-case letters and digits only; `backout history` lists them")]
+pub struct NotARecordId;
+
 impl RecordId {
+    const LENGTH_MAX: usize = 64;
+
+    /// Takes letters and digits in lower case, and `-`; at most 64.
+    pub fn parse(text: &str) -> Result<Self, NotARecordId> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let is_one = !text.is_empty() && text.len() <= Self::LENGTH_MAX && text.bytes().all(plain);
+        is_one.then(|| Self(text.to_owned())).ok_or(NotARecordId)
+    }
+
     pub fn of(alert: &Alert) -> Self {
         let fired_at = alert.fired_at.map(|at| at.to_string()).unwrap_or_default();
         Self(if let Some(id) = &alert.id {
@@ -41,6 +57,19 @@ fn canonical_alert_id(id: &str) -> String {
     match (subscription, id.find(INSTANCE)) {
         (Some(subscription), Some(at)) => format!("/subscriptions/{subscription}{}", &id[at..]),
         (None, _) | (_, None) => id,
+    }
+}
+
+impl TryFrom<String> for RecordId {
+    type Error = NotARecordId;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<RecordId> for String {
+    fn from(id: RecordId) -> Self {
+        id.0
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::policy::{Channel, NoticeKind, NotifyRule},
-    ports::{Key, Notice, PortError},
+    ports::{Key, Notice, PortError, PortErrorKind},
 };
 
 /// How long a sender may take; after that it has died, and another one may send.
@@ -68,8 +68,12 @@ impl Process {
         loop {
             let keys = self.documents.store().list(keys::OUTBOX, after.as_ref(), page).await?;
             for key in &keys {
-                if let Some(loaded) = self.documents.read::<Outgoing>(key).await? {
-                    told += usize::from(self.go_through(key, loaded).await?);
+                match self.documents.read::<Outgoing>(key).await {
+                    Ok(Some(loaded)) => told += usize::from(self.go_through(key, loaded).await?),
+                    Ok(None) => {}
+                    // One notice that cannot be read must not keep the others untold.
+                    Err(error) if error.kind == PortErrorKind::Invalid => warn!(%error, "a notice is lost"),
+                    Err(error) => return Err(error),
                 }
             }
             match keys.last() {

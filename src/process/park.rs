@@ -17,7 +17,7 @@ use crate::{
         policy::NoticeKind,
         target::{sha256_hex, short_hash},
     },
-    ports::{Key, Notice, PortError, QueueMessage},
+    ports::{Key, Notice, PortError, PortErrorKind, QueueMessage},
 };
 
 /// Bodies above this are cut; the hash still names the whole.
@@ -113,11 +113,29 @@ impl Process {
         let keys: Vec<Key> = self.documents.store().list(keys::PARKED, None, limit).await?;
         let mut parked = Vec::with_capacity(keys.len());
         for key in keys {
-            if let Some(loaded) = self.documents.read::<Parked>(&key).await? {
-                parked.push(loaded.value);
+            // The key tells its id, whatever became of the document.
+            let id = key.as_str().strip_prefix(keys::PARKED).unwrap_or_default().to_owned();
+            match self.documents.read::<Parked>(&key).await {
+                Ok(Some(loaded)) => parked.push(Parked { id, ..loaded.value }),
+                Ok(None) => {}
+                // One that cannot be read must not hide the others from the person who looks.
+                Err(error) if error.kind == PortErrorKind::Invalid => parked.push(self.unreadable(id, &error)),
+                Err(error) => return Err(error),
             }
         }
         parked.sort_by_key(|parked| parked.parked_at);
         Ok(parked)
+    }
+
+    fn unreadable(&self, id: String, error: &PortError) -> Parked {
+        Parked {
+            id,
+            queue: "unknown".to_owned(),
+            reason: error.to_string(),
+            parked_at: self.ports.clock.now(),
+            body_sha256: String::new(),
+            body_bytes: 0,
+            body_base64: String::new(),
+        }
     }
 }
