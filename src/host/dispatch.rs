@@ -48,12 +48,12 @@ impl Dispatcher {
         };
         match delivery.function {
             Function::Sweep => self.process.sweep(&policy).await,
-            Function::FollowUps => match serde_json::from_slice::<FollowUp>(&delivery.body) {
+            Function::FollowUps => match read_follow_up(&delivery.body) {
                 Ok(follow_up) if follow_up.v == 1 => self.process.follow_up_received(follow_up, &policy).await,
                 Ok(follow_up) => {
                     self.park(delivery, &format!("`v`: this version knows follow-ups of version 1, not {}", follow_up.v)).await
                 }
-                Err(error) => self.park(delivery, &format!("not a follow-up of ours: {error}")).await,
+                Err(why) => self.park(delivery, &format!("not a follow-up of ours: {why}")).await,
             },
             Function::Alerts | Function::Deployments | Function::Markers => self.handle_events(delivery, &policy).await,
         }
@@ -145,6 +145,18 @@ impl Deliveries for Dispatcher {
             (HttpFunction::AlertWebhook, None) => HttpAnswer::later("`alert-webhook` is not set up here"),
         }
     }
+}
+
+/// Where it is broken, in words of our own: those of the parser quote the message.
+fn read_follow_up(body: &[u8]) -> Result<FollowUp, String> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut json);
+    let follow_up = read.map_err(|error| {
+        let (line, column) = (error.inner().line(), error.inner().column());
+        format!("`{}` makes no sense at line {line}, column {column}", error.path())
+    })?;
+    json.end().map_err(|error| format!("something follows it at line {}, column {}", error.line(), error.column()))?;
+    Ok(follow_up)
 }
 
 fn more_demanding(a: Outcome, b: Outcome) -> Outcome {

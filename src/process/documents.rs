@@ -178,7 +178,11 @@ impl Documents {
     async fn read_envelope<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<(Envelope<T>, Version)>, PortError> {
         let Some(stored) = self.store.read(key).await? else { return Ok(None) };
         let envelope = serde_json::from_slice(&stored.body).map_err(|error| {
-            let says = format!("document `{key}` is not readable ({error}); it may come from a newer version of backout");
+            // The error's own words quote what stands there.
+            let (line, column) = (error.line(), error.column());
+            let says = format!(
+                "document `{key}` is not readable (at line {line}, column {column}); it may come from a newer version of backout"
+            );
             PortError::new("read a document", PortErrorKind::Invalid, says)
         })?;
         Ok(Some((envelope, stored.version)))
