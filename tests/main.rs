@@ -4,6 +4,7 @@ mod contract;
 mod decide;
 mod docs;
 mod flow;
+mod fuzzing;
 mod host;
 mod hostile;
 mod inbound;

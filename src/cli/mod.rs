@@ -144,6 +144,5 @@ pub fn person(by: Option<String>) -> anyhow::Result<String> {
 
 /// A record's id as a person typed it.
 fn record_id(text: &str) -> anyhow::Result<RecordId> {
-    let id = RecordId::parse(&text.trim().to_ascii_lowercase());
-    id.ok_or_else(|| anyhow::anyhow!("`{}` is no record id; `backout history` lists them", printable(text)))
+    Ok(RecordId::parse(&text.trim().to_ascii_lowercase())?)
 }

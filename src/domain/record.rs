@@ -16,15 +16,22 @@ use super::{
 };
 
 /// 26 characters of base32 of sha256(canonical alert id | fired time); without an alert id, of rule | target | fired time.
+///
+/// What a message or a person says is one only if a record could be kept under it: see [`RecordId::parse`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct RecordId(pub String);
 
+/// A text under which no record can be kept. Shows nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is no record's id, which is 26 letters and digits; `backout history` lists them")]
+pub struct NotARecordId;
+
 impl RecordId {
-    /// `None` for a text that no record is called by: it could not name a document either.
-    pub fn parse(text: &str) -> Option<Self> {
-        let is_id = text.len() == 26 && text.bytes().all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b));
-        is_id.then(|| Self(text.to_owned()))
+    /// Takes 26 characters of base32 in lower case, as [`Self::of`] makes them.
+    pub fn parse(text: &str) -> Result<Self, NotARecordId> {
+        let is_one = text.len() == 26 && text.bytes().all(|byte| byte.is_ascii_lowercase() || (b'2'..=b'7').contains(&byte));
+        is_one.then(|| Self(text.to_owned())).ok_or(NotARecordId)
     }
 
     pub fn of(alert: &Alert) -> Self {
@@ -47,6 +54,19 @@ fn canonical_alert_id(id: &str) -> String {
     match (subscription, id.find(INSTANCE)) {
         (Some(subscription), Some(at)) => format!("/subscriptions/{subscription}{}", &id[at..]),
         (None, _) | (_, None) => id,
+    }
+}
+
+impl TryFrom<String> for RecordId {
+    type Error = NotARecordId;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<RecordId> for String {
+    fn from(id: RecordId) -> Self {
+        id.0
     }
 }
 

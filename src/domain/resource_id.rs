@@ -93,23 +93,23 @@ impl ResourceId {
         &self.canonical
     }
 
-    fn segment_after(&self, keyword: &str) -> Option<&str> {
-        let mut segments = self.written.split('/');
-        segments.find(|s| s.eq_ignore_ascii_case(keyword))?;
-        segments.next()
+    /// Words count by their place: a subscription or a group may be called `resourceGroups` or `providers`.
+    fn segment(&self, place: usize) -> Option<&str> {
+        self.written.split('/').skip(1).nth(place)
     }
 
     pub fn subscription(&self) -> &str {
-        self.segment_after("subscriptions").unwrap_or_default()
+        self.segment(1).unwrap_or_default()
     }
 
     pub fn resource_group(&self) -> Option<&str> {
-        self.segment_after("resourceGroups")
+        self.segment(2).filter(|word| word.eq_ignore_ascii_case("resourceGroups")).and_then(|_| self.segment(3))
     }
 
     /// The type of the last provider in lower case, such as `microsoft.web/sites/slots`.
     pub fn resource_type(&self) -> Option<String> {
-        let at = self.canonical.rfind("/providers/")?;
+        let subscription_end = "/subscriptions/".len() + self.subscription().len();
+        let at = self.canonical[subscription_end..].rfind("/providers/")? + subscription_end;
         let mut segments = self.canonical[at + "/providers/".len()..].split('/');
         let mut kind = segments.next()?.to_owned();
         while let Some(type_name) = segments.next() {
@@ -130,7 +130,7 @@ impl ResourceId {
         match self.resource_type()?.as_str() {
             "microsoft.web/sites" => Some(self.clone()),
             kind if kind.starts_with("microsoft.web/sites/") => {
-                let at = self.canonical.find("/providers/microsoft.web/sites/")? + "/providers/microsoft.web/sites/".len();
+                let at = self.canonical.rfind("/providers/microsoft.web/sites/")? + "/providers/microsoft.web/sites/".len();
                 let end = self.written[at..].find('/').map_or(self.written.len(), |i| at + i);
                 Some(Self { written: self.written[..end].to_owned(), canonical: self.canonical[..end].to_owned() })
             }

@@ -11,6 +11,7 @@ use object::{
 };
 
 use super::{BUILD_COMMAND, Refusal};
+use crate::azure::answer::clean;
 
 /// A program that the hosts' machines can run, if its libraries are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,10 +102,10 @@ impl Binary {
     pub fn starts_on(&self, image: GlibcVersion) -> Result<(), Refusal> {
         let Linking::Dynamic { loader, libraries, glibc } = &self.linking else { return Ok(()) };
         if loader != LOADER {
-            return Err(refused(&format!("asks for the loader `{loader}`, which the images do not have; theirs is `{LOADER}`")));
+            return Err(refused(&format!("asks for the loader `{}`, which the images do not have; theirs is `{LOADER}`", clean(loader))));
         }
         if let Some(library) = libraries.iter().find(|library| !LIBRARIES_OF_IMAGES.contains(&library.as_str())) {
-            return Err(refused(&format!("needs the library `{library}`, which not every image of the Functions host has")));
+            return Err(refused(&format!("needs the library `{}`, which not every image of the Functions host has", clean(library))));
         }
         match glibc {
             Some(needed) if *needed > image => Err(refused(&format!(
@@ -174,7 +175,7 @@ fn version_named(name: &str) -> Result<GlibcVersion, Refusal> {
         return Ok(GlibcVersion { major: 2, minor: 36 });
     }
     let two: Vec<&str> = name.splitn(3, '.').take(2).collect();
-    let unknown = || refused(&format!("needs `GLIBC_{name}`, of which no version of glibc can be told"));
+    let unknown = || refused(&format!("needs `GLIBC_{}`, of which no version of glibc can be told", clean(name)));
     two.join(".").parse().map_err(|_| unknown())
 }
 

@@ -26,7 +26,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Every problem of one file, in the order of its lines.
+/// The problems of one file, in the order of its lines: every one, unless there are more than a hundred.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyProblems {
     /// The file as people know it; `backout.yaml` unless [`PolicyProblems::named`] says otherwise.
@@ -34,9 +34,24 @@ pub struct PolicyProblems {
     pub problems: Vec<Problem>,
 }
 
+/// So many are told; the rest in one. They stand in every message that is parked because of them.
+const TOLD_MAX: usize = 100;
+
 impl PolicyProblems {
     pub fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| (problem.line, problem.column));
+        let beyond = problems.len().saturating_sub(TOLD_MAX);
+        if beyond > 0 {
+            problems.truncate(TOLD_MAX);
+            let (line, column) = problems.last().map_or((1, 1), |last| (last.line, last.column));
+            problems.push(Problem {
+                line,
+                column,
+                path: String::new(),
+                says: format!("after this place the file has {beyond} more problems"),
+                hint: "correct these first".to_owned(),
+            });
+        }
         Self { file: "backout.yaml".to_owned(), problems }
     }
 

@@ -1,6 +1,9 @@
 //! The file as a tree whose every node knows its line, so that each later problem can say where it is.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use serde::{
     Deserialize, Deserializer,
@@ -21,6 +24,12 @@ pub(super) struct Place {
 /// How our own visitor says so; the parser itself does not see that `1` and `"1"` are one name.
 const DUPLICATE_KEY: &str = "duplicate key";
 
+/// The same of a key that no message may repeat.
+const UNFIT_KEY: &str = "unfit key";
+
+/// Longest key: Azure allows tags no longer name. Keys stand in the path of every problem below them.
+const KEY_CHARACTERS_MAX: usize = 512;
+
 /// One step into the tree.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Step {
@@ -30,10 +39,18 @@ pub(super) enum Step {
 
 pub(super) type Path = Vec<Step>;
 
-/// The content without places, and the places by path.
+/// The content without places, and the places beside it.
 pub(super) struct Tree {
     pub value: Value,
-    places: HashMap<Path, Place>,
+    places: Places,
+}
+
+/// Where a node is, and what is below it. A tree as the content is one: a list of whole paths would repeat a long key as often as
+/// there are nodes below it.
+struct Places {
+    own: Place,
+    items: Vec<Places>,
+    entries: HashMap<String, Places>,
 }
 
 impl Tree {
@@ -65,8 +82,7 @@ impl Tree {
             with_snippet: false,
         };
         let root: Spanned<Node> = serde_saphyr::from_str_with_options(text, options).map_err(|e| syntax_problem(&e))?;
-        let mut places = HashMap::new();
-        let value = split(root, &mut Vec::new(), None, &mut places);
+        let (value, places) = split(root, None);
         if value.is_null() {
             return Err(at_start("the file is empty", "begin with `version: 1` and `services:`"));
         }
@@ -75,11 +91,16 @@ impl Tree {
 
     /// Where the node at `path` is, or its nearest ancestor that is written.
     pub fn place(&self, path: &[Step]) -> Place {
-        (0..=path.len())
-            .rev()
-            .find_map(|length| self.places.get(&path[..length]))
-            .copied()
-            .unwrap_or(Place { line: 1, column: 1 })
+        let mut places = &self.places;
+        for step in path {
+            let inner = match step {
+                Step::Key(key) => places.entries.get(key),
+                Step::Index(index) => places.items.get(*index),
+            };
+            let Some(inner) = inner else { break };
+            places = inner;
+        }
+        places.own
     }
 
     pub fn get(&self, path: &[Step]) -> Option<&Value> {
@@ -187,9 +208,13 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
         let mut entries: Vec<(Spanned<String>, Spanned<Node>)> = Vec::new();
+        let mut known = HashSet::new();
         while let Some(key) = access.next_key::<Spanned<String>>()? {
+            if key.value.contains(char::is_control) || key.value.chars().count() > KEY_CHARACTERS_MAX {
+                return Err(A::Error::custom(UNFIT_KEY));
+            }
             // `1` and `"1"` are two keys in YAML and one key here.
-            if entries.iter().any(|(known, _)| known.value == key.value) {
+            if !known.insert(key.value.clone()) {
                 return Err(A::Error::custom(DUPLICATE_KEY));
             }
             entries.push((key, access.next_value()?));
@@ -199,39 +224,31 @@ impl<'de> Visitor<'de> for NodeVisitor {
 }
 
 /// A value stands where its key stands; an item of a list where it begins itself.
-fn split(node: Spanned<Node>, path: &mut Path, key: Option<Place>, places: &mut HashMap<Path, Place>) -> Value {
+fn split(node: Spanned<Node>, key: Option<Place>) -> (Value, Places) {
     let own = Place { line: node.referenced.line().max(1), column: node.referenced.column().max(1) };
-    places.insert(path.clone(), key.unwrap_or(own));
-    match node.value {
+    let mut places = Places { own: key.unwrap_or(own), items: Vec::new(), entries: HashMap::new() };
+    let value = match node.value {
         Node::Null => Value::Null,
         Node::Bool(value) => Value::Bool(value),
         Node::Number(number) => Value::Number(number),
         Node::Text(text) => Value::String(text),
-        Node::List(items) => Value::Array(
-            items
-                .into_iter()
-                .enumerate()
-                .map(|(index, item)| {
-                    path.push(Step::Index(index));
-                    let value = split(item, path, None, places);
-                    path.pop();
-                    value
-                })
-                .collect(),
-        ),
-        Node::Map(entries) => Value::Object(
-            entries
-                .into_iter()
-                .map(|(key, item)| {
-                    let place = Place { line: key.referenced.line().max(1), column: key.referenced.column().max(1) };
-                    path.push(Step::Key(key.value.clone()));
-                    let value = split(item, path, Some(place), places);
-                    path.pop();
-                    (key.value, value)
-                })
-                .collect::<Map<_, _>>(),
-        ),
-    }
+        Node::List(nodes) => {
+            let (values, items) = nodes.into_iter().map(|item| split(item, None)).unzip();
+            places.items = items;
+            Value::Array(values)
+        }
+        Node::Map(entries) => {
+            let mut values = Map::new();
+            for (key, item) in entries {
+                let place = Place { line: key.referenced.line().max(1), column: key.referenced.column().max(1) };
+                let (value, below) = split(item, Some(place));
+                places.entries.insert(key.value.clone(), below);
+                values.insert(key.value, value);
+            }
+            Value::Object(values)
+        }
+    };
+    (value, places)
 }
 
 fn syntax_problem(error: &serde_saphyr::Error) -> Problem {
@@ -253,6 +270,10 @@ fn syntax_words(error: &serde_saphyr::Error) -> (&'static str, &'static str) {
     match error.without_snippet() {
         Error::DuplicateMappingKey { .. } => TWICE,
         Error::Message { msg, .. } if msg.starts_with(DUPLICATE_KEY) => TWICE,
+        Error::Message { msg, .. } if msg.starts_with(UNFIT_KEY) => (
+            "a key here has more than 512 characters, or a control character",
+            "keys are short words; check the quotes and the indentation of this line",
+        ),
         Error::AliasError { error, .. } => syntax_words(error),
         Error::Budget { .. }
         | Error::AliasReplayCounterOverflow { .. }

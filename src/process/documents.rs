@@ -197,7 +197,11 @@ impl Documents {
     async fn read_envelope<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<(Envelope<T>, Version)>, PortError> {
         let Some(stored) = self.store.read(key).await? else { return Ok(None) };
         let envelope = serde_json::from_slice(&stored.body).map_err(|error| {
-            let says = format!("document `{key}` is not readable ({error}); it may come from a newer version of backout");
+            // The error's own words quote what stands there.
+            let (line, column) = (error.line(), error.column());
+            let says = format!(
+                "document `{key}` is not readable (at line {line}, column {column}); it may come from a newer version of backout"
+            );
             PortError::new("read a document", PortErrorKind::Invalid, says)
         })?;
         Ok(Some((envelope, stored.version)))
@@ -252,7 +256,7 @@ pub mod keys {
     /// `None` for a name that is not of [`recent`].
     pub fn record_of_recent(key: &Key) -> Option<RecordId> {
         let (_, record) = key.as_str().strip_prefix(RECENT)?.split_once('-')?;
-        Some(RecordId(record.to_owned()))
+        RecordId::parse(record).ok()
     }
 
     /// A firing on a resource, in the seconds that begin at `since`.

@@ -21,7 +21,7 @@ use crate::{
         policy::{Channel, NoticeKind, NotifyRule},
         target::short_hash,
     },
-    ports::{Key, Notice, PortError},
+    ports::{Key, Notice, PortError, PortErrorKind},
 };
 
 /// How long a sender may take; after that it has died, and another one may send.
@@ -149,7 +149,16 @@ impl Process {
 
     /// The notice if it is to be sent now; one that was told long ago is forgotten.
     async fn due(&self, key: &Key) -> Result<Option<Loaded<Outgoing>>, PortError> {
-        let Some(loaded) = self.documents.read::<Outgoing>(key).await? else { return Ok(None) };
+        let loaded = match self.documents.read::<Outgoing>(key).await {
+            Ok(Some(loaded)) => loaded,
+            Ok(None) => return Ok(None),
+            // One notice that cannot be read must not keep the others untold.
+            Err(error) if error.kind == PortErrorKind::Invalid => {
+                warn!(%error, "a notice is lost");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         let now = self.ports.clock.now();
         if let Some(told_at) = loaded.value.told_at {
             if now.duration_since(told_at) > TOLD_KEPT {

@@ -21,7 +21,7 @@ use crate::{
         policy::NoticeKind,
         target::{sha256_hex, short_hash},
     },
-    ports::{Key, Notice, PortError, QueueMessage},
+    ports::{Key, Notice, PortError, PortErrorKind, QueueMessage},
 };
 
 /// Bodies above this are cut; the hash still names the whole.
@@ -122,10 +122,33 @@ impl Process {
     /// What is parked, the oldest first; at most `limit`, and of more than that any.
     pub async fn parked(&self, limit: usize) -> Result<Vec<Parked>, PortError> {
         let keys: Vec<Key> = self.documents.store().list(keys::PARKED, None, limit).await?;
-        let reads: Vec<_> = keys.iter().map(|key| self.documents.read::<Parked>(key).boxed()).collect();
+        let reads: Vec<_> = keys.iter().map(|key| self.parked_under(key).boxed()).collect();
         let read: Vec<_> = stream::iter(reads).buffered(READ_SIDE_BY_SIDE).try_collect().await?;
-        let mut parked: Vec<Parked> = read.into_iter().flatten().map(|loaded| loaded.value).collect();
+        let mut parked: Vec<Parked> = read.into_iter().flatten().collect();
         parked.sort_by_key(|parked| parked.parked_at);
         Ok(parked)
+    }
+
+    async fn parked_under(&self, key: &Key) -> Result<Option<Parked>, PortError> {
+        // The key tells its id, whatever became of the document.
+        let id = key.as_str().strip_prefix(keys::PARKED).unwrap_or_default().to_owned();
+        match self.documents.read::<Parked>(key).await {
+            Ok(loaded) => Ok(loaded.map(|loaded| Parked { id, ..loaded.value })),
+            // One that cannot be read must not hide the others from the person who looks.
+            Err(error) if error.kind == PortErrorKind::Invalid => Ok(Some(self.unreadable(id, &error))),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn unreadable(&self, id: String, error: &PortError) -> Parked {
+        Parked {
+            id,
+            queue: "unknown".to_owned(),
+            reason: error.to_string(),
+            parked_at: self.ports.clock.now(),
+            body_sha256: String::new(),
+            body_bytes: 0,
+            body_base64: String::new(),
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         target::{TargetKey, sha256_hex},
         target_state::TargetState,
     },
-    ports::{Key, PortError},
+    ports::{Key, PortError, PortErrorKind},
 };
 
 /// Receipts of a chain that are read at once for its check.
@@ -224,7 +224,11 @@ fn is_same_step(found: &Receipt, mine: &Receipt) -> bool {
 
 /// Reads one receipt by its reference.
 pub async fn read(documents: &Documents, reference: &ReceiptRef) -> Result<Option<Receipt>, PortError> {
-    Ok(documents.read::<Receipt>(&Key::new(reference.key.clone())).await?.map(|loaded| loaded.value))
+    let key = Key::parse(&reference.key).ok_or_else(|| {
+        let says = "the record names a receipt by what is no key of the store; somebody changed the record";
+        PortError::new("read a receipt", PortErrorKind::Invalid, says)
+    })?;
+    Ok(documents.read::<Receipt>(&key).await?.map(|loaded| loaded.value))
 }
 
 /// What a check of a chain found.

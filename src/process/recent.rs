@@ -54,7 +54,7 @@ impl Process {
         if records.len() < limit {
             let left = limit - records.len();
             let keys = store.list(keys::RECORDS, None, limit).await?;
-            let ids = keys.iter().filter_map(|key| key.as_str().strip_prefix(keys::RECORDS)).map(|id| RecordId(id.to_owned()));
+            let ids = keys.iter().filter_map(|key| RecordId::parse(key.as_str().strip_prefix(keys::RECORDS)?).ok());
             records.extend(self.read_records(ids.filter(|id| !seen.contains(id)).take(left).collect()).await?);
         }
         records.sort_by_key(|record| Reverse(fired_at(record)));

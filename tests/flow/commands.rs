@@ -185,6 +185,6 @@ fn the_kill_switch_and_the_lists_work_without_a_queue() {
     assert_eq!(backout(folder.path(), &["clear", "checkout", "--by", "ana"]).out, "nothing was blocked there\n");
     assert_eq!(
         backout(folder.path(), &["show", "nonsense"]).err,
-        "error: `nonsense` is no record id; `backout history` lists them\n"
+        "error: this is no record's id, which is 26 letters and digits; `backout history` lists them\n"
     );
 }

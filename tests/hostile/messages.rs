@@ -9,7 +9,7 @@ use backout::{
         approval::{Approval, Verdict},
         decision::DecisionKind,
         policy::{Channel, NoticeKind, NotifyRule},
-        record::{Record, RecordId},
+        record::{NotARecordId, Record, RecordId},
         service::Mode,
         target::VersionToken,
         target_state::TargetState,
@@ -385,9 +385,9 @@ async fn a_flood_of_broken_messages_is_kept_whole_and_told_once_an_hour() {
 #[test]
 fn only_an_id_is_an_id() {
     let of_an_alert = RecordId::of(&crate::support::policy::alert("a1", "checkout", "2026-03-02T03:00:00Z".parse().unwrap()));
-    assert_eq!(RecordId::parse(&of_an_alert.0), Some(of_an_alert));
+    assert_eq!(RecordId::parse(&of_an_alert.0), Ok(of_an_alert));
     for text in ["", "a", "../control", "aaaaaaaaaaaaaaaaaaaaaaaaa!", "AAAAAAAAAAAAAAAAAAAAAAAAAA", "01189998819991197253aaaaaa"]
     {
-        assert_eq!(RecordId::parse(text), None, "{text}");
+        assert_eq!(RecordId::parse(text), Err(NotARecordId), "{text}");
     }
 }

@@ -4,7 +4,7 @@ mod archive;
 mod binary;
 mod command;
 mod contents;
-mod elf;
+pub mod elf;
 mod marker;
 mod sbom;
 mod unpacked;

@@ -3,7 +3,10 @@
 //! `essentials`, dimensions, labels and custom properties stay whole. Of result rows the resource ids stay, since they say what is
 //! affected. What was dropped is said in the message itself, and so in the record.
 
-use std::collections::BTreeSet;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde_json::{Map, Value, json};
 
@@ -24,32 +27,45 @@ pub fn to_fit(body: Vec<u8>, bytes_max: usize) -> Shrunk {
     }
     let Ok(mut message) = serde_json::from_slice::<Value>(&body) else { return Shrunk { body, dropped: None } };
     let mut dropped = Dropped::default();
-    let mut alerts = 0;
-    for_each_alert(&mut message, &mut |alert| {
-        alerts += 1;
+    for_each_alert(&mut message, &mut |index, alert| {
+        let before = dropped.rows;
         for place in [&["data", "alertContext"][..], &["data"], &[]] {
             if let Some(holder) = object_at(alert, place) {
                 drop_rows(holder, &mut dropped);
             }
         }
+        if dropped.rows > before {
+            dropped.from.insert(index);
+        }
     });
-    // The mark is written last; its room is set aside.
-    let room = bytes_max.saturating_sub(alerts * MARK_BYTES_MAX);
-    while size(&message) > room {
-        let mut largest: Option<(usize, Vec<Step>)> = None;
-        find_droppable(&message, &mut Vec::new(), &mut largest);
-        let Some((_, path)) = largest else { break };
-        drop_member(&mut message, &path);
-        dropped.members.insert(path.iter().filter_map(Step::name).collect::<Vec<_>>().join("."));
+    let mut droppable = Vec::new();
+    for_each_alert(&mut message, &mut |index, alert| find_droppable(index, alert, &mut droppable));
+    droppable.sort_by_key(|member| Reverse(member.bytes));
+    let mut bytes = size(&message);
+    let mut members: BTreeMap<usize, Vec<Vec<Step>>> = BTreeMap::new();
+    for member in droppable {
+        // The marks are written last; their room is set aside.
+        if bytes <= bytes_max.saturating_sub(dropped.from.len() * MARK_BYTES_MAX) {
+            break;
+        }
+        bytes = bytes.saturating_sub(member.bytes);
+        dropped.from.insert(member.alert);
+        dropped.members.insert(member.path.iter().filter_map(Step::name).collect::<Vec<_>>().join("."));
+        members.entry(member.alert).or_default().push(member.path);
     }
-    if dropped.is_empty() {
+    if dropped.from.is_empty() {
         return Shrunk { body, dropped: None };
     }
     let says = dropped.says();
-    for_each_alert(&mut message, &mut |alert| {
-        alert.insert(DROPPED_MEMBER.to_owned(), Value::String(says.clone()));
+    for_each_alert(&mut message, &mut |index, alert| {
+        members.remove(&index).into_iter().flatten().for_each(|path| drop_member(alert, &path));
+        if dropped.from.contains(&index) {
+            alert.insert(DROPPED_MEMBER.to_owned(), Value::String(says.clone()));
+        }
     });
-    Shrunk { body: message.to_string().into_bytes(), dropped: Some(says) }
+    let smaller = message.to_string().into_bytes();
+    // A few short rows may be less than what is said about them.
+    if smaller.len() < body.len() { Shrunk { body: smaller, dropped: Some(says) } } else { Shrunk { body, dropped: None } }
 }
 
 /// Of the mark, its name and quotes included.
@@ -75,13 +91,11 @@ const CRITERION_KEPT: &[&str] = &["dimensions", "webtestname"];
 struct Dropped {
     rows: usize,
     members: BTreeSet<String>,
+    /// The alerts that lost something, by their place in the message.
+    from: BTreeSet<usize>,
 }
 
 impl Dropped {
-    fn is_empty(&self) -> bool {
-        self.rows == 0 && self.members.is_empty()
-    }
-
     fn says(&self) -> String {
         let rows = (self.rows > 0).then(|| format!("{} result rows (their resource ids are kept)", self.rows));
         let mut says = rows.into_iter().chain(self.members.iter().cloned()).collect::<Vec<_>>().join(", ");
@@ -94,13 +108,19 @@ impl Dropped {
 /// Names of members are chosen by the sender; each character may take 6 bytes in JSON.
 const MARK_CHARACTERS_MAX: usize = 80;
 
-/// The message itself, or each object of a list of them.
-fn for_each_alert(message: &mut Value, work: &mut impl FnMut(&mut Map<String, Value>)) {
-    match message {
-        Value::Object(alert) => work(alert),
-        Value::Array(elements) => elements.iter_mut().for_each(|element| for_each_alert(element, work)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+/// The message itself, or each object of a list of them, with its number.
+fn for_each_alert(message: &mut Value, work: &mut impl FnMut(usize, &mut Map<String, Value>)) {
+    fn visit(message: &mut Value, index: &mut usize, work: &mut impl FnMut(usize, &mut Map<String, Value>)) {
+        match message {
+            Value::Object(alert) => {
+                work(*index, alert);
+                *index += 1;
+            }
+            Value::Array(elements) => elements.iter_mut().for_each(|element| visit(element, index, work)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
     }
+    visit(message, &mut 0, work);
 }
 
 /// Names are compared as inbound does: the exact spelling first, then without case.
@@ -179,38 +199,31 @@ impl Step {
     }
 }
 
-/// The largest member of an alert's context which nobody reads.
-fn find_droppable(message: &Value, path: &mut Vec<Step>, largest: &mut Option<(usize, Vec<Step>)>) {
-    match message {
-        Value::Array(elements) => {
-            for (index, element) in elements.iter().enumerate() {
-                path.push(Step::Element(index));
-                find_droppable(element, path, largest);
-                path.pop();
+/// A member of an alert's context which nobody reads.
+struct Droppable {
+    alert: usize,
+    path: Vec<Step>,
+    /// Of all that goes with it: name, value, colon and comma.
+    bytes: usize,
+}
+
+fn find_droppable(index: usize, alert: &Map<String, Value>, found: &mut Vec<Droppable>) {
+    let Some((context, names)) = context_of(alert) else { return };
+    let mut path: Vec<Step> = names.into_iter().map(Step::Member).collect();
+    offer(index, context, CONTEXT_KEPT, &path, found);
+    if let Some(condition) = key_of(context, "condition")
+        && let Some(inner) = context.get(&condition).and_then(Value::as_object)
+        && let Some(all_of) = key_of(inner, "allOf")
+        && let Some(criteria) = inner.get(&all_of).and_then(Value::as_array)
+    {
+        path.extend([Step::Member(condition), Step::Member(all_of)]);
+        for (place, criterion) in criteria.iter().enumerate() {
+            path.push(Step::Element(place));
+            if let Some(criterion) = criterion.as_object() {
+                offer(index, criterion, CRITERION_KEPT, &path, found);
             }
+            path.pop();
         }
-        Value::Object(alert) => {
-            let Some((context, names)) = context_of(alert) else { return };
-            let depth = path.len();
-            path.extend(names.into_iter().map(Step::Member));
-            offer(context, CONTEXT_KEPT, path, largest);
-            if let Some(condition) = key_of(context, "condition")
-                && let Some(inner) = context.get(&condition).and_then(Value::as_object)
-                && let Some(all_of) = key_of(inner, "allOf")
-                && let Some(criteria) = inner.get(&all_of).and_then(Value::as_array)
-            {
-                path.extend([Step::Member(condition), Step::Member(all_of.clone())]);
-                for (index, criterion) in criteria.iter().enumerate() {
-                    path.push(Step::Element(index));
-                    if let Some(criterion) = criterion.as_object() {
-                        offer(criterion, CRITERION_KEPT, path, largest);
-                    }
-                    path.pop();
-                }
-            }
-            path.truncate(depth);
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
@@ -221,24 +234,27 @@ fn context_of(alert: &Map<String, Value>) -> Option<(&Map<String, Value>, Vec<St
     Some((inner.get(&context)?.as_object()?, vec![data, context]))
 }
 
-fn offer(object: &Map<String, Value>, kept: &[&str], path: &[Step], largest: &mut Option<(usize, Vec<Step>)>) {
+fn offer(index: usize, object: &Map<String, Value>, kept: &[&str], path: &[Step], found: &mut Vec<Droppable>) {
     for (name, value) in object {
         let bytes = size(value);
         let is_kept = kept.contains(&name.to_ascii_lowercase().as_str());
-        if !is_kept && bytes >= MEMBER_BYTES_MIN && largest.as_ref().is_none_or(|(most, _)| bytes > *most) {
+        if !is_kept && bytes >= MEMBER_BYTES_MIN {
             let path = path.iter().cloned().chain([Step::Member(name.clone())]).collect();
-            *largest = Some((bytes, path));
+            found.push(Droppable { alert: index, path, bytes: bytes + size(&Value::String(name.clone())) + 2 });
         }
     }
 }
 
-fn drop_member(message: &mut Value, path: &[Step]) {
+fn drop_member(alert: &mut Map<String, Value>, path: &[Step]) {
     let Some((Step::Member(last), parents)) = path.split_last() else { return };
-    let parent = parents.iter().try_fold(message, |value, step| match step {
-        Step::Member(name) => value.get_mut(name),
-        Step::Element(index) => value.get_mut(index),
+    let Some((Step::Member(first), between)) = parents.split_first() else { return };
+    let parent = between.iter().try_fold(alert.get_mut(first), |value, step| {
+        Some(match step {
+            Step::Member(name) => value?.get_mut(name),
+            Step::Element(index) => value?.get_mut(index),
+        })
     });
-    if let Some(object) = parent.and_then(Value::as_object_mut) {
+    if let Some(object) = parent.flatten().and_then(Value::as_object_mut) {
         object.remove(last);
     }
 }

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-use crate::settings::endpoint;
+use crate::{azure::answer::clean, settings::endpoint};
 
 /// A context of a kubeconfig, in the form in which a connection is made from it.
 #[derive(Debug)]
@@ -105,9 +105,9 @@ pub fn read(text: &str, context: Option<&str>, folder: Option<&Path>) -> Result<
         return Err("the kubeconfig has no `current-context`; name one with `context:`".to_owned());
     };
     let context = file.contexts.iter().find(|it| it.name == name).map(|it| &it.context);
-    let context = context.ok_or_else(|| format!("the kubeconfig has no context `{name}`"))?;
+    let context = context.ok_or_else(|| format!("the kubeconfig has no context `{}`", clean(name)))?;
     let cluster = file.clusters.iter().find(|it| it.name == context.cluster).map(|it| &it.cluster);
-    let cluster = cluster.ok_or_else(|| format!("the kubeconfig has no cluster `{}`", context.cluster))?;
+    let cluster = cluster.ok_or_else(|| format!("the kubeconfig has no cluster `{}`", clean(&context.cluster)))?;
     if cluster.insecure_skip_tls_verify == Some(true) {
         return Err("the kubeconfig says `insecure-skip-tls-verify`, with which anybody could take our token; give the \
                     cluster's certificate instead"
@@ -130,7 +130,7 @@ pub fn read(text: &str, context: Option<&str>, folder: Option<&Path>) -> Result<
     let user = match &context.user {
         None => User::Other("no user"),
         Some(wanted) => match file.users.into_iter().find(|it| it.name == *wanted) {
-            None => return Err(format!("the kubeconfig has no user `{wanted}`")),
+            None => return Err(format!("the kubeconfig has no user `{}`", clean(wanted))),
             Some(found) => user(found.user, folder)?,
         },
     };

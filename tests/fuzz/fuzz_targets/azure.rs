@@ -1,0 +1,3 @@
+#![no_main]
+
+backout_fuzz::family!(azure);
