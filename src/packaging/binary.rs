@@ -102,10 +102,16 @@ impl Binary {
     pub fn starts_on(&self, image: GlibcVersion) -> Result<(), Refusal> {
         let Linking::Dynamic { loader, libraries, glibc } = &self.linking else { return Ok(()) };
         if loader != LOADER {
-            return Err(refused(&format!("asks for the loader `{}`, which the images do not have; theirs is `{LOADER}`", clean(loader))));
+            return Err(refused(&format!(
+                "asks for the loader `{}`, which the images do not have; theirs is `{LOADER}`",
+                clean(loader)
+            )));
         }
         if let Some(library) = libraries.iter().find(|library| !LIBRARIES_OF_IMAGES.contains(&library.as_str())) {
-            return Err(refused(&format!("needs the library `{}`, which not every image of the Functions host has", clean(library))));
+            return Err(refused(&format!(
+                "needs the library `{}`, which not every image of the Functions host has",
+                clean(library)
+            )));
         }
         match glibc {
             Some(needed) if *needed > image => Err(refused(&format!(

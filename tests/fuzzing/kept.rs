@@ -65,7 +65,8 @@ fn holds(family: &str, cases: u32) {
         }
     }
     let inputs: Vec<Vec<u8>> = kept.into_iter().map(|(_, input)| input).filter(|input| input.len() <= 64 * 1024).collect();
-    let changed = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u32>(), prop::collection::vec(any::<u8>(), 0..8));
+    let changed =
+        (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u32>(), prop::collection::vec(any::<u8>(), 0..8));
     let config = Config { failure_persistence: None, ..Config::with_cases(cases) };
     let outcome = TestRunner::new(config).run(&changed, |(which, place, seed, bytes)| {
         let input = &inputs[which.index(inputs.len())];
@@ -163,7 +164,10 @@ fn both_lock_files_agree() {
     let ours = versions(&Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock"));
     for (name, fuzzed) in versions(&root().join("Cargo.lock")) {
         if let Some(known) = ours.get(&name) {
-            assert!(fuzzed.is_subset(known), "`{name}` is {fuzzed:?} in tests/fuzz/Cargo.lock and {known:?} in Cargo.lock: copy the latter and build");
+            assert!(
+                fuzzed.is_subset(known),
+                "`{name}` is {fuzzed:?} in tests/fuzz/Cargo.lock and {known:?} in Cargo.lock: copy the latter and build"
+            );
         }
     }
 }

@@ -27,8 +27,8 @@ use backout::{
         rollback::{Fence, OperationState, StepKind, Submission},
         series::{EvidenceMetric, NoData, WorseWhen},
         target::{
-            AppServiceTarget, AppServiceWay, ArmDeploymentTarget, ClusterAccess, ContainerAppTarget, FingerprintSource, KubernetesCluster,
-            KubernetesTarget, Lineage, LogicAppTarget, PipelinePlace, PipelineTarget, Target, WorkloadKind,
+            AppServiceTarget, AppServiceWay, ArmDeploymentTarget, ClusterAccess, ContainerAppTarget, FingerprintSource,
+            KubernetesCluster, KubernetesTarget, Lineage, LogicAppTarget, PipelinePlace, PipelineTarget, Target, WorkloadKind,
         },
     },
     platforms::AzurePlatforms,
@@ -90,7 +90,10 @@ async fn asked(kind: &'static str, server: &'static Server) {
             match AzureMetrics::new(arm).series(&metric, &id("Microsoft.Insights/components/checkout-insights"), from, to).await {
                 Ok(series) => {
                     assert!(series.points.len() <= 30 && series.points.is_sorted_by(|one, next| one.end < next.end));
-                    assert!(series.points.iter().flat_map(|point| [point.value, point.weight]).flatten().all(f64::is_finite), "{series:?}");
+                    assert!(
+                        series.points.iter().flat_map(|point| [point.value, point.weight]).flatten().all(f64::is_finite),
+                        "{series:?}"
+                    );
                 }
                 Err(error) => is_told(&error),
             }
@@ -203,13 +206,20 @@ async fn is_handled(platform: &dyn Platform, server: &Server) {
             let operation = match submission {
                 Submission::Accepted { operation, .. } => operation,
                 Submission::Done => json!({}),
-                Submission::Refused { says } | Submission::Busy { says } | Submission::Unknown { says } | Submission::NotSent { says, .. } => {
+                Submission::Refused { says }
+                | Submission::Busy { says }
+                | Submission::Unknown { says }
+                | Submission::NotSent { says, .. } => {
                     is_sentence(&says, 1_500);
                     continue;
                 }
             };
             match platform.poll(&operation).await {
-                Ok(OperationState::Failed { says } | OperationState::Unknown { says } | OperationState::WaitsForAPerson { says, .. }) => is_sentence(&says, 1_500),
+                Ok(
+                    OperationState::Failed { says }
+                    | OperationState::Unknown { says }
+                    | OperationState::WaitsForAPerson { says, .. },
+                ) => is_sentence(&says, 1_500),
                 Ok(OperationState::Running { .. } | OperationState::Succeeded) => {}
                 Err(error) => is_told(&error),
             }
@@ -266,7 +276,8 @@ fn answers(input: &[u8]) -> Vec<ScriptedAnswer> {
         if let Some(head) = line.strip_prefix(b"@ ") {
             let head = String::from_utf8_lossy(head);
             let mut words = head.split_whitespace();
-            let status = words.next().and_then(|word| word.parse().ok()).filter(|status| (200..600).contains(status)).unwrap_or(200);
+            let status =
+                words.next().and_then(|word| word.parse().ok()).filter(|status| (200..600).contains(status)).unwrap_or(200);
             let part = words.next().unwrap_or_default().to_owned();
             let headers = words.filter_map(|word| word.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned()));
             answers.push(ScriptedAnswer { status, headers: headers.collect(), part, body: Vec::new() });
@@ -345,7 +356,17 @@ impl Server {
     fn answer(&self, method: &str, path: &str) -> Vec<u8> {
         let mut script = self.script();
         // What only reads by POST: the platforms' own questions.
-        let reads = ["slotsdiffs", "/list", "listCallbackUrl", "runCommand", "whatIf", "validate", "exportTemplate", "selfsubjectaccessreviews", "checkAccess"];
+        let reads = [
+            "slotsdiffs",
+            "/list",
+            "listCallbackUrl",
+            "runCommand",
+            "whatIf",
+            "validate",
+            "exportTemplate",
+            "selfsubjectaccessreviews",
+            "checkAccess",
+        ];
         let reads_by_post = method == "POST" && reads.iter().any(|word| path.contains(word));
         script.mutating += usize::from(method != "GET" && !reads_by_post);
         let found = script.answers.iter().find(|answer| path.contains(&answer.part));
@@ -360,7 +381,8 @@ impl Server {
         }
         for (name, value) in headers {
             let name_is_plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-            let own = ["content-length", "transfer-encoding", "connection", "upgrade"].iter().any(|own| name.eq_ignore_ascii_case(own));
+            let own =
+                ["content-length", "transfer-encoding", "connection", "upgrade"].iter().any(|own| name.eq_ignore_ascii_case(own));
             if name_is_plain && !own {
                 let value = value.replace("SERVER", self.url.as_str().trim_end_matches('/'));
                 written += &format!("{name}: {value}\r\n");

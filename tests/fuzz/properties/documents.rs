@@ -108,7 +108,9 @@ async fn met(kind: &'static str, document: &[u8]) {
     }
     let dispatcher = Dispatcher::new(Arc::clone(&process));
     let follow_up = |step: &str| {
-        json!({"v": 1, "record": record, "target": target, "step": step, "generation": 1, "dueAt": world.now()}).to_string().into_bytes()
+        json!({"v": 1, "record": record, "target": target, "step": step, "generation": 1, "dueAt": world.now()})
+            .to_string()
+            .into_bytes()
     };
     let deliveries = [
         (Function::Alerts, fake_alerts::message(&firing)),

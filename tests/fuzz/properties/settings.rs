@@ -66,7 +66,8 @@ const OUR_WORDS: &[&str] = &[
 ];
 
 fn container(text: &str) {
-    let taken = if BlobContainer::is_connection(text) { BlobContainer::from_connection(text) } else { BlobContainer::from_url(text) };
+    let taken =
+        if BlobContainer::is_connection(text) { BlobContainer::from_connection(text) } else { BlobContainer::from_url(text) };
     let container = match taken {
         Ok(container) => container,
         Err(unusable) => {
@@ -109,5 +110,8 @@ fn url(text: &str) {
 /// A token may be sent there.
 fn is_safe(url: &Url) {
     assert!(url.scheme() == "https" || url.scheme() == "http" && endpoint::is_loopback(url), "{url}");
-    assert!(url.username().is_empty() && url.password().is_none() && url.host_str().is_some_and(|host| !host.is_empty()), "{url}");
+    assert!(
+        url.username().is_empty() && url.password().is_none() && url.host_str().is_some_and(|host| !host.is_empty()),
+        "{url}"
+    );
 }

@@ -160,7 +160,8 @@ struct OneKey;
 #[async_trait::async_trait]
 impl SigningKeySource for OneKey {
     async fn signing_keys(&self) -> Result<Vec<SigningKey>, PortError> {
-        let key = |id: &str, modulus: &str| SigningKey { id: id.to_owned(), modulus: modulus.to_owned(), exponent: "AQAB".to_owned() };
+        let key =
+            |id: &str, modulus: &str| SigningKey { id: id.to_owned(), modulus: modulus.to_owned(), exponent: "AQAB".to_owned() };
         Ok(vec![key("one", MODULUS), key("odd", "no base64!"), key("", "")])
     }
 }

@@ -3,24 +3,8 @@
 #[path = "../properties/mod.rs"]
 pub mod properties;
 
-/// The part of `tests/support` that the properties need.
 #[expect(dead_code, reason = "the tests of the package use all of it")]
-mod support {
-    #[path = "../../../support/fake_alerts.rs"]
-    pub mod fake_alerts;
-    #[path = "../../../support/fake_platform.rs"]
-    pub mod fake_platform;
-    #[path = "../../../support/fake_queue.rs"]
-    pub mod fake_queue;
-    #[path = "../../../support/fake_telemetry.rs"]
-    pub mod fake_telemetry;
-    #[path = "../../../support/lethal.rs"]
-    pub mod lethal;
-    #[path = "../../../support/policy.rs"]
-    pub mod policy;
-    #[path = "../../../support/world.rs"]
-    pub mod world;
-}
+mod support;
 
 /// One fuzz target: what must hold of a family, and changes that keep JSON whole half of the time.
 #[macro_export]
