@@ -8,7 +8,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::tape::{Answer, CallId, Ended, Fixed, Keeping, Live, Message, Request, Seconds};
+use backout::{domain::record::RecordId, ports::FollowUp};
+
+use super::tape::{Answer, BodyId, CallId, Ended, Fixed, Keeping, Live, Message, Request, Seconds};
 
 /// Names a message and the answers that its handling got so far, in whatever order they came.
 pub type NodeId = u32;
@@ -71,6 +73,12 @@ impl Engine {
 
     pub fn nodes(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// Whose record a wake-up is for.
+    pub fn firing_of(&self, wake_up: BodyId) -> usize {
+        let wake_up: FollowUp = serde_json::from_slice(&self.texts.lock().unwrap().bodies.text(wake_up)).unwrap();
+        self.world.alerts.iter().position(|alert| RecordId::of(alert) == wake_up.record).unwrap()
     }
 
     pub fn start(&mut self, message: Message, now: Seconds) -> NodeId {

@@ -194,17 +194,21 @@ impl Explorer {
         (half(1) << 64) | half(2)
     }
 
-    /// Goes the way of these choices; what happens on it, in words, and what is wrong at its end.
+    /// Goes the way of these choices, and undisturbed on from there; what happens, in words, and what is wrong at the end.
     pub fn replay(&mut self, choices: &[usize]) -> (String, Option<String>) {
         let mut state = self.start.clone();
-        let mut why = None;
-        for choice in choices {
+        let mut chosen = Vec::new();
+        loop {
             let (possible, wrong) = self.look(&state);
-            assert!(wrong.is_none(), "the path goes on after {wrong:?}");
-            state = state.after(possible[*choice], &mut self.engine);
-            why = self.look(&state).1;
+            let next = choices.get(chosen.len()).copied().unwrap_or(0);
+            if wrong.is_some() || possible.is_empty() {
+                assert!(chosen.len() >= choices.len(), "it ends before these choices do: {wrong:?}");
+                return (self.trail(&chosen), wrong);
+            }
+            assert!(next < possible.len(), "of {} choices number {next} can't be made", possible.len());
+            chosen.push(next);
+            state = state.after(possible[next], &mut self.engine);
         }
-        (self.trail(choices), why)
     }
 
     fn trail(&mut self, choices: &[usize]) -> String {

@@ -2,20 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::tape::{Answer, BodyId, CallId, Copied, Ended, KeyId, Message, Request, Seconds, Sight, WayKind};
+use super::tape::{Answer, BodyId, CallId, Copied, Ended, KeyId, Message, Request, Seconds, WayKind};
 use super::{
-    documents::{DecisionPart, Document, Reader},
+    documents::Reader,
     engine::{Engine, NodeId},
+    platform::{ACCUSED, GOOD, Site},
 };
-
-/// Builds by number, as in [`super::tape::Fixed::builds`].
-pub const GOOD: u32 = 0;
-pub const BAD: u32 = 1;
-pub const OLDER: u32 = 2;
-
-/// The rollout that is to be taken back, and the one that our call leads to.
-pub const ACCUSED: u32 = 1;
-pub const RESULT: u32 = 2;
 
 /// What an exploration may do, and how often on one path.
 #[derive(Debug, Clone, Copy)]
@@ -71,28 +63,6 @@ pub struct Doc {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Effect {
-    Swap,
-    Set(u32),
-    Prepare,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Site {
-    pub token: u32,
-    pub build: u32,
-    since: Seconds,
-    slot: u32,
-    under_way: Option<(u32, Effect)>,
-    operations: u32,
-    patience: u8,
-    /// Calls that change what runs, and were taken.
-    pub calls: u8,
-    /// A call that was taken although something else ran than what is accused.
-    pub wrong_call: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Copy {
     /// It may come at any time.
     Waits,
@@ -124,7 +94,7 @@ pub struct State {
     pub site: Site,
     pub queue: BTreeSet<(Seconds, BodyId)>,
     pub copies: [[Copy; 2]; 2],
-    /// Firings whose last delivery crashed: a dead letter, which a person is told of.
+    /// Firings of which a message is a dead letter, which a person is told of.
     pub lost: [bool; 2],
     pub workers: [Option<Worker>; 2],
     turn: u8,
@@ -191,9 +161,6 @@ const IDLE_SWEEPS_MAX: u8 = 3;
 
 const PUT_BACK_AFTER: Seconds = 15;
 
-/// No rollback takes longer.
-const END_WITHIN: Seconds = 8 * 3600;
-
 impl State {
     /// The good build runs since a day.
     pub fn new(bounds: &Bounds, start: Seconds) -> Self {
@@ -201,17 +168,7 @@ impl State {
         Self {
             now: start,
             docs: BTreeMap::new(),
-            site: Site {
-                token: 0,
-                build: GOOD,
-                since: start - 26 * 3600,
-                slot: OLDER,
-                under_way: None,
-                operations: 0,
-                patience: bounds.patience,
-                calls: 0,
-                wrong_call: false,
-            },
+            site: Site::new(start, bounds.patience),
             queue: BTreeSet::new(),
             copies,
             lost: [false; 2],
@@ -238,7 +195,7 @@ impl State {
     pub fn break_it(&mut self, now: Seconds) {
         self.now = now;
         self.swept_at = now;
-        self.site = Site { token: ACCUSED, build: BAD, slot: GOOD, since: now, ..self.site.clone() };
+        self.site.break_it(now);
     }
 
     pub fn is_at_rest(&self) -> bool {
@@ -249,7 +206,15 @@ impl State {
     pub fn at_rest(&self) -> Self {
         let since = if self.site.token == ACCUSED { 0 } else { self.site.since - self.now };
         let site = Site { since, ..self.site.clone() };
-        Self { now: 0, docs: BTreeMap::new(), queue: BTreeSet::new(), site, turn: 0, swept_at: self.swept_at - self.now, ..self.clone() }
+        Self {
+            now: 0,
+            docs: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            site,
+            turn: 0,
+            swept_at: self.swept_at - self.now,
+            ..self.clone()
+        }
     }
 
     /// Whoever was last to go on and still can; else the other one.
@@ -260,7 +225,9 @@ impl State {
 
     /// Whether each firing has been delivered, and nothing is scheduled.
     pub fn is_delivered(&self) -> bool {
-        self.is_at_rest() && self.queue.is_empty() && !self.copies.iter().any(|copies| copies[0] != Copy::Gone || copies[1] == Copy::Again)
+        self.is_at_rest()
+            && self.queue.is_empty()
+            && !self.copies.iter().any(|copies| copies[0] != Copy::Gone || copies[1] == Copy::Again)
     }
 
     /// Everything that can happen next; the first is what happens when nothing goes wrong.
@@ -303,9 +270,11 @@ impl State {
             }
         }
         // Between the check that claim and look are fresh, and the call, no time passes.
-        let calling = self.workers.iter().flatten().any(|worker| {
-            engine.node(worker.node).pending.iter().any(|(_, request)| matches!(request, Request::Submit(_)))
-        });
+        let calling = self
+            .workers
+            .iter()
+            .flatten()
+            .any(|worker| engine.node(worker.node).pending.iter().any(|(_, request)| matches!(request, Request::Submit(_))));
         if disturbances && self.left.stalls > 0 && !calling {
             if self.queue.first().is_some_and(|(due, _)| *due > self.now) {
                 choices.push(Choice::Pass(Pass::StalledToNext));
@@ -329,11 +298,7 @@ impl State {
                     is_of(*key, "claims/") || (bounds.points == Points::Writes && is_of(*key, "targets/"))
                 }
                 Request::Submit(_) | Request::Observe => true,
-                Request::Read(_)
-                | Request::Poll(_)
-                | Request::Series
-                | Request::Send { .. }
-                | Request::Sleep => false,
+                Request::Read(_) | Request::Poll(_) | Request::Series | Request::Send { .. } | Request::Sleep => false,
             })
     }
 
@@ -445,19 +410,19 @@ impl State {
                     (Message::FollowUp(body), false) => {
                         next.queue.insert((next.now, body));
                     }
-                    (Message::FollowUp(_), true) | (Message::Sweep, _) => {}
+                    (Message::FollowUp(body), true) => next.lost[engine.firing_of(body)] = true,
+                    (Message::Sweep, _) => {}
                 }
             }
             Choice::Pass(pass) => {
                 let first = next.queue.first().map(|(due, _)| *due);
                 match pass {
-                    Pass::ToNext => next.now = first.unwrap_or(next.now),
+                    Pass::ToNext | Pass::StalledToNext => next.now = first.unwrap_or(next.now),
                     Pass::ToSweep => {
                         next.now = first.map_or(next.now + SWEEP_EVERY, |first| first.min(next.now + SWEEP_EVERY));
                         next.idle_sweeps += 1;
                         next.start(Message::Sweep, engine);
                     }
-                    Pass::StalledToNext => next.now = first.unwrap_or(next.now),
                     Pass::StalledPastFresh => next.now += PAST_FRESH,
                     Pass::StalledPastQuiet => {
                         next.now += PAST_QUIET;
@@ -569,20 +534,18 @@ impl State {
                 }
             }
             Request::Observe => {
-                self.apply(how);
-                let site = &self.site;
-                let under_way = site.under_way.is_some();
-                Answer::Seen(Sight { token: site.token, build: site.build, since: site.since, slot: site.slot, under_way })
+                self.site.apply(how, self.now);
+                Answer::Seen(self.site.sight())
             }
             Request::Poll(number) => {
-                self.apply(how);
+                self.site.apply(how, self.now);
                 Answer::Polled { running: self.site.under_way.is_some_and(|(under_way, _)| under_way == number) }
             }
             Request::Submit(detail) => {
-                self.apply(how);
+                self.site.apply(how, self.now);
                 let detail: serde_json::Value =
                     serde_json::from_slice(&engine.texts.lock().unwrap().bodies.text(detail)).unwrap();
-                self.submit(&detail, how)
+                self.site.submit(&detail, how)
             }
             Request::Series => {
                 let good = self.site.build == GOOD;
@@ -594,129 +557,5 @@ impl State {
             }
             Request::Sleep => Answer::Done,
         }
-    }
-
-    /// The operation under way takes effect, or is seen once more before it does.
-    fn apply(&mut self, how: How) {
-        let Some((_, effect)) = self.site.under_way else { return };
-        if how != How::Applied {
-            self.site.patience = self.site.patience.saturating_sub(1);
-            return;
-        }
-        self.site.under_way = None;
-        let before = self.site.build;
-        match effect {
-            Effect::Swap => std::mem::swap(&mut self.site.build, &mut self.site.slot),
-            Effect::Set(build) => self.site.build = build,
-            Effect::Prepare => return,
-        }
-        if self.site.build != before {
-            self.site.token += 1;
-            self.site.since = self.now;
-        }
-    }
-
-    fn submit(&mut self, detail: &serde_json::Value, how: How) -> Answer {
-        if self.site.under_way.is_some() {
-            return Answer::Busy;
-        }
-        match how {
-            How::LostBefore => return Answer::Unknown,
-            How::Refused => return Answer::Refused,
-            How::NotSent => return Answer::NotSent,
-            How::Plain | How::Applied | How::LostAfter | How::Retried => {}
-        }
-        let effect = match detail["does"].as_str() {
-            Some("swap") => Effect::Swap,
-            Some("set") => Effect::Set(detail["build"].as_u64().and_then(|build| u32::try_from(build).ok()).unwrap()),
-            Some("prepare") => Effect::Prepare,
-            other => panic!("a step that does {other:?}"),
-        };
-        if effect != Effect::Prepare {
-            self.site.calls += 1;
-            self.site.wrong_call |= self.site.token != ACCUSED;
-        }
-        self.site.operations += 1;
-        self.site.under_way = Some((self.site.operations, effect));
-        if how == How::LostAfter { Answer::Unknown } else { Answer::Accepted { operation: self.site.operations } }
-    }
-
-    /// What is wrong with the world as it stands.
-    pub fn wrong(&self, start: Seconds, reader: &mut Reader) -> Option<String> {
-        if self.site.calls > 1 {
-            return Some("two calls of ours took effect".to_owned());
-        }
-        if self.site.wrong_call {
-            return Some("a call of ours took effect on another version than the accused one".to_owned());
-        }
-        if self.now > start + END_WITHIN {
-            return Some("there is no end".to_owned());
-        }
-        let mut busy_of = None;
-        let mut claims = Vec::new();
-        for (key, doc) in &self.docs {
-            match &*reader.read(*key, doc.body) {
-                Document::Target { busy, .. } => busy_of = busy.as_ref().map(|busy| busy.record.clone()),
-                Document::Rollback { record, closed: false } => claims.push(record.clone()),
-                Document::Rollback { closed: true, .. } | Document::Tombstone { .. } => {}
-                Document::Record { rollback, ended_as, .. } => {
-                    let took_effect = self.site.calls > 0;
-                    match ended_as.as_str() {
-                        "failed" if took_effect => {
-                            return Some("a record says that the rollback failed, and a call of ours took effect".to_owned());
-                        }
-                        "recovered" if !took_effect || self.site.build != GOOD => {
-                            return Some("a record says that the service recovered, and the bad build runs".to_owned());
-                        }
-                        _ => assert!(*rollback || ended_as.is_empty()),
-                    }
-                }
-            }
-        }
-        let marked = |by: &str, reader: &mut Reader| {
-            self.docs
-                .iter()
-                .any(|(key, doc)| matches!(&*reader.read(*key, doc.body), Document::Tombstone { record, .. } if record == by))
-        };
-        for record in claims {
-            if busy_of.as_ref() != Some(&record) && !marked(&record, reader) {
-                return Some("a claim is open, its result is not marked as ours, and the target is free".to_owned());
-            }
-        }
-        let result_is_marked = self
-            .docs
-            .iter()
-            .any(|(key, doc)| matches!(&*reader.read(*key, doc.body), Document::Tombstone { token, .. } if *token == RESULT));
-        if self.site.calls > 0 && busy_of.is_none() && !result_is_marked {
-            return Some("the target is free before the result of our call is marked as ours".to_owned());
-        }
-        None
-    }
-
-    /// What has not come to its end; `None` when all has.
-    pub fn unfinished(&self, reader: &mut Reader) -> Option<String> {
-        for (key, doc) in &self.docs {
-            match &*reader.read(*key, doc.body) {
-                Document::Target { busy: Some(busy), .. } if !busy.left_to_a_person => {
-                    return Some("the target is busy, and nobody will ever end it".to_owned());
-                }
-                Document::Record { decision, told, rollback, ended_as, firing, .. } => {
-                    let is_terminal = match decision {
-                        DecisionPart::None => self.lost[*firing],
-                        DecisionPart::Act => *rollback && !ended_as.is_empty(),
-                        DecisionPart::Hold => false,
-                        DecisionPart::Other => true,
-                    };
-                    if !is_terminal {
-                        return Some(format!("record {} comes to no end", firing + 1));
-                    }
-                    if !told {
-                        return Some(format!("nobody was told how record {} ended", firing + 1));
-                    }
-                }
-                Document::Target { .. } | Document::Rollback { .. } | Document::Tombstone { .. } => {}
-            }
-        }
-        None
     }
 }
