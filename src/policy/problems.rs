@@ -26,6 +26,9 @@ impl fmt::Display for Problem {
     }
 }
 
+/// More than anybody reads; all of them stand in the reason of each message that is parked meanwhile.
+const PROBLEMS_MAX: usize = 201;
+
 /// Every problem of one file, in the order of its lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyProblems {
@@ -35,8 +38,17 @@ pub struct PolicyProblems {
 }
 
 impl PolicyProblems {
+    /// The first [`PROBLEMS_MAX`] of them; who has more corrects these first.
     pub fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| (problem.line, problem.column));
+        if problems.len() > PROBLEMS_MAX {
+            let left_out = problems.len() - PROBLEMS_MAX;
+            problems.truncate(PROBLEMS_MAX);
+            if let Some(last) = problems.last().cloned() {
+                let says = format!("and {left_out} more problems, which are not listed here");
+                problems.push(Problem { path: String::new(), says, hint: "correct these first".to_owned(), ..last });
+            }
+        }
         Self { file: "backout.yaml".to_owned(), problems }
     }
 
