@@ -47,9 +47,12 @@ use crate::{
 /// quiet time: whoever concludes after the quiet time knows that nobody is about to send.
 pub const FRESH: Duration = Duration::from_secs(10);
 
-/// And it leaves this soon after that was found, or not at all: token, reads of its own and connection included. Both together, and
-/// the time-out of the call, are far below any quiet time.
-pub const SENT_WITHIN: Duration = Duration::from_secs(20);
+/// And it leaves this soon after that was found, or not at all: token, connection and what the adapter itself reads included. Both
+/// together, and the time-out of the call, are far below any quiet time.
+pub const SENT_WITHIN: Duration = Duration::from_mins(2);
+
+/// A toggle would turn round what a person did meanwhile, and nothing is read for it.
+pub const TOGGLE_SENT_WITHIN: Duration = Duration::from_secs(20);
 
 /// How often a claim that went stale before the call is renewed once more within one invocation.
 const RENEWALS_MAX: u32 = 3;
@@ -415,7 +418,11 @@ impl Process {
         }
         info!(record = %record, target = %target, token = %busy.accused, step = step.says, "sending the rollback's call");
         let platform = self.ports.platforms.of(&busy.service.target);
-        let send_by = SendBy::within(Arc::clone(&self.ports.clock), SENT_WITHIN);
+        let span = match step.kind {
+            StepKind::Convergent => SENT_WITHIN,
+            StepKind::Toggle => TOGGLE_SENT_WITHIN,
+        };
+        let send_by = SendBy::within(Arc::clone(&self.ports.clock), span);
         let submission = send_by.bound(platform.submit(step)).await;
         self.answered(record, target, busy, claim, submission).await
     }

@@ -160,7 +160,7 @@ async fn no_message_leads_to_a_request_about_what_the_policy_does_not_name() {
             town.deliver(Function::FollowUps, &wake_up).await;
         }
     }
-    town.run(90).await;
+    town.run(30).await;
 
     let asked = town.asked();
     assert!(asked.len() > before + 20, "what the policy names was looked at: {}", asked.len());
