@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 use super::{
     Process,
@@ -40,6 +40,7 @@ use crate::{
         target::{Fingerprint, TargetKey},
         target_state::{TakenBack, TargetState},
     },
+    observability::spans,
     ports::{Key, PortError},
 };
 
@@ -286,12 +287,15 @@ impl Process {
         // The mark is taken before the write begins, so that what we call fresh is never younger than the write.
         let written = self.ports.clock.monotonic();
         let claim_key = keys::claim(target, &busy.accused);
-        let (inserted, look, paused, stored) = futures::join!(
-            self.documents.insert(&claim_key, claim),
-            self.look_before_call(busy),
-            self.read_paused(),
-            self.store_decision(record, decision, &gathered.case, busy, gathered.record.clone())
-        );
+        let claiming = async {
+            futures::join!(
+                self.documents.insert(&claim_key, claim),
+                self.look_before_call(busy),
+                self.read_paused(),
+                self.store_decision(record, decision, &gathered.case, busy, gathered.record.clone())
+            )
+        };
+        let (inserted, look, paused, stored) = Box::pin(claiming.instrument(spans::claim())).await;
         let claim = match inserted? {
             Insert::Now(claim) => claim,
             Insert::Taken(found) => return self.claim_taken(&record.id, target, busy, &found.value).await,
@@ -405,7 +409,9 @@ impl Process {
         let Some(step) = busy.steps.get(busy.step) else { return self.look_later(target, busy).await };
         info!(record = %record, target = %target, token = %busy.accused, step = step.says, "sending the rollback's call");
         let platform = self.ports.platforms.of(&busy.service.target);
-        let submission = platform.submit(step).await;
+        let span = spans::submit(&busy.service, busy.step);
+        let submission = platform.submit(step).instrument(span.clone()).await;
+        spans::submitted(&span, &submission);
         self.answered(record, target, busy, claim, submission).await
     }
 

@@ -23,6 +23,7 @@ mod real;
 mod saga;
 mod slow_look;
 mod storm;
+mod telemetry;
 mod told_once;
 mod trips;
 mod two_deliveries;
