@@ -59,7 +59,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Ok(ended) = intake_ended {
         ended.context("the intake ended unexpectedly")??;
     }
-    observability::flush(serve::FLUSH_AT_END_MAX).await;
+    observability::finish().await;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use super::{out, person, wiring};
+use super::{counted, out, person, wiring};
 use crate::domain::{approval::Verdict, record::RecordId};
 
 #[derive(Debug, Parser)]
@@ -28,7 +28,7 @@ async fn answer(args: Args, verdict: Verdict) -> anyhow::Result<ExitCode> {
     let by = person(args.by)?;
     let id: String = args.id.chars().filter(char::is_ascii_alphanumeric).take(64).collect::<String>().to_ascii_lowercase();
     let wired = wiring::wire(wiring::settings()?)?;
-    let says = wired.process.answer(&RecordId(id), verdict, &by).await?;
+    let says = counted(&wired.settings, wired.process.answer(&RecordId(id), verdict, &by)).await?;
     out(&says);
     Ok(ExitCode::SUCCESS)
 }

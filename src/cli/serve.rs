@@ -20,9 +20,6 @@ use crate::{
     settings::{Environment, Settings},
 };
 
-/// An end that was asked for waits this long for what is still to be exported.
-pub(super) const FLUSH_AT_END_MAX: Duration = Duration::from_secs(2);
-
 pub async fn run() -> anyhow::Result<ExitCode> {
     // The port alone is needed to listen; a wrong setting elsewhere must not keep the host waiting.
     let settings = wiring::settings();
@@ -36,7 +33,7 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     if let Some(pump) = pump {
         pump.await.context("the embedded queue's pump ended unexpectedly")?;
     }
-    observability::flush(FLUSH_AT_END_MAX).await;
+    observability::finish().await;
     Ok(ExitCode::SUCCESS)
 }
 

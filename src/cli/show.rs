@@ -9,9 +9,10 @@ use serde_json::json;
 use super::{Format, out, view, wiring};
 use crate::{
     domain::{instant::whole_seconds, record::RecordId},
+    observability::RecordTrace,
     process::{
         documents::Documents,
-        receipt::{ChainCheck, verify_chain},
+        receipt::{ChainCheck, Receipt, printable, verify_chain},
     },
 };
 
@@ -26,7 +27,7 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let wired = wiring::wire(wiring::settings_without_bus()?)?;
     if args.id.len() != 26 || !args.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
-        bail!("`{}` is no record id; `backout history` lists them", crate::process::receipt::printable(&args.id));
+        bail!("`{}` is no record id; `backout history` lists them", printable(&args.id));
     }
     let id = RecordId(args.id);
     let Some(record) = wired.process.record(&id).await? else { bail!("no record `{id}` is known; `backout history` lists them") };
@@ -41,10 +42,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.format {
         Format::Json => {
             let mut object = view::record(&record);
-            view::merge(
-                &mut object,
-                json!({ "record": record, "receiptText": receipt.as_ref().map(crate::process::receipt::Receipt::text) }),
-            );
+            view::merge(&mut object, json!({ "record": record, "receiptText": receipt.as_ref().map(Receipt::text) }));
             out(&object.to_string());
         }
         Format::Text => {
@@ -53,9 +51,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             } else {
                 out(&view::record_text(&record));
                 for entry in &record.timeline {
-                    out(&crate::process::receipt::printable(&format!("  {}  {}", whole_seconds(entry.at), entry.what)));
+                    out(&printable(&format!("  {}  {}", whole_seconds(entry.at), entry.what)));
                 }
             }
+            if let Some(mark) = &record.false_revert {
+                out(&printable(&format!("marked as a false revert by {} at {}", mark.by, whole_seconds(mark.at))));
+            }
+            out(&format!("trace {}", RecordTrace::of(&record.id).trace_id));
         }
     }
     match chain {

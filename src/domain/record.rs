@@ -89,6 +89,9 @@ pub struct Record {
     /// What was told last, so that metrics count each outcome once; not there in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<ToldOutcome>,
+    /// A person's word that the version which was taken back was not at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub false_revert: Option<PersonsMark>,
 }
 
 impl Record {
@@ -124,6 +127,7 @@ impl Record {
             timeline: Vec::new(),
             receipt: None,
             told: None,
+            false_revert: None,
         }
     }
 
@@ -174,6 +178,12 @@ pub struct ToldOutcome {
     /// Once it has ended.
     pub rollback: Option<RollbackState>,
     pub over: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonsMark {
+    pub by: String,
+    pub at: Timestamp,
 }
 
 /// One thing that happened, in order.

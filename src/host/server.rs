@@ -122,7 +122,7 @@ async fn invoke(deliveries: Arc<dyn Deliveries>, function: Function, headers: He
         },
     };
     span.in_scope(|| reply::log(&outcome));
-    observability::flush(observability::FLUSH_MAX).await;
+    observability::flush().await;
     reply::reply(&outcome)
 }
 

@@ -175,7 +175,7 @@ impl Pump {
             }
         };
         span.in_scope(|| reply::log(&outcome));
-        observability::flush(observability::FLUSH_MAX).await;
+        observability::flush().await;
         outcome
     }
 }

@@ -44,6 +44,13 @@ pub const ROLLBACKS: MetricDoc = MetricDoc {
     docs: "Rollbacks that ended: `recovered`, `not recovered` (it did not help), `failed`, `unknown`.",
 };
 
+pub const FALSE_REVERTS: MetricDoc = MetricDoc {
+    name: "backout.false_reverts",
+    unit: "{rollback}",
+    attributes: &[SERVICE_NAME],
+    docs: "Rollbacks that a person marked as false: what was taken back was not at fault.",
+};
+
 pub const TIME_TO_ACT: MetricDoc = MetricDoc {
     name: "backout.time_to_act",
     unit: "s",
@@ -52,7 +59,7 @@ pub const TIME_TO_ACT: MetricDoc = MetricDoc {
 };
 
 /// In the order of the page.
-pub const ALL: &[MetricDoc] = &[DECISIONS, VETOES, ROLLBACKS, TIME_TO_ACT];
+pub const ALL: &[MetricDoc] = &[DECISIONS, VETOES, ROLLBACKS, FALSE_REVERTS, TIME_TO_ACT];
 
 const DECISION_KIND: &str = "backout.decision.kind";
 const RULE_ID: &str = "backout.rule.id";
@@ -68,6 +75,7 @@ pub(super) struct Instruments {
     decisions: Counter<u64>,
     vetoes: Counter<u64>,
     rollbacks: Counter<u64>,
+    false_reverts: Counter<u64>,
     time_to_act: Histogram<f64>,
 }
 
@@ -79,6 +87,7 @@ impl Instruments {
             decisions: counter(DECISIONS),
             vetoes: counter(VETOES),
             rollbacks: counter(ROLLBACKS),
+            false_reverts: counter(FALSE_REVERTS),
             time_to_act: meter
                 .f64_histogram(TIME_TO_ACT.name)
                 .with_unit(TIME_TO_ACT.unit)
@@ -88,12 +97,15 @@ impl Instruments {
         }
     }
 
+    pub fn marked_false(&self, record: &Record) {
+        self.false_reverts.add(1, &[service_of(record)]);
+    }
+
     /// Counts what is new in `record`'s outcome since `before`.
     pub fn outcome_told(&self, record: &Record, before: Option<&ToldOutcome>) {
         let (Some(outcome), Some(decision)) = (record.outcome(), record.decision.as_ref()) else { return };
         let accused = decision.accused.as_ref();
-        let service = accused.map(|accused| &accused.service).or(record.services.first());
-        let service = KeyValue::new(SERVICE_NAME, service.map_or_else(|| "none".to_owned(), |name: &ServiceName| name.0.clone()));
+        let service = service_of(record);
         let is_same_decision = before.is_some_and(|before| before.decision == outcome.decision && before.rule == outcome.rule);
         if !is_same_decision {
             self.decisions.add(1, &[KeyValue::new(DECISION_KIND, decision.kind.as_str()), service.clone()]);
@@ -117,6 +129,12 @@ impl Instruments {
             self.rollbacks.add(1, &[KeyValue::new(ROLLBACK_STATE, RollbackState::words(state)), service]);
         }
     }
+}
+
+fn service_of(record: &Record) -> KeyValue {
+    let accused = record.decision.as_ref().and_then(|decision| decision.accused.as_ref());
+    let service = accused.map(|accused| &accused.service).or(record.services.first());
+    KeyValue::new(SERVICE_NAME, service.map_or_else(|| "none".to_owned(), |name: &ServiceName| name.0.clone()))
 }
 
 fn fired_at(record: &Record) -> Timestamp {

@@ -7,7 +7,7 @@ mod record_trace;
 pub mod spans;
 mod trace_parent;
 
-use std::{io::IsTerminal, panic, sync::OnceLock, time::Duration};
+use std::{io::IsTerminal, panic, sync::OnceLock};
 
 use jiff::Timestamp;
 
@@ -22,9 +22,11 @@ use tracing_subscriber::{
 };
 use uuid::Uuid;
 
-pub use export::{Export, FLUSH_MAX};
+pub use export::Export;
 pub use record_trace::RecordTrace;
 pub use trace_parent::{trace_id, trace_parent};
+
+use export::{FINISH_MAX, FLUSH_MAX};
 
 use crate::domain::record::{Record, RecordId, ToldOutcome};
 
@@ -63,10 +65,14 @@ pub fn init(format: LogFormat, export: Option<Export>) -> Result<(), TryInitErro
     }
     panic::set_hook(Box::new(log_panic));
     if let Some(export) = export {
-        // Only whoever started logging comes here.
-        let _ = EXPORT.set(export);
+        export_with(export);
     }
     Ok(())
+}
+
+/// Exports without logging, as a command of a person does. The first one stands.
+pub fn export_with(export: Export) {
+    let _ = EXPORT.set(export);
 }
 
 /// One JSON object a line, with the fields of the innermost span under `span`.
@@ -111,10 +117,24 @@ pub fn outcome_told(record: &Record, before: Option<&ToldOutcome>, now: Timestam
     }
 }
 
-/// Sends what is to be exported; waits at most `wait` for it, and never fails.
-pub async fn flush(wait: Duration) {
+/// Counts that a person marked a rollback as false.
+pub fn marked_false(record: &Record) {
     if let Some(export) = EXPORT.get() {
-        export.flush(wait).await;
+        export.marked_false(record);
+    }
+}
+
+/// Sends what is to be exported before an invocation is answered; waits at most [`FLUSH_MAX`] for it, and never fails.
+pub async fn flush() {
+    if let Some(export) = EXPORT.get() {
+        export.flush(FLUSH_MAX).await;
+    }
+}
+
+/// The same at the end of the process: waits for up to 2 s, also for a receiver that was away.
+pub async fn finish() {
+    if let Some(export) = EXPORT.get() {
+        export.finish(FINISH_MAX).await;
     }
 }
 

@@ -16,6 +16,7 @@ pub mod follow_up;
 pub mod gather;
 pub mod hold;
 pub mod lost_alerts;
+pub mod mark;
 pub mod outbox;
 pub mod outcome;
 pub mod park;

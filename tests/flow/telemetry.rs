@@ -8,14 +8,22 @@ use std::{
 use backout::{
     domain::{record::Record, record::RecordId, rollback::RollbackState, target::PlatformKind::AppService},
     observability::{RecordTrace, metrics},
+    ports::Clock,
+    process::mark::Marked,
     settings::names,
-    sim::{FaultEffect, Moment, Wait},
+    sim::{
+        FaultEffect, Moment, Wait,
+        host::{InvocationOutcome, ServiceBusMessage},
+    },
 };
 
 use crate::support::{
     collector::{Collector, Received, ReceivedSpan},
     leaks::SEEDED,
-    scene::Scene,
+    policy::site,
+    program::Program,
+    scene::{self, Scene},
+    world::World,
 };
 
 /// Real time after which a story has failed, on any machine.
@@ -38,7 +46,7 @@ async fn a_collector_that_hangs_delays_no_story_and_gets_all_of_it_later() {
     assert!(received.requests > 0 && received.spans.is_empty(), "{received:?}");
 
     collector.answer();
-    keep_going_until(&scene, &collector, |received| root_of(received, &id).is_some() && received.counts.len() >= 3).await;
+    keep_going_until(&scene, &collector, |received| is_complete(received, &id)).await;
     let received = collector.received();
     assert_one_tree(&received, &id);
     assert_steps(&received, &id, "consumer", "client");
@@ -47,6 +55,19 @@ async fn a_collector_that_hangs_delays_no_story_and_gets_all_of_it_later() {
     assert_counted(&collector);
     let keys = received.headers.iter().filter(|headers| headers.get("x-api-key").is_some());
     assert_eq!(keys.count(), received.headers.len());
+
+    let command = async |arguments: &[&str]| {
+        let output = Program::new(arguments).with(&scene.environment).ran().await;
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let mark = ["mark", &id.0, "false-revert", "--by", "ann"];
+    assert!(command(&mark).await.starts_with("marked; "));
+    assert!(command(&mark).await.starts_with("it was marked already, by ann at "));
+    let shown = command(&["show", &id.0]).await;
+    assert!(shown.contains("marked as a false revert by ann at "), "{shown}");
+    assert!(shown.contains(&format!("trace {}\n", RecordTrace::of(&id).trace_id)), "{shown}");
+    assert_eq!(collector.counted(metrics::FALSE_REVERTS.name, "backout.service.name"), counts([("checkout", 1)]));
 }
 
 /// Into Application Insights which takes telemetry with a token only; the handler is killed right after its call.
@@ -75,7 +96,7 @@ async fn a_crash_does_not_break_the_trace_in_application_insights() {
     .await;
     assert_eq!((record.rollback, scene.calls().len()), (Some(RollbackState::Recovered), 1), "{:#?}", scene.lines());
 
-    keep_going_until(&scene, &collector, |received| root_of(received, &id).is_some() && received.counts.len() >= 2).await;
+    keep_going_until(&scene, &collector, |received| is_complete(received, &id)).await;
     let received = collector.received();
     assert_one_tree(&received, &id);
     let root = root_of(&received, &id).unwrap();
@@ -102,7 +123,7 @@ async fn without_a_collector_the_story_goes_on_and_is_kept_for_it() {
     assert!(scene.lines().iter().any(|line| line.contains("telemetry could not be exported")), "{:#?}", scene.lines());
 
     let collector = Collector::start_at(port, true).await;
-    keep_going_until(&scene, &collector, |received| root_of(received, &id).is_some() && received.counts.len() >= 3).await;
+    keep_going_until(&scene, &collector, |received| is_complete(received, &id)).await;
     assert_one_tree(&collector.received(), &id);
     assert_counted(&collector);
     scene.wait_until(|| scene.lines().iter().any(|line| line.contains("telemetry is exported again"))).await;
@@ -117,14 +138,62 @@ async fn what_cannot_be_used_or_is_switched_off_keeps_nothing_from_being_handled
 
     let off = [(names::OTEL_EXPORTER_OTLP_ENDPOINT, collector.url()), (names::OTEL_SDK_DISABLED, "true".to_owned())];
     let scene = Scene::open_with(AppService, 1, off).await;
-    // About nothing in the policy: decided and told at once.
-    let message = backout::sim::host::ServiceBusMessage::new(
-        crate::support::scene::alert(&crate::support::policy::site("another"), backout::ports::Clock::now(&*scene.clock)).0,
-        "one",
-        backout::ports::Clock::now(&*scene.clock),
-    );
-    scene.hosts[0].invoke("alerts", &message).await;
+    invoke_about_nothing(&scene).await;
     assert_eq!(collector.received().requests, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_about_nothing_is_counted_with_the_rule_that_said_so() {
+    let collector = Collector::start().await;
+    let scene = Scene::open_with(AppService, 1, [(names::OTEL_EXPORTER_OTLP_ENDPOINT, collector.url())]).await;
+    assert_eq!(collector.received().requests, 0, "a sweep that decides nothing exports nothing");
+    let id = invoke_about_nothing(&scene).await;
+    // Sent before the invocation was answered.
+    let received = collector.received();
+    assert_one_tree(&received, &id);
+    let root = root_of(&received, &id).unwrap();
+    assert_eq!(
+        (root.attributes["backout.decision.kind"].as_str(), root.attributes["backout.rule.id"].as_str()),
+        ("ignore", "C4")
+    );
+    assert_eq!(collector.counted(metrics::DECISIONS.name, "backout.decision.kind"), counts([("ignore", 1)]));
+    assert_eq!(collector.counted(metrics::VETOES.name, "backout.rule.id"), counts([("C4", 1)]));
+
+    let lines = scene.lines();
+    let trace_id = RecordTrace::of(&id).trace_id.to_string();
+    let line = lines.iter().find(|line| line.contains(&trace_id)).unwrap_or_else(|| panic!("{lines:#?}"));
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!((line["span"]["record.id"].as_str(), line["span"]["name"].as_str()), (Some(id.0.as_str()), Some("invocation")));
+}
+
+#[tokio::test]
+async fn a_mark_changes_nothing_else_and_comes_after_the_end_only() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    let id = RecordId::of(&firing);
+    let early = process.mark_false_revert(&id, "ann").await.unwrap_err();
+    assert!(early.to_string().contains("has not ended"), "{early}");
+    world.run_to_end(&process, &firing, 2).await;
+    let before = world.record(&firing).await;
+    assert_eq!(process.mark_false_revert(&id, "ann").await.unwrap(), Marked::Now);
+    let after = world.record(&firing).await;
+    assert_eq!((&after.receipt, &after.decision, after.generation), (&before.receipt, &before.decision, before.generation));
+    assert_eq!(after.timeline.len(), before.timeline.len() + 1);
+    let first = after.false_revert.clone().unwrap();
+    assert_eq!(process.mark_false_revert(&id, "bob").await.unwrap(), Marked::Before(first));
+
+    let unknown = process.mark_false_revert(&RecordId("abcdefghijklmnopqrstuvwxyz".to_owned()), "ann").await.unwrap_err();
+    assert!(unknown.to_string().contains("`backout history` lists them"), "{unknown}");
+    // As an earlier version wrote it.
+    let mut old = serde_json::to_value(&after).unwrap();
+    for member in ["told", "falseRevert"] {
+        assert!(old.as_object_mut().unwrap().remove(member).is_some(), "{member}");
+    }
+    old["decision"]["accused"].as_object_mut().unwrap().remove("onsetAt");
+    let read: Record = serde_json::from_value(old).unwrap();
+    assert_eq!((read.told, read.false_revert), (None, None));
 }
 
 #[test]
@@ -140,7 +209,10 @@ fn the_ids_of_a_trace_are_those_of_the_record_for_ever() {
 #[test]
 fn every_metric_of_the_rule_has_its_name_and_its_row() {
     let names: Vec<&str> = metrics::ALL.iter().map(|metric| metric.name).collect();
-    assert_eq!(names, ["backout.decisions", "backout.vetoes", "backout.rollbacks", "backout.time_to_act"]);
+    assert_eq!(
+        names,
+        ["backout.decisions", "backout.vetoes", "backout.rollbacks", "backout.false_reverts", "backout.time_to_act"]
+    );
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/telemetry.md")).unwrap();
     for metric in metrics::ALL {
         let row = page.lines().find(|line| line.starts_with(&format!("| `{}` ", metric.name)));
@@ -158,6 +230,15 @@ async fn rolled_back(scene: &mut Scene) -> (RecordId, Record) {
     scene.send("alerts", &body);
     let record = scene.ended(&id).await;
     (id, record)
+}
+
+/// An alert about nothing in the policy: decided and told at once.
+async fn invoke_about_nothing(scene: &Scene) -> RecordId {
+    let now = scene.clock.now();
+    let (body, id) = scene::alert(&site("another"), now);
+    let invoked = scene.hosts[0].invoke("alerts", &ServiceBusMessage::new(body, "about-nothing", now)).await;
+    assert_eq!(invoked.outcome, InvocationOutcome::Succeeded, "{:#?}", scene.lines());
+    id
 }
 
 async fn told_in_time<T>(story: impl Future<Output = T>) -> T {
@@ -178,6 +259,15 @@ async fn keep_going_until(scene: &Scene, collector: &Collector, is_it: impl Fn(&
         () = collector.wait_until(is_it) => {}
         () = sweeps => {}
     }
+}
+
+/// The end of the story, and of what is counted about it. Another invocation may have sent the root before its own had ended.
+fn is_complete(received: &Received, id: &RecordId) -> bool {
+    let ids: BTreeSet<&str> = spans_of(received, id).map(|span| span.span_id.as_str()).collect();
+    let has_parent = |span: &ReceivedSpan| span.parent_id.as_ref().is_none_or(|parent| ids.contains(parent.as_str()));
+    root_of(received, id).is_some()
+        && spans_of(received, id).all(has_parent)
+        && received.counts.iter().any(|point| point.metric == metrics::ROLLBACKS.name)
 }
 
 fn connection_string(collector: &Collector) -> String {
@@ -211,7 +301,7 @@ fn assert_one_tree(received: &Received, id: &RecordId) {
         assert_eq!(at.name, "alert");
     }
     let handled: Vec<_> = spans.iter().filter(|span| span.name.starts_with("process ")).collect();
-    assert!(handled.len() >= 2, "{spans:#?}");
+    assert!(!handled.is_empty(), "{spans:#?}");
     for span in handled {
         assert_eq!(span.parent_id.as_deref(), Some(roots[0].span_id.as_str()));
         assert_eq!(span.linked_traces.len(), 1, "the host's own trace: {span:?}");

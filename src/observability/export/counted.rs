@@ -44,6 +44,11 @@ impl Counted {
         self.is_new.store(true, Ordering::SeqCst);
     }
 
+    pub fn marked_false(&self, record: &Record) {
+        self.instruments.marked_false(record);
+        self.is_new.store(true, Ordering::SeqCst);
+    }
+
     pub fn is_empty(&self) -> bool {
         !self.is_new.load(Ordering::SeqCst)
     }

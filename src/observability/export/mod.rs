@@ -45,7 +45,10 @@ use destination::Destination;
 use kept::KeptSpans;
 
 /// An invocation waits at most this long for what it exports.
-pub const FLUSH_MAX: Duration = Duration::from_millis(500);
+pub(super) const FLUSH_MAX: Duration = Duration::from_millis(500);
+
+/// An end that was asked for waits this long.
+pub(super) const FINISH_MAX: Duration = Duration::from_secs(2);
 
 /// After this an export is given up; what it carried is tried again with the next one.
 const EXPORT_MAX: Duration = Duration::from_secs(10);
@@ -110,6 +113,10 @@ impl Export {
         }
     }
 
+    pub(super) fn marked_false(&self, record: &Record) {
+        self.sender.counted.marked_false(record);
+    }
+
     /// Sends what has gathered; waits for it at most `wait`, and not at all while the receiver is away.
     pub(super) async fn flush(&self, wait: Duration) {
         let sender = &self.sender;
@@ -122,6 +129,14 @@ impl Export {
         let sent = tokio::spawn(Arc::clone(sender).send());
         if answers && tokio::time::timeout(wait, sent).await.is_err() {
             sender.answers.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Tries once more to send what has gathered, for at most `wait`: the process ends.
+    pub(super) async fn finish(&self, wait: Duration) {
+        if !self.sender.is_empty() {
+            // What is not sent by then ends with the process.
+            let _ = tokio::time::timeout(wait, Arc::clone(&self.sender).send()).await;
         }
     }
 }
