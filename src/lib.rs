@@ -19,7 +19,7 @@
 //! | [`settings`], [`policy`] | what people configure, every problem at once |
 //! | [`packaging`] | the function app as one zip: what belongs in, and whether it would start |
 //! | [`cli`] | one thin file a command; [`cli::wiring`] alone sees every adapter |
-//! | [`observability`] | logs as the Functions host wants them |
+//! | [`observability`] | logs as the Functions host wants them; traces and metrics, where a setting has them exported |
 //! | [`sim`] | a simulated Azure and a strict Functions host, over HTTP, with faults |
 //!
 //! `domain` <- `decide`, `ports` <- `process` <- `host`, `inbound` <- `cli`. Nothing in `decide` or `domain` awaits, reads a clock, logs

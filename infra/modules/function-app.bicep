@@ -156,7 +156,8 @@ var clouds = {
   AzureChinaCloud: 'china'
 }
 
-// What the Functions host itself reads.
+// What the Functions host itself reads. The two of Application Insights backout reads as well: its traces and metrics go there, with
+// a token of the same identity.
 var hostSettings = {
   AzureWebJobsStorage__accountName: hostStorageName
   AzureWebJobsStorage__credential: 'managedidentity'
@@ -173,6 +174,9 @@ var hostSettings = {
 //   BACKOUT_GITHUB_WEBHOOK_SECRET,               references to Key Vault secrets, in `policySettings`, where GitHub, Flux or others post
 //   BACKOUT_FLUX_WEBHOOK_SECRET,
 //   BACKOUT_CDEVENTS_WEBHOOK_SECRET
+//   OTEL_SDK_DISABLED,                           to export nothing, or to a collector instead of Application Insights; in
+//   OTEL_EXPORTER_OTLP_ENDPOINT,                 `policySettings`
+//   OTEL_EXPORTER_OTLP_HEADERS
 //   ServiceBus                                   a connection string, where there is no managed identity
 var backoutSettings = {
   BACKOUT_POLICY: policy

@@ -46,6 +46,15 @@ impl Cloud {
         [format!("{first}/{tenant}/"), format!("{}/{tenant}/v2.0", self.login())]
     }
 
+    /// What a token for sending telemetry to Application Insights is asked for. The audience ends with a slash.
+    pub fn telemetry_scope(self) -> &'static str {
+        match self {
+            Self::Public => "https://monitor.azure.com//.default",
+            Self::UsGovernment => "https://monitor.azure.us//.default",
+            Self::China => "https://monitor.azure.cn//.default",
+        }
+    }
+
     /// Where log queries are answered.
     pub fn logs(self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Parser;
 
-use super::{out, person, wiring};
+use super::{counted, out, person, wiring};
 use crate::{
     domain::{printable::printable, resource_id::ResourceId, service::ServiceName, target::TargetKey},
     process::clear::Cleared,
@@ -31,7 +31,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     else {
         bail!("`{}` is neither a service of the policy nor a resource id", printable(&args.target));
     };
-    match wired.process.clear(&target, &by).await? {
+    match counted(&wired.settings, wired.process.clear(&target, &by)).await? {
         Cleared::Nothing => out("nothing was blocked there"),
         Cleared::Rollback(record) => {
             out(&format!("free again; the rollback of record {record} is closed, and its version is never taken back again"));

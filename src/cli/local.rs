@@ -35,8 +35,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.simulated {
         return super::demo::local_with_simulation(args.listen, args.concurrency).await;
     }
-    observability::init(LogFormat::Person).map_err(|error| anyhow::anyhow!("logging could not be set up: {error}"))?;
-    let wired = wiring::wire(wiring::settings_without_bus()?)?;
+    let settings = wiring::settings_without_bus();
+    serve::observe(LogFormat::Person, settings.as_ref().ok())?;
+    let wired = wiring::wire(settings?)?;
     if let Err(trouble) = wired.policies.load().await {
         out(&format!("warning: {trouble}\nwhat arrives is parked until the policy is there; `backout check` says more"));
     }
@@ -58,6 +59,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Ok(ended) = intake_ended {
         ended.context("the intake ended unexpectedly")??;
     }
+    observability::finish().await;
     Ok(ExitCode::SUCCESS)
 }
 

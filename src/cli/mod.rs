@@ -7,6 +7,7 @@ pub mod decide;
 pub mod demo;
 pub mod history;
 pub mod local;
+pub mod mark;
 pub mod package;
 pub mod pause;
 pub mod proposal;
@@ -28,6 +29,8 @@ use crate::domain::{
     printable::{printable, printable_json, printable_lines},
     record::RecordId,
 };
+
+use crate::{observability, settings::Settings};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -72,6 +75,8 @@ enum Command {
     DeadLetters(dead_letters::Args),
     /// Free a target that was left to a person
     Clear(clear::Args),
+    /// Say afterwards that a rollback was false
+    Mark(mark::Args),
 }
 
 /// How data is printed.
@@ -99,6 +104,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Resume(args) => pause::resume(args).await,
         Command::DeadLetters(args) => dead_letters::run(args).await,
         Command::Clear(args) => clear::run(args).await,
+        Command::Mark(args) => mark::run(args).await,
     };
     match result {
         Ok(code) => code,
@@ -131,6 +137,18 @@ pub fn progress(line: &str) {
     if io::stderr().is_terminal() {
         complain(line);
     }
+}
+
+/// Does the work of a command which may end a record or mark one, so that it is counted where the settings export what is counted.
+async fn counted<T>(settings: &Settings, work: impl Future<Output = T>) -> T {
+    match wiring::export(settings) {
+        Ok(Some(export)) => observability::export_with(export),
+        Ok(None) => {}
+        Err(unusable) => progress(&format!("not counted in the metrics: {unusable}")),
+    }
+    let done = work.await;
+    observability::finish().await;
+    done
 }
 
 /// Who is at the keyboard, unless `--by` says so.

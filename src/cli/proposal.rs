@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use super::{out, person, record_id, wiring};
+use super::{counted, out, person, record_id, wiring};
 use crate::domain::approval::Verdict;
 
 #[derive(Debug, Parser)]
@@ -28,7 +28,7 @@ async fn answer(args: Args, verdict: Verdict) -> anyhow::Result<ExitCode> {
     let by = person(args.by)?;
     let id = record_id(&args.id)?;
     let wired = wiring::wire(wiring::settings()?)?;
-    let says = wired.process.answer(&id, verdict, &by).await?;
+    let says = counted(&wired.settings, wired.process.answer(&id, verdict, &by)).await?;
     out(&says);
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! `backout serve`: the port is bound before anything else, and everything slow waits until a message needs it.
 
-use std::{num::NonZeroUsize, process::ExitCode, sync::Arc};
+use std::{num::NonZeroUsize, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::task::JoinHandle;
@@ -27,13 +27,27 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     let listener = server::bind(port).await.with_context(|| format!("could not listen on 127.0.0.1:{port}"))?;
     let (starting, ready) = Starting::new();
     let served = tokio::spawn(server::serve(listener, Arc::new(starting), asked_to_stop()));
-    observability::init(LogFormat::Host).map_err(|error| anyhow::anyhow!("logging could not be set up: {error}"))?;
+    observe(LogFormat::Host, settings.as_ref().ok())?;
     let pump = start(settings, ready);
     served.await.context("the server ended unexpectedly")??;
     if let Some(pump) = pump {
         pump.await.context("the embedded queue's pump ended unexpectedly")?;
     }
+    observability::finish().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Starts logging, and exporting where the settings ask for it.
+pub(super) fn observe(format: LogFormat, settings: Option<&Settings>) -> anyhow::Result<()> {
+    let (export, unusable) = match settings.map(wiring::export).transpose() {
+        Ok(export) => (export.flatten(), None),
+        Err(unusable) => (None, Some(unusable)),
+    };
+    observability::init(format, export).map_err(|error| anyhow::anyhow!("logging could not be set up: {error}"))?;
+    if let Some(unusable) = unusable {
+        error!("no traces and metrics are exported: {unusable}");
+    }
+    Ok(())
 }
 
 /// Makes deliveries possible. With settings that can't be used, each message is given back, and the log says why.
@@ -68,7 +82,7 @@ pub(super) fn pump_of(
     wired: &Wired,
     deliveries: Arc<dyn Deliveries>,
     side_by_side: NonZeroUsize,
-    sweep_every: Option<std::time::Duration>,
+    sweep_every: Option<Duration>,
 ) -> Pump {
     let (incoming, clock) = (Arc::clone(&wired.queues.incoming), Arc::clone(&wired.ports.clock));
     Pump { incoming, deliveries, clock, side_by_side, grace: pump::GRACE, sweep_every }

@@ -9,9 +9,10 @@ use serde_json::json;
 use super::{Format, out, out_json, record_id, view, wiring};
 use crate::{
     domain::{instant::whole_seconds, printable::printable},
+    observability::RecordTrace,
     process::{
         documents::Documents,
-        receipt::{ChainCheck, verify_chain},
+        receipt::{ChainCheck, Receipt, verify_chain},
     },
 };
 
@@ -38,10 +39,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.format {
         Format::Json => {
             let mut object = view::record(&record);
-            view::merge(
-                &mut object,
-                json!({ "record": record, "receiptText": receipt.as_ref().map(crate::process::receipt::Receipt::text) }),
-            );
+            view::merge(&mut object, json!({ "record": record, "receiptText": receipt.as_ref().map(Receipt::text) }));
             out_json(&object);
         }
         Format::Text => {
@@ -53,6 +51,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     out(&printable(&format!("  {}  {}", whole_seconds(entry.at), entry.what)));
                 }
             }
+            if let Some(mark) = &record.false_revert {
+                out(&printable(&format!("marked as a false revert by {} at {}", mark.by, whole_seconds(mark.at))));
+            }
+            out(&format!("trace {}", RecordTrace::of(&record.id).trace_id));
         }
     }
     match chain {

@@ -14,7 +14,7 @@ use crate::{
         service_bus::ServiceBusQueues,
         tenant_keys::TenantKeys,
     },
-    domain::{policy::Policy, service::Mode},
+    domain::{policy::Policy, resource_id::ResourceId, service::Mode},
     host::webhook::{
         AlertWebhook,
         acceptance::Acceptance,
@@ -22,11 +22,15 @@ use crate::{
     },
     local::{clock::SystemClock, embedded_queue::EmbeddedQueue, memory_store::MemoryStore, sqlite_store::SqliteStore},
     notify::Channels,
+    observability::Export,
     platforms::AzurePlatforms,
     policy::{BearerSource, PolicySource},
     ports::{Clock, DeadLetters, FollowUps, Incoming, PortError, PortErrorKind, StateStore},
     process::{Policies, PolicyTrouble, Ports, Process},
-    settings::{BusConnection, BusSetting, Environment, PolicyLocation, Settings, Source, StoreSetting, endpoint, names, secret},
+    settings::{
+        BusConnection, BusSetting, Environment, PolicyLocation, Settings, Source, StoreSetting, TelemetrySetting, endpoint,
+        names, secret,
+    },
     sim::clock::ScaledClock,
     telemetry::{AlertsManagement, AzureMetrics},
 };
@@ -130,6 +134,21 @@ pub fn clock(settings: &Settings) -> anyhow::Result<Arc<dyn Clock>> {
         Some(scale) => Arc::new(ScaledClock::from_setting(&scale.raw).context("`BACKOUT_TIME_SCALE`")?),
         None => Arc::new(SystemClock::new()),
     })
+}
+
+/// What exports traces and metrics, where a setting asks for it. What can't be used is a sentence for the log: it keeps nothing from
+/// being handled.
+pub fn export(settings: &Settings) -> Result<Option<Export>, String> {
+    let bearer = match &settings.telemetry {
+        TelemetrySetting::ApplicationInsights { token: Some(client_id), .. } => {
+            let identity = credential(client_id.as_deref(), settings.identity.platform_endpoint)
+                .map_err(|error| format!("`{}`: {error}", names::APPLICATIONINSIGHTS_AUTHENTICATION_STRING))?;
+            Some(TokenSource::new(identity, settings.cloud.telemetry_scope()))
+        }
+        TelemetrySetting::ApplicationInsights { token: None, .. } | TelemetrySetting::Otlp | TelemetrySetting::Off => None,
+    };
+    let service_name = settings.own_site.as_ref().map_or(env!("CARGO_PKG_NAME"), ResourceId::name);
+    Export::of(&settings.telemetry, bearer, service_name)
 }
 
 fn store(settings: &Settings, identities: &Identities) -> Arc<dyn StateStore> {

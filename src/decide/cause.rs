@@ -74,6 +74,11 @@ impl<'a> Ranking<'a> {
         self.candidates.first().filter(|candidate| candidate.cleared.is_none())
     }
 
+    /// When the fault began, by the earliest that was measured around any of the changes.
+    pub fn onset(&self) -> Option<Timestamp> {
+        measured_onset(&self.candidates)
+    }
+
     pub fn scores(&self) -> Vec<CandidateScore> {
         self.candidates
             .iter()
@@ -424,13 +429,7 @@ fn repeated_before_the_fault(case: &Case, facts: &ServiceFacts, fault: Option<&F
 ///
 /// There is one fault, so one onset counts for all: the earliest that was measured around any of the changes.
 fn score(case: &Case, candidates: &mut [Candidate<'_>]) {
-    let onset = |candidate: &Candidate<'_>| match &candidate.reading {
-        SignalReading::Fault(fault) => Some(fault.onset_earliest),
-        SignalReading::Unknown { .. } | SignalReading::Brief { .. } | SignalReading::Quiet | SignalReading::Recovered { .. } => {
-            None
-        }
-    };
-    let began = candidates.iter().filter_map(onset).min().unwrap_or_else(|| case.fired_at());
+    let began = measured_onset(candidates).unwrap_or_else(|| case.fired_at());
     for candidate in candidates {
         let step = moment_before(&candidate.story.steps, began, candidate.rolled_out_at);
         candidate.score *= timing(began, step);
@@ -439,6 +438,16 @@ fn score(case: &Case, candidates: &mut [Candidate<'_>]) {
             candidate.score_most * timing(began, candidate.repeated_at.map_or(step, |repeated_at| repeated_at.max(step)));
         candidate.score_most *= timing(began, step);
     }
+}
+
+fn measured_onset(candidates: &[Candidate<'_>]) -> Option<Timestamp> {
+    let onset = |candidate: &Candidate<'_>| match &candidate.reading {
+        SignalReading::Fault(fault) => Some(fault.onset_earliest),
+        SignalReading::Unknown { .. } | SignalReading::Brief { .. } | SignalReading::Quiet | SignalReading::Recovered { .. } => {
+            None
+        }
+    };
+    candidates.iter().filter_map(onset).min()
 }
 
 fn timing(onset: Timestamp, moment: Timestamp) -> f64 {

@@ -59,6 +59,7 @@ pub fn decide(case: &Case) -> Decision {
             fingerprint: winner.fingerprint.clone(),
             label: winner.label.clone(),
             way_back: way,
+            onset_at: ranking.onset(),
         });
     }
     if let Some(approval) = &case.approval {

@@ -92,6 +92,9 @@ pub struct Accused {
     pub fingerprint: Option<Fingerprint>,
     pub label: String,
     pub way_back: Option<WayBack>,
+    /// When the fault began at the earliest, as the signals show it; `None` where they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onset_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -9,8 +9,9 @@ use serde_json::Value;
 use super::{
     alert::Alert,
     approval::Approval,
-    decision::Decision,
+    decision::{Decision, DecisionKind},
     rollback::RollbackState,
+    rule::RuleId,
     service::ServiceName,
     target::{TargetKey, short_hash},
 };
@@ -111,6 +112,12 @@ pub struct Record {
     pub timeline: Vec<Entry>,
     /// Key and hash of the newest receipt about this record.
     pub receipt: Option<ReceiptRef>,
+    /// What was told last, so that metrics count each outcome once; not there in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<ToldOutcome>,
+    /// A person's word that the version which was taken back was not at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub false_revert: Option<PersonsMark>,
 }
 
 impl Record {
@@ -145,7 +152,31 @@ impl Record {
             rollback: None,
             timeline: Vec::new(),
             receipt: None,
+            told: None,
+            false_revert: None,
         }
+    }
+
+    /// Nothing more is to come, unless the alert is judged anew: decided without a wait, and no rollback under way.
+    pub fn is_over(&self) -> bool {
+        let rolls_back = self.rollback.is_some_and(|state| !state.is_terminal());
+        let decided = self.decision.as_ref().is_some_and(|decision| match decision.kind {
+            DecisionKind::Act => self.rollback.is_some(),
+            DecisionKind::Propose | DecisionKind::Hold => false,
+            DecisionKind::Page | DecisionKind::Ignore => true,
+        });
+        decided && !rolls_back
+    }
+
+    /// How it stands, in what people and metrics tell apart; `None` before the first decision.
+    pub fn outcome(&self) -> Option<ToldOutcome> {
+        let decision = self.decision.as_ref()?;
+        Some(ToldOutcome {
+            decision: decision.kind,
+            rule: decision.reasons.first().map(|reason| reason.rule),
+            rollback: self.rollback.filter(|state| state.is_terminal()),
+            over: self.is_over(),
+        })
     }
 
     /// Adds to the timeline; beyond its bound the middle gives way, so that begin and end stay.
@@ -161,6 +192,24 @@ impl Record {
         }
         self.timeline.push(Entry { at, what });
     }
+}
+
+/// An outcome of a record that was told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToldOutcome {
+    pub decision: DecisionKind,
+    /// The deciding one.
+    pub rule: Option<RuleId>,
+    /// Once it has ended.
+    pub rollback: Option<RollbackState>,
+    pub over: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonsMark {
+    pub by: String,
+    pub at: Timestamp,
 }
 
 /// One thing that happened, in order.

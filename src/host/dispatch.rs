@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tracing::{error, warn};
+use tracing::{Instrument, error, warn};
 
 use super::{
     delivery::{Deliveries, Delivery, Function},
@@ -10,8 +10,9 @@ use super::{
     webhook::AlertWebhook,
 };
 use crate::{
-    domain::{event::Event, policy::Policy},
+    domain::{event::Event, policy::Policy, record::RecordId},
     inbound::{self, Understood},
+    observability::{self, spans},
     ports::FollowUp,
     process::{PolicyTrouble, Process, follow_up::RETURNS_MAX, outcome::Outcome, trouble::Trouble},
 };
@@ -49,7 +50,11 @@ impl Dispatcher {
         match delivery.function {
             Function::Sweep => self.process.sweep(&policy).await,
             Function::FollowUps => match FollowUp::read(&delivery.body) {
-                Ok(follow_up) => self.process.follow_up_received(follow_up, &policy).await,
+                Ok(follow_up) => {
+                    observability::name_record(&follow_up.record);
+                    let record = follow_up.record.clone();
+                    in_record_trace(&record, delivery, self.process.follow_up_received(follow_up, &policy)).await
+                }
                 Err(why) => self.park(delivery, &why).await,
             },
             Function::Alerts | Function::Deployments | Function::Markers => self.handle_events(delivery, &policy).await,
@@ -59,7 +64,11 @@ impl Dispatcher {
     /// Every event of a body; the most demanding outcome stands for all.
     async fn handle_events(&self, delivery: &Delivery, policy: &Policy) -> Result<Outcome, Trouble> {
         let mut whole = Outcome::Settled { says: "an empty list of events".to_owned() };
-        for recognised in inbound::recognise(&delivery.body) {
+        let recognised = inbound::recognise(&delivery.body);
+        if let [Ok(Understood { event: Event::Alert(alert), .. })] = recognised.as_slice() {
+            observability::name_record(&RecordId::of(alert));
+        }
+        for recognised in recognised {
             let outcome = match recognised {
                 Ok(understood) => self.handle_event(delivery, understood, policy).await?,
                 Err(malformed) => self.park(delivery, &malformed.to_string()).await?,
@@ -73,7 +82,10 @@ impl Dispatcher {
     async fn handle_event(&self, delivery: &Delivery, understood: Understood, policy: &Policy) -> Result<Outcome, Trouble> {
         let queue = delivery.function.name();
         match (delivery.function, understood.event) {
-            (Function::Alerts, Event::Alert(alert)) => self.process.alert_received(alert, policy).await,
+            (Function::Alerts, Event::Alert(alert)) => {
+                let record = RecordId::of(&alert);
+                in_record_trace(&record, delivery, self.process.alert_received(alert, policy)).await
+            }
             (Function::Deployments, Event::Deployment(event)) => self.process.deployment_received(event, policy, false).await,
             (Function::Markers, Event::Deployment(event)) => self.process.deployment_received(event, policy, true).await,
             (_, Event::Other(other)) => {
@@ -142,6 +154,24 @@ impl Deliveries for Dispatcher {
             (HttpFunction::AlertWebhook, None) => HttpAnswer::later("`alert-webhook` is not set up here"),
         }
     }
+}
+
+/// Handles a message as a step of its record's trace.
+async fn in_record_trace(
+    record: &RecordId,
+    delivery: &Delivery,
+    handling: impl Future<Output = Result<Outcome, Trouble>> + Send,
+) -> Result<Outcome, Trouble> {
+    let span = spans::handled(record, delivery.function.name(), &delivery.invocation_id, delivery.trace_parent.as_deref());
+    let handled = Box::pin(handling.instrument(span.clone())).await;
+    match &handled {
+        Ok(Outcome::Settled { .. } | Outcome::Parked { .. } | Outcome::PutBack { .. }) => {}
+        Ok(Outcome::DeliverAgain { .. }) => spans::fail(&span, "deliver_again"),
+        Err(Trouble::Store(_)) => spans::fail(&span, "store"),
+        Err(Trouble::Platform(_)) => spans::fail(&span, "platform"),
+        Err(Trouble::Bus(_)) => spans::fail(&span, "queue"),
+    }
+    handled
 }
 
 fn more_demanding(a: Outcome, b: Outcome) -> Outcome {

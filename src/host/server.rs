@@ -125,6 +125,7 @@ async fn invoke(deliveries: Arc<dyn Deliveries>, function: Function, headers: He
         },
     };
     span.in_scope(|| reply::log(&outcome));
+    observability::flush().await;
     reply::reply(&outcome)
 }
 

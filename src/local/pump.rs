@@ -16,7 +16,7 @@ use crate::{
         delivery::{Deliveries, Delivery, Function},
         reply,
     },
-    observability::invocation_span,
+    observability::{self, invocation_span},
     ports::{Clock, Incoming, LockProblem, MessageLock, PortErrorKind, Received},
     process::outcome::Outcome,
 };
@@ -175,6 +175,7 @@ impl Pump {
             }
         };
         span.in_scope(|| reply::log(&outcome));
+        observability::flush().await;
         outcome
     }
 }

@@ -1,10 +1,16 @@
-//! Log lines, and the span that ties them to an invocation.
+//! Log lines, and the span that ties them to an invocation; traces and metrics, where a setting has them exported.
 
+mod export;
 mod json_line;
+pub mod metrics;
 mod person;
+mod record_trace;
+pub mod spans;
 mod trace_parent;
 
-use std::{io::IsTerminal, panic};
+use std::{io::IsTerminal, panic, sync::OnceLock};
+
+use jiff::Timestamp;
 
 use tracing::{Level, Metadata, Span, Subscriber};
 use tracing_subscriber::{
@@ -17,7 +23,13 @@ use tracing_subscriber::{
 };
 use uuid::Uuid;
 
+pub use export::Export;
+pub use record_trace::RecordTrace;
 pub use trace_parent::{trace_id, trace_parent};
+
+use export::{FINISH_MAX, FLUSH_MAX};
+
+use crate::domain::record::{Record, RecordId, ToldOutcome};
 
 use json_line::{JsonLine, Members};
 use person::Shown;
@@ -31,25 +43,38 @@ pub enum LogFormat {
     Person,
 }
 
-/// Starts logging for this process; the second call is an error. The level comes from `RUST_LOG` (`debug`, or
-/// `info,backout::process=debug`), default `info`.
-pub fn init(format: LogFormat) -> Result<(), TryInitError> {
+/// What this process exports with; not set where it exports nothing.
+static EXPORT: OnceLock<Export> = OnceLock::new();
+
+/// Starts logging for this process, and exporting where there is something to export with; the second call is an error. The level
+/// comes from `RUST_LOG` (`debug`, or `info,backout::process=debug`), default `info`.
+pub fn init(format: LogFormat, export: Option<Export>) -> Result<(), TryInitError> {
     #[expect(clippy::disallowed_methods, reason = "logging starts before the settings are read")]
     let levels = std::env::var("RUST_LOG").ok();
     let filter = || {
         let targets: Targets = levels.as_deref().and_then(|levels| levels.parse().ok()).unwrap_or_default();
         if targets.default_level().is_some() { targets } else { targets.with_default(Level::INFO) }
     };
+    let steps = export.as_ref().map(step_layer);
     match format {
-        LogFormat::Host => tracing_subscriber::registry().with(host_layer(std::io::stdout, filter())).try_init()?,
+        LogFormat::Host => tracing_subscriber::registry().with(steps).with(host_layer(std::io::stdout, filter())).try_init()?,
         LogFormat::Person => {
             let colors = std::io::stderr().is_terminal();
             let layer = fmt::layer().with_writer(|| Shown(std::io::stderr())).with_target(false).with_ansi(colors);
-            tracing_subscriber::registry().with(layer.with_filter(filter().and(spoken_filter()))).try_init()?;
+            let layer = layer.with_filter(filter().and(spoken_filter()));
+            tracing_subscriber::registry().with(steps).with(layer).try_init()?;
         }
     }
     panic::set_hook(Box::new(log_panic));
+    if let Some(export) = export {
+        export_with(export);
+    }
     Ok(())
+}
+
+/// Exports without logging, as a command of a person does. The first one stands.
+pub fn export_with(export: Export) {
+    let _ = EXPORT.set(export);
 }
 
 /// One JSON object a line, with the fields of the innermost span under `span`.
@@ -74,15 +99,68 @@ pub fn invocation_span(invocation_id: &str, function: &'static str, trace_parent
         invocation.id = invocation_id,
         function,
         trace.id = trace_id,
+        record.id = tracing::field::Empty,
+        record.trace_id = tracing::field::Empty,
         outcome = tracing::field::Empty,
     )
 }
 
-/// Other crates speak from warning upward only, whatever `RUST_LOG` says: their debug lines show headers and bodies.
+/// Names the record that an invocation is about in each of its further log lines. Once an invocation.
+pub fn name_record(record: &RecordId) {
+    let span = Span::current();
+    span.record("record.id", tracing::field::display(record));
+    span.record("record.trace_id", tracing::field::display(RecordTrace::of(record).trace_id));
+}
+
+/// Counts what is new in a record that was told, and ends its trace where it is over. `before` is what was told of it last.
+pub fn outcome_told(record: &Record, before: Option<&ToldOutcome>, now: Timestamp) {
+    if let Some(export) = EXPORT.get() {
+        export.outcome_told(record, before, now);
+    }
+}
+
+/// Counts that a person marked a rollback as false.
+pub fn marked_false(record: &Record) {
+    if let Some(export) = EXPORT.get() {
+        export.marked_false(record);
+    }
+}
+
+/// Sends what is to be exported before an invocation is answered; waits at most [`FLUSH_MAX`] for it, and never fails.
+pub async fn flush() {
+    if let Some(export) = EXPORT.get() {
+        export.flush(FLUSH_MAX).await;
+    }
+}
+
+/// The same at the end of the process: waits for up to 2 s, also for a receiver that was away.
+pub async fn finish() {
+    if let Some(export) = EXPORT.get() {
+        export.finish(FINISH_MAX).await;
+    }
+}
+
+/// The steps of records' traces, and nothing else: what is logged is on stdout, from where the host takes it.
+fn step_layer<S>(export: &Export) -> impl Layer<S> + use<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    tracing_opentelemetry::layer()
+        .with_tracer(export.tracer())
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_target(false)
+        .with_context_activation(false)
+        .with_filter(filter_fn(|metadata: &Metadata<'_>| metadata.is_span() && metadata.target() == spans::STEP))
+}
+
+/// Other crates speak from warning upward only, whatever `RUST_LOG` says: their debug lines show headers and bodies. Steps are for
+/// the export: the log's innermost span stays the invocation.
 fn spoken_filter<S: Subscriber>() -> impl tracing_subscriber::layer::Filter<S> {
     filter_fn(|metadata: &Metadata<'_>| {
         let ours = metadata.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"));
-        ours || *metadata.level() <= Level::WARN
+        (ours || *metadata.level() <= Level::WARN) && metadata.target() != spans::STEP
     })
 }
 

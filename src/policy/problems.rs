@@ -26,14 +26,7 @@ impl fmt::Display for Problem {
     }
 }
 
-<<<<<<< HEAD
 /// The problems of one file, in the order of its lines: every one, unless there are more than a hundred.
-=======
-/// More than anybody reads; all of them stand in the reason of each message that is parked meanwhile.
-const PROBLEMS_MAX: usize = 201;
-
-/// Every problem of one file, in the order of its lines.
->>>>>>> hostile
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyProblems {
     /// The file as people know it; `backout.yaml` unless [`PolicyProblems::named`] says otherwise.
@@ -45,10 +38,9 @@ pub struct PolicyProblems {
 const TOLD_MAX: usize = 100;
 
 impl PolicyProblems {
-    /// The first [`PROBLEMS_MAX`] of them; who has more corrects these first.
+    /// The first [`TOLD_MAX`] of them; who has more corrects these first.
     pub fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| (problem.line, problem.column));
-<<<<<<< HEAD
         let beyond = problems.len().saturating_sub(TOLD_MAX);
         if beyond > 0 {
             problems.truncate(TOLD_MAX);
@@ -60,15 +52,6 @@ impl PolicyProblems {
                 says: format!("after this place the file has {beyond} more problems"),
                 hint: "correct these first".to_owned(),
             });
-=======
-        if problems.len() > PROBLEMS_MAX {
-            let left_out = problems.len() - PROBLEMS_MAX;
-            problems.truncate(PROBLEMS_MAX);
-            if let Some(last) = problems.last().cloned() {
-                let says = format!("and {left_out} more problems, which are not listed here");
-                problems.push(Problem { path: String::new(), says, hint: "correct these first".to_owned(), ..last });
-            }
->>>>>>> hostile
         }
         Self { file: "backout.yaml".to_owned(), problems }
     }

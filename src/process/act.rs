@@ -14,7 +14,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 use super::{
     Process,
@@ -40,6 +40,7 @@ use crate::{
         target::{Fingerprint, TargetKey},
         target_state::{TakenBack, TargetState},
     },
+    observability::spans,
     ports::{Key, PortError, SendBy},
 };
 
@@ -290,12 +291,15 @@ impl Process {
         // The mark is taken before the write begins, so that what we call fresh is never younger than the write.
         let written = self.ports.clock.monotonic();
         let claim_key = keys::claim(target, &busy.accused);
-        let (inserted, look, paused, stored) = futures::join!(
-            self.documents.insert(&claim_key, claim),
-            self.look_before_call(busy),
-            self.read_paused(),
-            self.store_decision(record, decision, &gathered.case, busy, gathered.record.clone())
-        );
+        let claiming = async {
+            futures::join!(
+                self.documents.insert(&claim_key, claim),
+                self.look_before_call(busy),
+                self.read_paused(),
+                self.store_decision(record, decision, &gathered.case, busy, gathered.record.clone())
+            )
+        };
+        let (inserted, look, paused, stored) = Box::pin(claiming.instrument(spans::claim())).await;
         let claim = match inserted? {
             Insert::Now(claim) => claim,
             Insert::Taken(found) => return self.claim_taken(&record.id, target, busy, &found).await,
@@ -418,12 +422,14 @@ impl Process {
         }
         info!(record = %record, target = %target, token = %busy.accused, step = step.says, "sending the rollback's call");
         let platform = self.ports.platforms.of(&busy.service.target);
-        let span = match step.kind {
+        let within = match step.kind {
             StepKind::Convergent => SENT_WITHIN,
             StepKind::Toggle => TOGGLE_SENT_WITHIN,
         };
-        let send_by = SendBy::within(Arc::clone(&self.ports.clock), span);
-        let submission = send_by.bound(platform.submit(step)).await;
+        let send_by = SendBy::within(Arc::clone(&self.ports.clock), within);
+        let span = spans::submit(&busy.service, busy.step);
+        let submission = send_by.bound(platform.submit(step)).instrument(span.clone()).await;
+        spans::submitted(&span, &submission);
         self.answered(record, target, busy, claim, submission).await
     }
 

@@ -68,7 +68,7 @@ impl Process {
             return Ok((decision, record));
         }
         let gathered = self.gather(&record, &meant, policy).await?;
-        let decision = decide::decide(&gathered.case);
+        let decision = super::decide(&gathered.case);
         self.learn(&record, &gathered, None).await?;
         Ok((decision, record))
     }
@@ -124,7 +124,7 @@ impl Process {
             }
             return self.attach(record, busy, &gathered).await;
         }
-        let decision = decide::decide(&gathered.case);
+        let decision = super::decide(&gathered.case);
         match decision.kind {
             DecisionKind::Act => Box::pin(self.act(record, decision, gathered)).await,
             DecisionKind::Propose | DecisionKind::Hold | DecisionKind::Page | DecisionKind::Ignore => {
@@ -214,7 +214,7 @@ impl Process {
         if gathered.case.services.iter().any(|facts| facts.state.busy.is_some()) {
             return Box::pin(self.judge(record, gathered)).await;
         }
-        let decision = decide::decide(&gathered.case);
+        let decision = super::decide(&gathered.case);
         if !may(&decision) {
             self.learn(record, &gathered, record.next_step_at).await?;
             return Ok(Outcome::Settled { says: format!("record {}: nothing new ({})", record.id, decision.kind) });

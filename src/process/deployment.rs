@@ -2,7 +2,7 @@
 
 use futures::future::{FutureExt, join_all};
 use jiff::SignedDuration;
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 use super::{Process, documents::keys, gather::known, outcome::Outcome, trouble::Trouble};
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
         service::Service,
         target_state::TargetState,
     },
+    observability::spans,
     ports::{PortError, PortErrorKind},
 };
 
@@ -124,7 +125,8 @@ impl Process {
             {
                 again += 1;
                 let before = record.decision.clone();
-                self.look(&record, policy, move |decision| raises(before.as_ref(), decision)).await?;
+                let span = spans::judged_again(&record.id);
+                self.look(&record, policy, move |decision| raises(before.as_ref(), decision)).instrument(span).await?;
             }
         }
         Ok(again)

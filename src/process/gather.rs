@@ -3,6 +3,7 @@
 use futures::future::{FutureExt, join_all};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 
 use super::{
     Process,
@@ -24,6 +25,7 @@ use crate::{
         target::TargetKey,
         target_state::TargetState,
     },
+    observability::spans,
     ports::{Key, PortError, Version},
 };
 
@@ -97,6 +99,10 @@ impl Process {
     /// A platform, a signal, a budget or the kill switch that can't be read is an unknown of the case; a target document
     /// that can't be read is the store's trouble.
     pub(super) async fn gather(&self, record: &Record, meant: &[&Service], policy: &Policy) -> Result<Gathered, PortError> {
+        self.read_scope(record, meant, policy).boxed().instrument(spans::gather()).await
+    }
+
+    async fn read_scope(&self, record: &Record, meant: &[&Service], policy: &Policy) -> Result<Gathered, PortError> {
         let now = self.ports.clock.now();
         let scope = who::scope(meant, policy);
         let services: Vec<_> =

@@ -18,6 +18,7 @@ pub mod follow_up;
 pub mod gather;
 pub mod hold;
 pub mod lost_alerts;
+pub mod mark;
 pub mod outbox;
 pub mod outcome;
 pub mod park;
@@ -34,7 +35,9 @@ pub mod verification;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
-    domain::{policy::Policy, resource_id::ResourceId, service::Mode},
+    decide::{self, case::Case},
+    domain::{decision::Decision, policy::Policy, resource_id::ResourceId, service::Mode},
+    observability::spans,
     ports::{Alerts, Clock, FollowUps, Notifier, Platforms, PortError, StateStore, Telemetry},
 };
 use documents::Documents;
@@ -49,6 +52,14 @@ pub struct Ports {
     pub alerts: Arc<dyn Alerts>,
     pub notifier: Arc<dyn Notifier>,
     pub clock: Arc<dyn Clock>,
+}
+
+/// The judgement, as a step of the record's trace.
+fn decide(case: &Case) -> Decision {
+    let span = spans::decide();
+    let decision = span.in_scope(|| decide::decide(case));
+    spans::decided(&span, &decision);
+    decision
 }
 
 /// Where the policy comes from. Loading is cheap when nothing changed.

@@ -1,6 +1,7 @@
 //! Reading and changing the record of a firing.
 
 use jiff::Timestamp;
+use tracing::Instrument;
 
 use super::{
     Process,
@@ -17,6 +18,7 @@ use crate::{
         rollback::RollbackState,
         rule::RuleId,
     },
+    observability::{self, spans},
     ports::{FollowUp, Notice, PortError, StepName},
 };
 
@@ -61,6 +63,10 @@ impl Process {
     }
 
     async fn tell_of(&self, record: &Record, steps: &[String]) -> Result<Option<ReceiptRef>, Trouble> {
+        Box::pin(self.write_and_tell(record, steps).instrument(spans::tell())).await
+    }
+
+    async fn write_and_tell(&self, record: &Record, steps: &[String]) -> Result<Option<ReceiptRef>, Trouble> {
         let now = self.ports.clock.now();
         let receipt = match Receipt::of(record, steps, now).filter(|receipt| receipt.decision != DecisionKind::Hold) {
             Some(receipt) => Some(super::receipt::append(&self.documents, receipt).await?),
@@ -84,9 +90,14 @@ impl Process {
             (record.generation == generation).then(|| {
                 record.told_generation = generation;
                 record.receipt = receipt.clone().or_else(|| record.receipt.take());
+                let outcome = record.outcome();
+                std::mem::replace(&mut record.told, outcome)
             })
         };
-        self.documents.update_from(&keys::record(id), known, || None, told).await?;
+        let marked = self.documents.update_from(&keys::record(id), known, || None, told).await?;
+        if let Some((Loaded { value: record, .. }, before)) = marked {
+            observability::outcome_told(&record, before.as_ref(), self.ports.clock.now());
+        }
         Ok(())
     }
 

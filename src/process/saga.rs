@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tracing::info;
+use tracing::{Instrument, info};
 
 use super::{
     Process,
@@ -13,10 +13,7 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
-    decide::{
-        self,
-        progress::{self, Happened},
-    },
+    decide::progress::{self, Happened},
     domain::{
         decision::DecisionKind,
         instant::whole_seconds,
@@ -28,6 +25,7 @@ use crate::{
         target::{Fingerprint, TargetKey, VersionToken},
         target_state::TargetState,
     },
+    observability::spans,
     ports::{FollowUp, PortError, StepName},
 };
 
@@ -152,7 +150,7 @@ impl Process {
                 gathered.case.approval.clone_from(&record.approval);
             }
         }
-        let decision = decide::decide(&gathered.case);
+        let decision = super::decide(&gathered.case);
         let same = decision.accused.as_ref().is_some_and(|accused| {
             accused.token == busy.accused
                 && accused
@@ -182,7 +180,7 @@ impl Process {
         failed: Option<String>,
     ) -> Result<Outcome, Trouble> {
         let platform = self.ports.platforms.of(&busy.service.target);
-        let observation = match platform.observe().await {
+        let observation = match platform.observe().instrument(spans::look(&busy.service)).await {
             Ok(observation) => observation,
             Err(error) => return self.try_later(record, target, busy, &format!("the target could not be read: {error}")).await,
         };
@@ -258,7 +256,10 @@ impl Process {
         let Some(operation) = &busy.operation else { return self.look_at_target(record, target, busy, None).await };
         let platform = self.ports.platforms.of(&busy.service.target);
         let pause = |poll_after_seconds: u32| SignedDuration::from_secs(i64::from(poll_after_seconds.clamp(5, 300)));
-        match platform.poll(operation).await {
+        let span = spans::poll(&busy.service);
+        let polled = platform.poll(operation).instrument(span.clone()).await;
+        spans::polled(&span, &polled);
+        match polled {
             Ok(OperationState::Running { poll_after_seconds }) => {
                 self.wait_for_an_end(record, target, busy, pause(poll_after_seconds), "the operation is running").await
             }

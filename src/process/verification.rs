@@ -2,6 +2,7 @@
 
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
+use tracing::Instrument;
 
 use super::{Process, documents::keys, ending::End, outcome::Outcome, saga::VERIFY_PAUSE, trouble::Trouble};
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
         target::TargetKey,
         target_state::TargetState,
     },
+    observability::spans,
     ports::PortError,
 };
 
@@ -34,7 +36,9 @@ impl Process {
         let platform = self.ports.platforms.of(&busy.service.target);
         let from = accused_since - BASELINE - SignedDuration::from_mins(5);
         let signals: Vec<_> = meant.iter().map(|service| self.read_signals(service, from, now).boxed()).collect();
-        let (observation, signals) = futures::join!(platform.verify(&busy.good), futures::future::join_all(signals));
+        let span = spans::verify(&busy.service);
+        let reading = async { futures::join!(platform.verify(&busy.good), futures::future::join_all(signals)) };
+        let (observation, signals) = reading.instrument(span.clone()).await;
         let deadline = applied_at + busy.service.verify_within;
         let late = now >= deadline;
         let observation = match observation {
@@ -55,6 +59,7 @@ impl Process {
         }
         let signals: Vec<_> = signals.into_iter().flatten().collect();
         let recovery = recovery::judge(&signals, accused_since, applied_at, now);
+        spans::verified(&span, &recovery);
         let serving = observation.under_way.is_none();
         match recovery {
             Recovery::Recovered(says) if serving => {

@@ -12,6 +12,6 @@ mod types;
 pub use parse::{Settings, SettingsProblem, SettingsProblems, secret};
 pub use source::{Environment, MapSource, Source};
 pub use types::{
-    ApproverAuth, BusConnection, BusSetting, IdentitySetting, PolicyLocation, StoreSetting, TimeScale, WebhookSecrets,
-    WebhookToken,
+    ApproverAuth, BusConnection, BusSetting, IdentitySetting, PolicyLocation, StoreSetting, TelemetrySetting, TimeScale,
+    WebhookSecrets, WebhookToken,
 };

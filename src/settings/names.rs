@@ -89,6 +89,16 @@ settings! {
         "Signs approval links: at least 32 characters of random text; needs `BACKOUT_PUBLIC_URL`.";
     BACKOUT_PUBLIC_URL = "BACKOUT_PUBLIC_URL", Operator, false, default "unset: no approval links",
         "Where approval links point, such as `https://contoso-backout.azurewebsites.net`.";
+    APPLICATIONINSIGHTS_CONNECTION_STRING = "APPLICATIONINSIGHTS_CONNECTION_STRING", Operator, true, default "unset: nothing is exported",
+        "Connection string of the Application Insights component that gets traces and metrics; the host sends its own telemetry there too.";
+    APPLICATIONINSIGHTS_AUTHENTICATION_STRING = "APPLICATIONINSIGHTS_AUTHENTICATION_STRING", Operator, false, default "unset: the connection string is enough",
+        "`Authorization=AAD`, where the component takes telemetry only with a token; with `;ClientId=GUID` in front for a user-assigned identity. That identity needs `Monitoring Metrics Publisher` on the component. The same value as for the host.";
+    OTEL_EXPORTER_OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT", Operator, false, default "unset: nothing is exported over OTLP",
+        "URL of a collector that takes OTLP over HTTP, such as `http://localhost:4318`; traces and metrics then go there instead of to Application Insights.";
+    OTEL_EXPORTER_OTLP_HEADERS = "OTEL_EXPORTER_OTLP_HEADERS", Operator, true, default "unset",
+        "Headers for that collector: `name=value`, separated by commas.";
+    OTEL_SDK_DISABLED = "OTEL_SDK_DISABLED", Operator, false, default "false",
+        "`true`: nothing is exported, whatever else is set.";
     AZURE_CLIENT_ID = "AZURE_CLIENT_ID", Operator, false, default "unset: the system-assigned identity",
         "Client id of the user-assigned managed identity that reads and, without `BACKOUT_ACTOR_CLIENT_ID`, acts.";
     IDENTITY_ENDPOINT = "IDENTITY_ENDPOINT", Platform, false, default "unset: no managed identity",

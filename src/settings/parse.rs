@@ -12,8 +12,8 @@ use super::{
     names::{self, ALL},
     source::Source,
     types::{
-        ApproverAuth, BusConnection, BusSetting, IdentitySetting, PolicyLocation, StoreSetting, TimeScale, WebhookSecrets,
-        WebhookToken,
+        ApproverAuth, BusConnection, BusSetting, IdentitySetting, PolicyLocation, StoreSetting, TelemetrySetting, TimeScale,
+        WebhookSecrets, WebhookToken,
     },
 };
 use crate::{
@@ -50,6 +50,8 @@ pub struct Settings {
     pub webhook_secrets: WebhookSecrets,
     pub approval_key: Option<SecretString>,
     pub public_url: Option<Url>,
+    /// Where traces and metrics go.
+    pub telemetry: TelemetrySetting,
     /// The site that this process runs in, which must never be a target (E9); `None` outside Azure.
     pub own_site: Option<ResourceId>,
 }
@@ -99,6 +101,7 @@ impl Settings {
             },
             approval_key: reader.approval_key(),
             public_url: reader.public_url(),
+            telemetry: reader.telemetry(),
             own_site: reader.own_site(),
         };
         let mut problems = reader.problems;
@@ -416,6 +419,31 @@ impl Reader<'_> {
             );
         }
         IdentitySetting { client_id: self.client_id(names::AZURE_CLIENT_ID), platform_endpoint }
+    }
+
+    /// Never a problem of the settings: a rollback must not wait for its telemetry. Where a value can't be used, the log says so.
+    fn telemetry(&self) -> TelemetrySetting {
+        if self.get(names::OTEL_SDK_DISABLED).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            return TelemetrySetting::Off;
+        }
+        if self.get(names::OTEL_EXPORTER_OTLP_ENDPOINT).is_some() {
+            return TelemetrySetting::Otlp;
+        }
+        let Some(connection_string) = self.get(names::APPLICATIONINSIGHTS_CONNECTION_STRING) else {
+            return TelemetrySetting::Off;
+        };
+        let authentication = self.get(names::APPLICATIONINSIGHTS_AUTHENTICATION_STRING).unwrap_or_default();
+        let part = |name: &str| {
+            authentication.split(';').find_map(|part| {
+                let (key, value) = part.split_once('=')?;
+                key.trim().eq_ignore_ascii_case(name).then(|| value.trim().to_owned()).filter(|value| !value.is_empty())
+            })
+        };
+        let with_token = part("Authorization").is_some_and(|word| word.eq_ignore_ascii_case("AAD"));
+        TelemetrySetting::ApplicationInsights {
+            connection_string: SecretString::from(connection_string),
+            token: with_token.then(|| part("ClientId")),
+        }
     }
 
     fn client_id(&mut self, name: &str) -> Option<String> {

@@ -109,3 +109,17 @@ pub struct WebhookSecrets {
     pub flux: Option<SecretString>,
     pub cdevents: Option<SecretString>,
 }
+
+/// Where traces and metrics go.
+#[derive(Debug, Clone)]
+pub enum TelemetrySetting {
+    /// Nowhere; nothing is built for it.
+    Off,
+    /// To a collector, which the exporter finds by the standard settings (`OTEL_EXPORTER_OTLP_*`).
+    Otlp,
+    ApplicationInsights {
+        connection_string: SecretString,
+        /// `None`: the connection string is enough. Else a token of the identity with this client id, or of the system's, is needed.
+        token: Option<Option<String>>,
+    },
+}

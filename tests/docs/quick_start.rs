@@ -1,8 +1,8 @@
 //! The steps of the quick start that need no Azure, done as the page says.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
-use crate::tidy::sources::text_files;
+use crate::{support::program::Program, tidy::sources::text_files};
 
 fn page() -> String {
     text_files("docs").into_iter().find(|file| file.path == "docs/quick-start.md").expect("the page").text
@@ -17,13 +17,7 @@ fn policy(page: &str) -> String {
 }
 
 fn backout(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
-    let run = Command::new(env!("CARGO_BIN_EXE_backout"))
-        .args(arguments)
-        .current_dir(folder)
-        .env_clear()
-        .env("BACKOUT_BUS", "local:")
-        .output()
-        .unwrap();
+    let run = Program::new(arguments).in_folder(folder).without_environment().with([("BACKOUT_BUS", "local:")]).run();
     (run.status.code(), String::from_utf8(run.stdout).unwrap())
 }
 

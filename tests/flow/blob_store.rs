@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -20,7 +19,7 @@ use backout::{
     domain::{record::RecordId, rollback::RollbackState},
     ports::{Inserted, Key, PortErrorKind, StateStore},
     process::{
-        Ports, Process,
+        Ports,
         documents::{Documents, Insert, Replace},
     },
     settings::blob_container::{BlobAccess, BlobContainer},
@@ -32,7 +31,9 @@ use serde_json::json;
 use crate::support::{
     azurite,
     broker::Broker,
+    leaks::watched_process,
     policy::{FixedPolicy, site},
+    program::Program,
     scene,
     world::{GOOD, World},
 };
@@ -172,7 +173,7 @@ async fn two_handlers_with_the_same_alert_at_once_call_the_platform_once() {
         let firing = world.break_it().await;
         let handler = || {
             let ports = Ports { store: Arc::new(azurite::store(&container)), ..world.ports.clone() };
-            Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&world.policy))), None, None)
+            watched_process(ports, Arc::new(FixedPolicy(Arc::clone(&world.policy))))
         };
         let (one, other) = (handler(), handler());
         let both = futures::join!(
@@ -313,18 +314,21 @@ async fn the_command_line_reads_and_writes_with_a_managed_identity() {
     let folder = tempfile::tempdir().unwrap();
     let container = secure.container();
     let run = |arguments: &'static [&'static str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_backout"));
-        command.args(arguments).current_dir(folder.path()).env_clear().env("SSL_CERT_FILE", &secure.authority_file);
-        command.env("BACKOUT_STORE", container.url.as_str()).env("IDENTITY_ENDPOINT", &identity).env("IDENTITY_HEADER", "h");
-        tokio::task::spawn_blocking(move || {
-            let output = command.output().unwrap();
+        let program = Program::new(arguments).in_folder(folder.path()).without_environment();
+        let program = program.with([("SSL_CERT_FILE", &secure.authority_file)]).with([
+            ("BACKOUT_STORE", container.url.as_str()),
+            ("IDENTITY_ENDPOINT", &identity),
+            ("IDENTITY_HEADER", "h"),
+        ]);
+        async {
+            let output = program.ran().await;
             let text = |bytes| String::from_utf8(bytes).unwrap();
             (output.status.code(), text(output.stdout), text(output.stderr))
-        })
+        }
     };
-    let (code, out, err) = run(&["history"]).await.unwrap();
+    let (code, out, err) = run(&["history"]).await;
     assert_eq!((code, out.trim()), (Some(0), "no alert was seen yet"), "{err}");
-    let (code, out, err) = run(&["pause", "--by", "ann"]).await.unwrap();
+    let (code, out, err) = run(&["pause", "--by", "ann"]).await;
     assert_eq!(code, Some(0), "{out} {err}");
     let kept = azurite::token_store_of(secure, &container).read(&Key::new("control")).await.unwrap().unwrap();
     assert!(String::from_utf8(kept.body).unwrap().contains(r#""paused":true"#));

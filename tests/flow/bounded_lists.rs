@@ -14,7 +14,7 @@ use backout::{
     },
     ports::{Clock, Key, Notice, Notifier, PortError, PortErrorKind, StateStore},
     process::{
-        Ports, Process,
+        Ports,
         documents::{Documents, keys},
     },
 };
@@ -24,6 +24,7 @@ use serde_json::json;
 
 use crate::support::{
     counted::Counted,
+    leaks::watched_process,
     outage::Outage,
     policy::{FixedPolicy, alert, policy, service},
     town::Town,
@@ -222,7 +223,7 @@ async fn sixteen_alerts_about_one_service_at_once_are_each_decided_at_the_first_
     let world = World::new();
     world.process().sweep(&world.policy).await.unwrap();
     let ports = Ports { ..Outage::none_yet(world.clock.clone()).of_store(&world.ports) };
-    let process = Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&world.policy))), None, None);
+    let process = watched_process(ports, Arc::new(FixedPolicy(Arc::clone(&world.policy))));
     let firings: Vec<Alert> = (0..16)
         .map(|number| {
             let mut firing = alert(&format!("a{number}"), "checkout", world.now());

@@ -12,7 +12,7 @@ use backout::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::azurite;
+use crate::support::{azurite, program::Program};
 
 const SUBSCRIPTION: &str = "6c7d1a52-8a5e-4a53-9e0c-3f1f9d6a1b20";
 const READER: &str = "11111111-1111-4111-8111-111111111111";
@@ -83,15 +83,8 @@ impl Scene {
     }
 
     async fn check(&self, arguments: &[&str]) -> Checked {
-        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_backout"))
-            .arg("check")
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .env_clear()
-            .envs(&self.environment)
-            .output()
-            .await
-            .unwrap();
+        let program = Program::new(["check"].iter().chain(arguments)).in_folder(self.folder.path());
+        let output = program.without_environment().with(&self.environment).ran().await;
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Checked { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }

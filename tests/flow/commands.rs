@@ -1,8 +1,10 @@
 //! The command line as a person meets it: the real binary, in an empty folder, with next to no settings.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use serde_json::{Value, json};
+
+use crate::support::program::Program;
 
 const SITE: &str =
     "/subscriptions/6c7d1a52-8a5e-4a53-9e0c-3f1f9d6a1b20/resourceGroups/shop/providers/Microsoft.Web/sites/checkout";
@@ -14,14 +16,8 @@ struct Ran {
 }
 
 fn backout(folder: &Path, arguments: &[&str]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_backout"))
-        .args(arguments)
-        .current_dir(folder)
-        .env_clear()
-        .env("BACKOUT_POLICY", "backout.yaml")
-        .env("BACKOUT_STORE", "sqlite:state.db")
-        .output()
-        .unwrap();
+    let settings = [("BACKOUT_POLICY", "backout.yaml"), ("BACKOUT_STORE", "sqlite:state.db")];
+    let output = Program::new(arguments).in_folder(folder).without_environment().with(settings).run();
     Ran {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),

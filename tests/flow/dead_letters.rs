@@ -1,6 +1,6 @@
 //! `backout dead-letters`, the real binary, over simulated Service Bus queues and over the embedded queue.
 
-use std::{collections::BTreeMap, process::Command, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use backout::{
     domain::target::{PlatformKind, sha256_hex, short_hash},
@@ -15,7 +15,7 @@ use backout::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::scene::Scene;
+use crate::support::{program::Program, scene::Scene};
 
 struct Ran {
     code: Option<i32>,
@@ -24,9 +24,7 @@ struct Ran {
 }
 
 async fn ran(environment: &BTreeMap<String, String>, arguments: &[&str]) -> Ran {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_backout"));
-    command.arg("dead-letters").args(arguments).envs(environment);
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let output = Program::new(["dead-letters"].iter().chain(arguments)).with(environment).ran().await;
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }

@@ -1,8 +1,7 @@
 //! `backout local`, the real binary, takes its messages from simulated Service Bus queues: no host in between.
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     time::Duration,
 };
 
@@ -12,7 +11,7 @@ use backout::{
     sim::{Fault, FaultEffect, Moment, Wait},
 };
 
-use crate::support::scene::Scene;
+use crate::support::{program::Program, scene::Scene};
 
 /// Real time after which a story has failed, on any machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -29,14 +28,8 @@ struct Local {
 
 impl Local {
     fn start(scene: &Scene) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_backout"))
-            .args(["local", "--listen", "127.0.0.1:0", "--concurrency", "2"])
-            .envs(&scene.environment)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let program = Program::new(["local", "--listen", "127.0.0.1:0", "--concurrency", "2"]);
+        let (child, lines) = program.with(&scene.environment).start();
         let mut said = Vec::new();
         for line in lines {
             let listens = line.starts_with("listening");

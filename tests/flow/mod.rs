@@ -27,6 +27,7 @@ mod recent;
 mod saga;
 mod slow_look;
 mod storm;
+mod telemetry;
 mod told_once;
 mod trips;
 mod two_deliveries;

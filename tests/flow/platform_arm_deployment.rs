@@ -31,6 +31,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::support::{
     fake_queue::FakeQueue,
+    leaks::watched_process,
     lethal::{Death, Switch},
     policy::{FixedPolicy, SUBSCRIPTION, alert, policy, service},
     simulated::{deliver_due, failed_requests, identity, ports, run_while},
@@ -86,7 +87,7 @@ impl Story {
     }
 
     fn process(&self) -> Process {
-        Process::new(self.ports.clone(), Arc::new(FixedPolicy(Arc::clone(&self.policy))), None, None)
+        watched_process(self.ports.clone(), Arc::new(FixedPolicy(Arc::clone(&self.policy))))
     }
 
     fn advance(&self, by: SignedDuration) {
@@ -452,7 +453,7 @@ async fn story_with(death: Option<Death>) -> u64 {
     let firing = story.break_it().await;
     let switch = death.map_or_else(Switch::that_never_dies, Switch::that_dies);
     let ports = switch.guard(&story.ports);
-    let mortal = Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&story.policy))), None, None);
+    let mortal = watched_process(ports, Arc::new(FixedPolicy(Arc::clone(&story.policy))));
     let life = Box::pin(async {
         mortal.alert_received(firing.clone(), &story.policy).await.unwrap();
         for _ in 0..20 {

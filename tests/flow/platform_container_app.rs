@@ -27,6 +27,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::support::{
     fake_queue::FakeQueue,
+    leaks::watched_process,
     policy::{FixedPolicy, SUBSCRIPTION, alert, policy, service},
     simulated::{failed_requests, identity, ports, run_while},
     world::{BAD, GOOD},
@@ -73,7 +74,7 @@ impl Story {
     }
 
     fn process(&self) -> Process {
-        Process::new(self.ports.clone(), Arc::new(FixedPolicy(Arc::clone(&self.policy))), None, None)
+        watched_process(self.ports.clone(), Arc::new(FixedPolicy(Arc::clone(&self.policy))))
     }
 
     fn advance(&self, by: SignedDuration) {

@@ -1,6 +1,6 @@
 //! The whole story of a workload in a simulated cluster: the real adapter over HTTP, on virtual time.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use backout::{
     domain::{
@@ -14,13 +14,16 @@ use backout::{
     settings::names,
     sim::{
         Fault, FaultBody, FaultEffect, JournalEntry, Moment, Role,
-        host::{HostEmulator, HostOptions, InvocationOutcome},
+        host::{HostOptions, InvocationOutcome},
     },
 };
 use jiff::SignedDuration;
 use serde_json::json;
 
-use crate::support::cluster::{BAD, ClusterScene, GOOD, cluster, component};
+use crate::support::{
+    cluster::{BAD, ClusterScene, GOOD, cluster, component},
+    program,
+};
 
 async fn broken(kind: WorkloadKind) -> (ClusterScene, Alert) {
     let scene = ClusterScene::with(kind, ClusterScene::about_component).await;
@@ -247,12 +250,11 @@ async fn the_real_handler_looks_at_a_workload_with_a_token_for_clusters() {
         .map(|(name, value)| (name.to_owned(), value)),
     );
     let options = HostOptions {
-        executable: Some(PathBuf::from(env!("CARGO_BIN_EXE_backout"))),
         arguments: Some(vec!["serve".to_owned()]),
         environment: environment.into_iter().collect(),
         ..HostOptions::default()
     };
-    let host = HostEmulator::start(options).await.unwrap();
+    let host = program::handler(options).await.unwrap();
     assert!(azure.journal().is_empty(), "nothing is asked before there is work");
     let looked = host.invoke_timer("sweep").await;
     host.kill().await;

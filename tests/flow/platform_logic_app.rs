@@ -24,6 +24,7 @@ use serde_json::json;
 
 use crate::support::{
     fake_queue::FakeQueue,
+    leaks::watched_process,
     policy::{FixedPolicy, SUBSCRIPTION, policy, service},
     simulated::{identity, ports, run_while},
     world::{BAD, GOOD},
@@ -61,7 +62,7 @@ impl Story {
             resource: None,
         }];
         let policy = Arc::new(policy(vec![orders]));
-        let process = Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&policy))), None, None);
+        let process = watched_process(ports, Arc::new(FixedPolicy(Arc::clone(&policy))));
         Self { azure, clock, queue, policy, process, id }
     }
 

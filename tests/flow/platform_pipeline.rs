@@ -28,6 +28,7 @@ use serde_json::Value;
 
 use crate::support::{
     fake_queue::FakeQueue,
+    leaks::watched_process,
     meddled::{Meddled, Meddling, Meddlings},
     policy::{FixedPolicy, SUBSCRIPTION, alert, policy, service},
     simulated::{failed_requests, identity, ports, run_while},
@@ -104,7 +105,7 @@ impl Story {
         let meddling = Meddlings::default();
         let platforms = Arc::new(Meddled { real: real.platforms.clone(), azure: azure.clone(), meddling: Arc::clone(&meddling) });
         let ports = Ports { platforms, ..real };
-        let process = Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&policy))), None, None);
+        let process = watched_process(ports, Arc::new(FixedPolicy(Arc::clone(&policy))));
         process.sweep(&policy).await.unwrap();
         Self { azure, clock, place, policy, queue, meddling, process }
     }

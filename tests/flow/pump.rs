@@ -1,7 +1,6 @@
 //! Taking messages without a Functions host: over the embedded queue and over simulated Service Bus, by the real client.
 
 use std::{
-    io,
     num::NonZeroUsize,
     sync::{Arc, Mutex},
     time::Duration,
@@ -17,7 +16,7 @@ use backout::{
 };
 use tokio::sync::{Notify, Semaphore};
 
-use crate::support::simulated::identity;
+use crate::support::{kept_log::KeptLog, simulated::identity};
 
 /// Answers as it is told; counts, and lets work wait.
 struct Scripted {
@@ -120,32 +119,11 @@ impl Scene {
     }
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// What is logged on this thread from now on, on which all tasks of these tests run.
-fn logged() -> (Lines, tracing::subscriber::DefaultGuard) {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    (lines, tracing::subscriber::set_default(subscriber))
+fn logged() -> (KeptLog, tracing::subscriber::DefaultGuard) {
+    let log = KeptLog::default();
+    let guard = tracing::subscriber::set_default(log.subscriber("info".parse().unwrap()));
+    (log, guard)
 }
 
 async fn until(is_it: impl Fn() -> bool) {

@@ -13,13 +13,13 @@ use backout::{
         target::{Fingerprint, Target},
     },
     ports::{Inserted, Key, Platform, Platforms, PortError, Replaced, StateStore, Stored, Telemetry, Version},
-    process::{Ports, Process},
+    process::Ports,
 };
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::{runtime::Handle, sync::Mutex, time::Instant};
 
-use crate::support::{azurite, policy::FixedPolicy, world::World};
+use crate::support::{azurite, leaks::watched_process, policy::FixedPolicy, world::World};
 
 /// What one trip takes on the paused clock: the time that has passed is the number of trips in a row.
 const TRIP: Duration = Duration::from_secs(1);
@@ -158,7 +158,7 @@ async fn trips(world: &World, store: impl FnOnce(&Arc<Mutex<Option<Instant>>>) -
         telemetry: Arc::new(Far(world.ports.telemetry.clone(), Arc::clone(&sent))),
         ..world.ports.clone()
     };
-    let process = Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&world.policy))), None, None);
+    let process = watched_process(ports, Arc::new(FixedPolicy(Arc::clone(&world.policy))));
     let begun = Instant::now();
     process.alert_received(firing, &world.policy).await.unwrap();
     let sent = sent.lock().await.expect("the call was sent");

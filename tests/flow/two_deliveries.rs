@@ -8,7 +8,7 @@ use std::sync::{
 use backout::{
     domain::{decision::DecisionKind, rollback::RollbackState},
     ports::{FollowUp, Inserted, Key, PortError, Replaced, StateStore, Stored, Version},
-    process::{Ports, Process, documents::keys},
+    process::{Ports, documents::keys},
 };
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::support::{
     fake_platform::Answer,
+    leaks::watched_process,
     policy::{FixedPolicy, alert},
     world::{BAD, GOOD, World},
 };
@@ -87,7 +88,7 @@ async fn the_loser_leaves_the_record_to_the_winner() {
         first_ended: Semaphore::new(0),
     });
     let ports = Ports { store: meeting.clone(), ..world.ports.clone() };
-    let process = || Process::new(ports.clone(), Arc::new(FixedPolicy(Arc::clone(&world.policy))), None, None);
+    let process = || watched_process(ports.clone(), Arc::new(FixedPolicy(Arc::clone(&world.policy))));
     let (one, other) = (process(), process());
     let loser = async {
         let outcome = one.follow_up_received(wake_up.clone(), &world.policy).await;
@@ -157,7 +158,7 @@ async fn a_look_that_found_nothing_does_not_undo_what_another_wake_up_stored() {
     let store =
         Arc::new(AcceptedMeanwhile { inner: Arc::clone(&world.ports.store), target: target.clone(), looks: AtomicU32::new(0) });
     let ports = Ports { store: store.clone(), ..world.ports.clone() };
-    let process = Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&world.policy))), None, None);
+    let process = watched_process(ports, Arc::new(FixedPolicy(Arc::clone(&world.policy))));
     world.advance(SignedDuration::from_secs(20));
     world.deliver_due(&process).await;
     assert!(store.looks.load(Ordering::SeqCst) > 0, "the look came to the claim");
@@ -215,7 +216,7 @@ async fn a_copy_is_counted_while_the_first_one_goes_on() {
     world.process().alert_received(firing.clone(), &world.policy).await.unwrap();
     let store = Arc::new(DecidedMeanwhile { inner: Arc::clone(&world.ports.store), found: AtomicU32::new(0) });
     let ports = Ports { store: store.clone(), ..world.ports.clone() };
-    let process = Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&world.policy))), None, None);
+    let process = watched_process(ports, Arc::new(FixedPolicy(Arc::clone(&world.policy))));
     process.alert_received(firing.clone(), &world.policy).await.unwrap();
     assert!(store.found.load(Ordering::SeqCst) > 1, "the record was read, and read again to count");
     assert_eq!((world.record(&firing).await.duplicates, world.platform.calls()), (1, 1));

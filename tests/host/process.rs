@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 #[ignore = "the handler process that the emulator's tests start"]
 async fn handler_process() {
     let port = setting("FUNCTIONS_CUSTOMHANDLER_PORT").expect("set by the emulator").parse().unwrap();
-    observability::init(LogFormat::Host).unwrap();
+    observability::init(LogFormat::Host, None).unwrap();
     let listener = server::bind(port).await.unwrap();
     let stop = async { server::stop_signal().await.unwrap() };
     server::serve(listener, Arc::new(Obedient), stop).await.unwrap();

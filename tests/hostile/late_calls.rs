@@ -18,7 +18,7 @@ use backout::{
     policy as policy_file,
     ports::{Platform, Platforms, PortError, SendBy},
     process::{
-        Ports, Process,
+        Ports,
         act::{FRESH, SENT_WITHIN, TOGGLE_SENT_WITHIN},
     },
     sim::clock::ManualClock,
@@ -35,6 +35,7 @@ use url::Url;
 
 use crate::support::{
     fake_platform::Answer,
+    leaks::watched_process,
     policy::{FixedPolicy, policy, service},
     world::{GOOD, World},
 };
@@ -201,7 +202,7 @@ async fn a_late_no_does_not_end_what_another_one_took_over() {
         let held: Arc<dyn Platforms> =
             Arc::new(HeldBack { real: world.ports.platforms.of(&world.target("checkout")), state: Arc::clone(&state) });
         let ports = Ports { platforms: held, ..world.ports.clone() };
-        let first = Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&world.policy))), None, None);
+        let first = watched_process(ports, Arc::new(FixedPolicy(Arc::clone(&world.policy))));
         let second = world.process();
         let (alerted, policy) = (firing.clone(), Arc::clone(&world.policy));
         let stalled = async { first.alert_received(alerted, &policy).await.unwrap() };

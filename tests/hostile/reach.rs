@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     fake_queue::FakeQueue,
+    leaks::watched_process,
     policy::{FixedPolicy, SUBSCRIPTION, policy, service, site},
     scene,
     simulated::{identity, ports, run_while},
@@ -50,7 +51,7 @@ impl Town {
         let as_clock: Arc<dyn Clock> = clock.clone();
         let (reader, actor) = (identity(&azure, None), identity(&azure, Some("actor")));
         let (ports, queue) = ports(&azure, as_clock, reader, actor, MapSource::default());
-        let process = Arc::new(Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&policy))), None, None));
+        let process = Arc::new(watched_process(ports, Arc::new(FixedPolicy(Arc::clone(&policy)))));
         let town = Self { dispatcher: Dispatcher::new(Arc::clone(&process)), azure, clock, queue, policy, process };
         town.process.sweep(&town.policy).await.unwrap();
         town.clock.advance(std::time::Duration::from_mins(40));

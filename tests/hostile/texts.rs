@@ -1,6 +1,6 @@
 //! Text of others on its way out: a terminal, a program that reads JSON, a log line. What deceives the eye gets through nowhere.
 
-use std::{path::Path, process::Command, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use backout::{
     domain::printable::{deceives, printable_json},
@@ -10,7 +10,7 @@ use backout::{
 use serde_json::{Value, json};
 
 use super::NASTY;
-use crate::support::{kept_log::KeptLog, policy::site, world::World};
+use crate::support::{kept_log::KeptLog, policy::site, program::Program, world::World};
 
 #[track_caller]
 fn is_clean(text: &str, what: &str) {
@@ -20,14 +20,8 @@ fn is_clean(text: &str, what: &str) {
 
 /// Standard output and standard error, both clean.
 fn backout(folder: &Path, arguments: &[&str]) -> (String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_backout"))
-        .args(arguments)
-        .current_dir(folder)
-        .env_clear()
-        .env("BACKOUT_POLICY", "backout.yaml")
-        .env("BACKOUT_STORE", "sqlite:state.db")
-        .output()
-        .unwrap();
+    let settings = [("BACKOUT_POLICY", "backout.yaml"), ("BACKOUT_STORE", "sqlite:state.db")];
+    let output = Program::new(arguments).in_folder(folder).without_environment().with(settings).run();
     let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     is_clean(&out, &format!("{arguments:?}"));
     is_clean(&err, &format!("{arguments:?}, stderr"));

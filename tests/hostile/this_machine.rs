@@ -20,7 +20,10 @@ use backout::{
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
-use crate::{host::scripted::Scripted, support::policy::site};
+use crate::{
+    host::scripted::Scripted,
+    support::{policy::site, program::Program},
+};
 
 #[tokio::test]
 async fn a_page_in_a_browser_can_use_neither_port() {
@@ -76,21 +79,24 @@ async fn no_proxy_sees_what_stays_on_this_machine() {
         ),
     )
     .unwrap();
-    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_backout"))
-        .args(["check", "--format", "json"])
-        .current_dir(folder.path())
-        .env_clear()
-        .envs(["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].map(|name| (name, &proxy_url)))
-        .env(names::BACKOUT_POLICY, &policy)
-        .env(names::BACKOUT_STORE, format!("sqlite:{}", folder.path().join("state.db").display()))
-        .env(names::BACKOUT_ARM_ENDPOINT, azure.resource_manager_url().as_str())
-        .env(names::BACKOUT_BUS_ENDPOINT, azure.bus_url().as_str())
-        .env(names::IDENTITY_ENDPOINT, azure.identity_endpoint())
-        .env(names::IDENTITY_HEADER, azure.identity_header())
-        .env("ServiceBus__fullyQualifiedNamespace", azure.namespace())
-        .output()
-        .await
-        .unwrap();
+    let store = format!("sqlite:{}", folder.path().join("state.db").display());
+    let settings = [
+        (names::BACKOUT_POLICY, policy.display().to_string()),
+        (names::BACKOUT_STORE, store),
+        (names::BACKOUT_ARM_ENDPOINT, azure.resource_manager_url().to_string()),
+        (names::BACKOUT_BUS_ENDPOINT, azure.bus_url().to_string()),
+        (names::IDENTITY_ENDPOINT, azure.identity_endpoint()),
+        (names::IDENTITY_HEADER, azure.identity_header()),
+        ("ServiceBus__fullyQualifiedNamespace", azure.namespace().to_owned()),
+    ];
+    let proxies = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let output = Program::new(["check", "--format", "json"])
+        .in_folder(folder.path())
+        .without_environment()
+        .with(proxies.map(|name| (name, &proxy_url)))
+        .with(settings)
+        .ran()
+        .await;
     let asked = |role: Role| azure.journal().into_iter().filter(|entry| entry.role == role).count();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(asked(Role::Identity) > 0 && asked(Role::ResourceManager) > 0 && asked(Role::ServiceBus) > 0, "{said}");

@@ -1,22 +1,17 @@
 //! `backout package` as a person meets it. What would not start is refused, and nothing is left behind.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Output};
 
 use serde_json::Value;
 
 use super::elf::Elf;
+use crate::support::program::Program;
 
 pub const SITE: &str =
     "/subscriptions/6c7d1a52-8a5e-4a53-9e0c-3f1f9d6a1b20/resourceGroups/shop/providers/Microsoft.Web/sites/checkout";
 
 pub fn package(folder: &Path, arguments: &[&str]) -> Output {
-    let backout = env!("CARGO_BIN_EXE_backout");
-    Command::new(backout).arg("package").args(arguments).current_dir(folder).env_clear().output().unwrap()
+    Program::new(["package"].iter().chain(arguments)).in_folder(folder).without_environment().run()
 }
 
 /// A folder with a policy of one service.

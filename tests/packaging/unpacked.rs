@@ -8,13 +8,14 @@ use std::{fs, io::Cursor, os::unix::fs::PermissionsExt, path::Path, process::Com
 use backout::{
     local::clock::SystemClock,
     ports::Clock,
-    sim::host::{HandlerLine, HostEmulator, HostOptions, InvocationOutcome, ServiceBusMessage},
+    sim::host::{HandlerLine, HostOptions, InvocationOutcome, ServiceBusMessage},
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
 use super::command::{SITE, folder_with_policy, package};
+use crate::support::program;
 
 const NO_TOKEN: &str = "there is no token for Service Bus; assign the managed identity to the app";
 
@@ -79,7 +80,7 @@ async fn it_runs_with_the_sample_settings_alone() {
         on_line: Some(Arc::new(on_line)),
         ..HostOptions::default()
     };
-    let host = HostEmulator::start(options).await.unwrap();
+    let host = program::host(options).await.unwrap();
     assert_eq!(host.app().executable, fs::canonicalize(app.join("backout")).unwrap());
     let deliver = async |function: &str, body: &str| {
         let message = ServiceBusMessage::new(body, format!("{function}-{}", body.len()), jiff::Timestamp::UNIX_EPOCH);

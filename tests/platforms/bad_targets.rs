@@ -19,7 +19,6 @@ use backout::{
     },
     policy as policy_file,
     ports::Clock,
-    process::Process,
     settings::MapSource,
     sim::{
         AzureSimulation, Fault, FaultBody, FaultEffect, GITHUB_TOKEN, Moment, PipelinePlace, Role, SimulatedClusterWorkload,
@@ -30,6 +29,7 @@ use jiff::SignedDuration;
 use url::Url;
 
 use crate::support::{
+    leaks::watched_process,
     policy::{FixedPolicy, alert, policy, service},
     simulated::{failed_requests, identity, ports, run_while},
 };
@@ -119,7 +119,7 @@ async fn fire(row: &str, azure: &AzureSimulation, clock: &Arc<ManualClock>, targ
     let as_clock: Arc<dyn Clock> = clock.clone();
     let (reader, actor) = (identity(azure, None), identity(azure, Some("actor")));
     let (ports, queue) = ports(azure, as_clock, reader, actor, MapSource::new([("DEPLOY_TOKEN", GITHUB_TOKEN)]));
-    let process = Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&policy))), None, None);
+    let process = watched_process(ports, Arc::new(FixedPolicy(Arc::clone(&policy))));
     let mut firing = alert("a1", "shop", clock.now() - SignedDuration::from_mins(1));
     firing.resources = vec![component.canonical().to_owned()];
     process.alert_received(firing.clone(), &policy).await.unwrap();

@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{fake_queue::FakeQueue, world::World};
+use super::{fake_queue::FakeQueue, leaks::watched_process, world::World};
 
 /// Deliveries after which the broker puts a message aside.
 const DELIVERIES_MAX: u32 = 10;
@@ -59,7 +59,7 @@ impl Broker {
     /// Around a handler over `ports`, with the world's policy.
     pub fn of(world: &World, ports: &Ports) -> Self {
         let policy = Arc::new(ChangingPolicy(Mutex::new(Ok(Arc::clone(&world.policy)))));
-        let process = Arc::new(Process::new(ports.clone(), Arc::<ChangingPolicy>::clone(&policy), None, None));
+        let process = Arc::new(watched_process(ports.clone(), Arc::<ChangingPolicy>::clone(&policy)));
         Self {
             policy,
             router: router(Arc::new(Dispatcher::new(Arc::clone(&process)))),

@@ -23,6 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     fake_queue::FakeQueue,
+    leaks::watched_process,
     policy::{FixedPolicy, SUBSCRIPTION, alert, policy, service},
     simulated::{failed_requests, identity, ports, run_while},
 };
@@ -137,7 +138,7 @@ impl ClusterScene {
     }
 
     pub fn process(&self) -> Process {
-        Process::new(self.ports.clone(), Arc::new(FixedPolicy(Arc::clone(&self.policy))), None, None)
+        watched_process(self.ports.clone(), Arc::new(FixedPolicy(Arc::clone(&self.policy))))
     }
 
     /// The sweep sees the good build serve; then the bad one is rolled out, and requests fail. Returns the firing.

@@ -8,6 +8,8 @@ use std::{
 use backout::observability::host_layer;
 use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt};
 
+use super::leaks::search;
+
 /// What was logged, as the host gets it.
 #[derive(Clone, Default)]
 pub struct KeptLog(Arc<Mutex<Vec<u8>>>);
@@ -25,6 +27,7 @@ impl KeptLog {
 
 impl io::Write for KeptLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        search("a log that a test keeps", &String::from_utf8_lossy(bytes));
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
     }

@@ -36,6 +36,8 @@ use futures::{
 };
 use tempfile::TempDir;
 
+use super::program;
+
 const SUBSCRIPTION: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 const GOOD: &str = "build-41";
 const BAD: &str = "build-42";
@@ -156,12 +158,11 @@ impl Crowd {
             .map(|(name, value)| (name.to_owned(), value)),
         );
         let options = HostOptions {
-            executable: Some(PathBuf::from(env!("CARGO_BIN_EXE_backout"))),
             arguments: Some(vec!["serve".to_owned()]),
             environment: environment.into_iter().collect(),
             ..HostOptions::default()
         };
-        let host = HostEmulator::start(options).await.unwrap();
+        let host = program::handler(options).await.unwrap();
         let looked = host.invoke_timer("sweep").await;
         assert_eq!(looked.outcome, InvocationOutcome::Succeeded, "{:?}", host.lines());
         host

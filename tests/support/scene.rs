@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -36,8 +35,14 @@ use backout::{
     },
 };
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+
+use super::{
+    leaks::{self, PERSON, PERSON_MAIL, SEEDED},
+    program,
+};
 
 /// Virtual seconds per real second.
 const TIME_SCALE: &str = "60";
@@ -66,20 +71,25 @@ pub struct Scene {
 impl Scene {
     /// No handler yet, and a queue that gives a message back after `lock_duration`.
     pub async fn without_handlers(platform: PlatformKind, lock_duration: Duration) -> Self {
-        Self::set_up(platform, 0, lock_duration).await
+        Self::set_up(platform, 0, lock_duration, &[]).await
     }
 
     /// `handlers` processes over one store file; a target that has served a good build for long, and has been looked at.
     pub async fn open(platform: PlatformKind, handlers: usize) -> Self {
+        Self::open_with(platform, handlers, []).await
+    }
+
+    /// [`Self::open`] with more settings.
+    pub async fn open_with<const N: usize>(platform: PlatformKind, handlers: usize, settings: [(&str, String); N]) -> Self {
         // The host renews its locks: a message comes back when its handler dies, not because time passes.
-        let mut scene = Self::set_up(platform, handlers, Duration::from_hours(6)).await;
+        let mut scene = Self::set_up(platform, handlers, Duration::from_hours(6), &settings).await;
         scene.pumps.push(tokio::spawn(pump(scene.azure.clone(), scene.hosts.clone(), Arc::clone(&scene.stalled))));
         let looked = scene.hosts[0].invoke_timer("sweep").await;
         assert_eq!(looked.outcome, InvocationOutcome::Succeeded, "{:?}", scene.lines());
         scene
     }
 
-    async fn set_up(platform: PlatformKind, handlers: usize, lock_duration: Duration) -> Self {
+    async fn set_up(platform: PlatformKind, handlers: usize, lock_duration: Duration, settings: &[(&str, String)]) -> Self {
         let clock = Arc::new(ScaledClock::from_setting(TIME_SCALE).unwrap());
         let azure = AzureSimulation::start(clock.clone()).await.unwrap();
         let stage = stage_of(platform).unwrap();
@@ -109,16 +119,23 @@ impl Scene {
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
-        environment.extend(stage.environment(&azure));
+        environment.extend(secrets());
+        leaks::seed(&azure.identity_header());
+        for (name, value) in stage.environment(&azure) {
+            if ["TOKEN", "SECRET", "KEY"].iter().any(|word| name.to_ascii_uppercase().contains(word)) {
+                leaks::seed(&value);
+            }
+            environment.insert(name, value);
+        }
+        environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         let mut hosts = Vec::new();
         for _ in 0..handlers {
             let options = HostOptions {
-                executable: Some(PathBuf::from(env!("CARGO_BIN_EXE_backout"))),
                 arguments: Some(vec!["serve".to_owned()]),
                 environment: environment.clone().into_iter().collect(),
                 ..HostOptions::default()
             };
-            hosts.push(Arc::new(HostEmulator::start(options).await.unwrap()));
+            hosts.push(Arc::new(program::handler(options).await.unwrap()));
         }
         let stalled: Arc<Vec<AtomicBool>> = Arc::new(hosts.iter().map(|_| AtomicBool::new(false)).collect());
         let documents = Documents::new(Arc::new(SqliteStore::new(store_file)));
@@ -150,7 +167,7 @@ impl Scene {
         self.stage.roll_out(&self.azure).unwrap();
         self.wait_until(|| !self.is_busy()).await;
         if let Some((queue, event)) = self.stage.event(self.clock.now()) {
-            self.send(queue, &event);
+            self.send(queue, &with_person(&event));
         }
         self.clock.sleep(Duration::from_mins(5)).await;
         assert_eq!(self.serves(), BAD);
@@ -160,7 +177,7 @@ impl Scene {
 
     /// The alert about it, fired now, and its record's id.
     pub fn alert(&self) -> (Vec<u8>, RecordId) {
-        let body = self.stage.alert(self.clock.now()).unwrap();
+        let body = with_person(&self.stage.alert(self.clock.now()).unwrap());
         let id = record_of(&body);
         (body, id)
     }
@@ -341,7 +358,35 @@ fn as_delivered(message: &SimulatedMessage) -> ServiceBusMessage {
 
 fn policy(stage: &dyn Stage, azure: &AzureSimulation) -> String {
     let target = stage.policy(azure).unwrap();
-    format!("version: 1\nservices:\n  checkout:\n{target}    reversible: always\n    mode: act\n    quietTime: 6m\n")
+    format!("version: 1\nservices:\n  checkout:\n{target}    reversible: always\n    mode: act\n    quietTime: 6m\n{NOTIFY}")
+}
+
+/// Nobody listens there: what is logged about it must not tell the URL.
+const NOTIFY: &str = "notify:\n  - { channel: teams, urlFrom: TEAMS_WEBHOOK_URL, for: [act, propose, page] }\n";
+
+/// Every secret that a setting can hold, and that these scenes need no true one of.
+fn secrets() -> [(String, String); 6] {
+    [
+        (names::BACKOUT_GITHUB_WEBHOOK_SECRET, format!("{SEEDED}-of-github")),
+        (names::BACKOUT_FLUX_WEBHOOK_SECRET, format!("{SEEDED}-of-flux-too")),
+        (names::BACKOUT_CDEVENTS_WEBHOOK_SECRET, format!("{SEEDED}-of-cdevents")),
+        (names::BACKOUT_APPROVAL_KEY, format!("{SEEDED}-that-signs-the-links-of-approvals")),
+        (names::BACKOUT_PUBLIC_URL, "https://backout.contoso.example".to_owned()),
+        ("TEAMS_WEBHOOK_URL", format!("http://127.0.0.1:9/workflows/{SEEDED}?sig={SEEDED}")),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+}
+
+/// The message as it is when somebody's name and claims stand in it, as Azure's do where a person deploys.
+fn with_person(body: &[u8]) -> Vec<u8> {
+    let mut message: Value = serde_json::from_slice(body).unwrap();
+    let data = message["data"].as_object_mut().expect("every message has its data");
+    let claims = json!({ "name": PERSON, "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn": PERSON_MAIL });
+    let owner = json!({ "owner": format!("{PERSON} <{PERSON_MAIL}>"), "runbook": format!("https://wiki.example/?sig={SEEDED}") });
+    data.insert("claims".to_owned(), claims);
+    data.insert("caller".to_owned(), json!(PERSON_MAIL));
+    data.insert("customProperties".to_owned(), owner);
+    message.to_string().into_bytes()
 }
 
 /// An alert about a site, and its record's id.

@@ -22,6 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     fake_queue::FakeQueue,
+    leaks::watched_process,
     lethal::{Death, Switch},
     policy::{FixedPolicy, SUBSCRIPTION, alert, policy, service},
     simulated::{failed_requests, identity, ports, run_while},
@@ -135,7 +136,7 @@ impl SlotScene {
     }
 
     pub fn process_over(&self, ports: Ports) -> Process {
-        Process::new(ports, Arc::new(FixedPolicy(Arc::clone(&self.policy))), None, None)
+        watched_process(ports, Arc::new(FixedPolicy(Arc::clone(&self.policy))))
     }
 
     pub fn platform(&self) -> Arc<dyn Platform> {

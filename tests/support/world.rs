@@ -22,6 +22,7 @@ use super::{
     fake_platform::{FakePlatform, OnePlatform},
     fake_queue::FakeQueue,
     fake_telemetry::FakeTelemetry,
+    leaks::watched_process,
     lethal::Switch,
     policy::{FixedPolicy, alert, policy, service},
 };
@@ -92,7 +93,7 @@ impl World {
     }
 
     pub fn process_behind(&self, switch: &Switch) -> Process {
-        Process::new(switch.guard(&self.ports), Arc::new(FixedPolicy(Arc::clone(&self.policy))), None, None)
+        watched_process(switch.guard(&self.ports), Arc::new(FixedPolicy(Arc::clone(&self.policy))))
     }
 
     /// The sweep sees the good build serve; then the bad one is swapped in, and requests fail from then on. Returns the firing.

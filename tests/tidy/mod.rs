@@ -1,5 +1,6 @@
 //! House rules, checked like everything else.
 
+mod leaks;
 mod platforms;
 mod purity;
 mod security;

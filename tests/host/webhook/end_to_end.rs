@@ -1,12 +1,12 @@
 //! From a call to a record; and the real handler process under the host's emulator.
 
-use std::{collections::BTreeMap, process::Command};
+use std::collections::BTreeMap;
 
 use backout::{
     domain::{alert::Alert, decision::DecisionKind, event::Event},
     inbound::{DROPPED_MEMBER, recognise},
     settings::WebhookSecrets,
-    sim::host::{FunctionApp, HostEmulator, HostOptions, HttpCall, HttpReply, call_url},
+    sim::host::{FunctionApp, HostOptions, HttpCall, HttpReply, call_url},
 };
 use data_encoding::BASE64;
 use serde_json::{Value, json};
@@ -17,7 +17,12 @@ use super::{
     tenant::{AUDIENCE, TENANT, Tenant, claims, token},
     webhook,
 };
-use crate::support::{broker::Broker, policy::site, world::World};
+use crate::support::{
+    broker::Broker,
+    policy::site,
+    program::{self, Program},
+    world::World,
+};
 
 /// An alert of the common schema about this site, fired just now.
 fn body(world: &World, site: &str, rows: usize) -> Vec<u8> {
@@ -90,12 +95,8 @@ async fn the_real_handler_asks_for_the_token_and_keeps_every_byte() {
         ("BACKOUT_LOGIN_ENDPOINT", tenant.login.to_string()),
     ]);
     let environment: Vec<_> = settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-    let options = HostOptions {
-        executable: Some(env!("CARGO_BIN_EXE_backout").into()),
-        environment: environment.clone(),
-        ..HostOptions::default()
-    };
-    let host = HostEmulator::start(options).await.unwrap();
+    let options = HostOptions { environment: environment.clone(), ..HostOptions::default() };
+    let host = program::handler(options).await.unwrap();
     let call = HttpCall::post(ALERTS, fixture("common-metric"));
     let refused = host.call(&call).await;
     assert_eq!((refused.status, refused.headers["www-authenticate"].as_str()), (401, "Bearer"), "{}", refused.body);
@@ -107,9 +108,8 @@ async fn the_real_handler_asks_for_the_token_and_keeps_every_byte() {
     assert_eq!((taken.status, taken.body.as_str()), (202, "it is on the queue `alerts`\n"));
 
     let parked = async || loop {
-        let mut list = Command::new(env!("CARGO_BIN_EXE_backout"));
-        list.args(["dead-letters", "list", "--format", "json"]).envs(environment.iter().cloned());
-        let output = tokio::task::spawn_blocking(move || list.output()).await.unwrap().unwrap();
+        let list = Program::new(["dead-letters", "list", "--format", "json"]).with(environment.iter().cloned());
+        let output = list.ran().await;
         let text = String::from_utf8(output.stdout).unwrap();
         if let Some(line) = text.lines().next() {
             return serde_json::from_str::<Value>(line).unwrap();
