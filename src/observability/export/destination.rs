@@ -20,8 +20,8 @@ use crate::{
 pub(super) enum Destination {
     /// OTLP over HTTP, in protobuf.
     Otlp {
-        spans: OtlpSpanExporter,
-        metrics: MetricExporter,
+        spans: Box<OtlpSpanExporter>,
+        metrics: Box<MetricExporter>,
     },
     ApplicationInsights(Box<ApplicationInsights<Client>>),
 }
@@ -41,7 +41,8 @@ impl Destination {
                     OtlpSpanExporter::builder().with_http().with_http_client(client.clone()).build().map_err(unusable)?;
                 spans.set_resource(resource);
                 let metrics = MetricExporter::builder().with_http().with_http_client(client).with_temporality(Temporality::Delta);
-                Ok(Some(Self::Otlp { spans, metrics: metrics.build().map_err(unusable)? }))
+                let metrics = metrics.build().map_err(unusable)?;
+                Ok(Some(Self::Otlp { spans: Box::new(spans), metrics: Box::new(metrics) }))
             }
             TelemetrySetting::ApplicationInsights { connection_string, .. } => {
                 let text = connection_string.expose_secret();
