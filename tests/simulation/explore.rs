@@ -211,7 +211,14 @@ fn other_bugs_that_a_small_world_shows_are_found() {
         .filter(|bug| !Bug::OF_THE_PROTOCOL.contains(bug))
         .filter_map(|bug| {
             let (bounds, found) = find(bug, &SEARCHED)?;
-            println!("{}: {} in {}\n{}", bug.name(), found.why, bounds.name, found.trail);
+            println!(
+                "{}: {} in the world: {}; after {} states\n{}",
+                bug.name(),
+                found.why,
+                bounds.name,
+                found.states,
+                found.trail
+            );
             Some(bug.name())
         })
         .collect();
