@@ -88,7 +88,7 @@ async fn dies_and_comes_again(death: Option<Death>, major: bool) -> u64 {
     world.advance(SignedDuration::from_secs(2));
     world.process().alert_received(firing.clone(), &world.policy).await.unwrap();
     let record = world.record(&firing).await;
-    assert_eq!(listed(&world, 10).await, [record.id.clone()], "{death:?}");
+    assert_eq!(listed(&world, 10).await, std::slice::from_ref(&record.id), "{death:?}");
     let entries = world.ports.store.list(keys::RECENT, None, 10).await.unwrap();
     assert_eq!(entries, [keys::recent(firing.fired_at.unwrap(), &record.id)], "{death:?}");
     switch.calls()

@@ -114,7 +114,7 @@ async fn pass_on(State(recorder): State<Arc<Recorder>>, request: Request) -> Res
     let mut response = Response::builder().status(status).header("content-type", "application/json");
     for name in ["azure-asyncoperation", "location", "retry-after"] {
         let Some(value) = headers.get(name).map(|value| value.to_str().unwrap()) else { continue };
-        line += &format!(" {name}={}", value.replace(base, "SERVER"));
+        line.extend([" ", name, "=", &value.replace(base, "SERVER")]);
         // Through the recorder too.
         response = response.header(name, value.strip_prefix(base).unwrap_or(value));
     }

@@ -7,11 +7,15 @@ const SITE: &str = "/subscriptions/6c7d1a52-8a5e-4a53-9e0c-3f1f9d6a1b20/resource
 /// Shown in a terminal, a log line, and the reason of every parked message.
 const TOLD_BYTES_MAX: usize = 128 * 1024;
 
+fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
+    (0..count).map(line).collect::<Vec<_>>().concat()
+}
+
 #[test]
 fn whatever_is_written_ends_in_an_answer_of_bounded_size() {
     let service = format!("version: 1\nservices:\n  s:\n    target: {{ platform: app-service, site: {SITE} }}\n");
     let long = "k".repeat(100_000);
-    let unknown_keys = (0..500).map(|n| format!("    key{n}: 1\n")).collect::<String>();
+    let unknown_keys = lines(500, |n| format!("    key{n}: 1\n"));
     let laughs = (1..10).fold("l0: &l0 { a: x, b: x }\n".to_owned(), |text, n| {
         let below = (0..10).map(|k| format!("k{k}: *l{}", n - 1)).collect::<Vec<_>>().join(", ");
         format!("{text}l{n}: &l{n} {{ {below} }}\n")
@@ -23,36 +27,29 @@ fn whatever_is_written_ends_in_an_answer_of_bounded_size() {
         ("merges of merges", format!("{service}{merges}")),
         ("an alias to itself", format!("{service}x: &x [*x]\n")),
         ("an alias to nothing", format!("{service}x: *gone\n")),
-        ("many anchors", format!("{service}{}", (0..5_000).map(|n| format!("a{n}: &a{n} 1\n")).collect::<String>())),
+        ("many anchors", format!("{service}{}", lines(5_000, |n| format!("a{n}: &a{n} 1\n")))),
         ("deep lists", format!("{service}x: {}{}\n", "[".repeat(100_000), "]".repeat(100_000))),
-        ("deep lines", (0..400).map(|n| format!("{}a:\n", " ".repeat(n))).collect()),
+        ("deep lines", lines(400, |n| format!("{}a:\n", " ".repeat(n)))),
         ("a long key", format!("{service}{long}: 1\n")),
         ("a long name of a service with many problems", format!("version: 1\nservices:\n  {long}:\n{unknown_keys}")),
         ("a long value", format!("{service}    mode: {long}\n")),
         ("many unknown keys", format!("{service}{unknown_keys}")),
-        (
-            "many services without a target",
-            format!("version: 1\nservices:\n{}", (0..5_000).map(|n| format!("  s{n}: {{}}\n")).collect::<String>()),
-        ),
+        ("many services without a target", format!("version: 1\nservices:\n{}", lines(5_000, |n| format!("  s{n}: {{}}\n")))),
         (
             "many services on one target",
             format!(
                 "version: 1\nservices:\n{}",
-                (0..1_000)
-                    .map(|n| format!("  s{n}: {{ target: {{ platform: app-service, site: {SITE} }} }}\n"))
-                    .collect::<String>()
+                lines(1_000, |n| format!("  s{n}: {{ target: {{ platform: app-service, site: {SITE} }} }}\n"))
             ),
         ),
         (
             "a circle of dependencies",
             format!(
                 "version: 1\nservices:\n{}",
-                (0..900)
-                    .map(|n| format!(
-                        "  s{n}: {{ target: {{ platform: app-service, site: {SITE}{n} }}, dependsOn: [s{}] }}\n",
-                        (n + 1) % 900
-                    ))
-                    .collect::<String>()
+                lines(900, |n| {
+                    let on = (n + 1) % 900;
+                    format!("  s{n}: {{ target: {{ platform: app-service, site: {SITE}{n} }}, dependsOn: [s{on}] }}\n")
+                })
             ),
         ),
         ("a tag that would run code elsewhere", format!("{service}x: !!python/object/apply:os.system ['id']\n")),

@@ -100,7 +100,7 @@ fn alerts_naming(victim: &str, town: &Town) -> Vec<Value> {
         changed(&|alert| alert["data"]["essentials"]["alertTargetIDs"] = json!([site("checkout").canonical(), victim])),
         changed(&|alert| alert["data"]["essentials"]["configurationItems"] = json!([victim, "payroll"])),
         changed(&|alert| {
-            alert["data"]["essentials"]["alertId"] = json!(format!("{victim}/providers/Microsoft.AlertsManagement/alerts/x"))
+            alert["data"]["essentials"]["alertId"] = json!(format!("{victim}/providers/Microsoft.AlertsManagement/alerts/x"));
         }),
         changed(&|alert| {
             alert["data"]["customProperties"] = json!({

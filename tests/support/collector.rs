@@ -213,11 +213,14 @@ async fn track(State(collector): State<Collector>, headers: HeaderMap, body: Byt
             match envelope["data"]["baseType"].as_str().unwrap() {
                 "MetricData" => {
                     for point in data["metrics"].as_array().unwrap() {
+                        let value = point["value"].as_f64().unwrap();
+                        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter's value is a count")]
+                        let count = point["count"].as_u64().unwrap_or(value as u64);
                         received.counts.push(ReceivedCount {
                             metric: point["name"].as_str().unwrap().to_owned(),
                             attributes: properties.clone(),
-                            count: point["count"].as_u64().unwrap_or_else(|| point["value"].as_f64().unwrap() as u64),
-                            sum: point["value"].as_f64().unwrap(),
+                            count,
+                            sum: value,
                         });
                     }
                 }

@@ -56,7 +56,7 @@ pub fn found_in(text: &str) -> Option<String> {
 
 fn always_forbidden(text: &str) -> Option<&'static str> {
     let token = text.match_indices(SIMULATED_TOKEN).any(|(at, found)| {
-        let rest = text[at + found.len()..].as_bytes();
+        let rest = &text.as_bytes()[at + found.len()..];
         rest.len() >= 32 && rest[..32].iter().all(u8::is_ascii_hexdigit)
     });
     if token { Some(SIMULATED_TOKEN) } else { FORBIDDEN.into_iter().find(|forbidden| text.contains(forbidden)) }

@@ -377,7 +377,7 @@ impl Server {
         let body = if status == 204 || status == 304 { &[][..] } else { body };
         let mut written = format!("HTTP/1.1 {status} Scripted\r\ncontent-type: application/json\r\n");
         if status != 204 && status != 304 {
-            written += &format!("content-length: {}\r\n", body.len());
+            written.extend(["content-length: ", &body.len().to_string(), "\r\n"]);
         }
         for (name, value) in headers {
             let name_is_plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
@@ -385,7 +385,7 @@ impl Server {
                 ["content-length", "transfer-encoding", "connection", "upgrade"].iter().any(|own| name.eq_ignore_ascii_case(own));
             if name_is_plain && !own {
                 let value = value.replace("SERVER", self.url.as_str().trim_end_matches('/'));
-                written += &format!("{name}: {value}\r\n");
+                written.extend([name, ": ", &value, "\r\n"]);
             }
         }
         written += "\r\n";

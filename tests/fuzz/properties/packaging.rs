@@ -19,11 +19,11 @@ pub fn holds(input: &[u8]) {
     let text = String::from_utf8_lossy(rest);
     match kind {
         "program" => program(rest),
-        "host.json" => app(AppFiles { host_json: text.into_owned(), ..AppFiles::built_in() }),
+        "host.json" => app(&AppFiles { host_json: text.into_owned(), ..AppFiles::built_in() }),
         "function.json" => {
             let mut files = AppFiles::built_in();
             files.functions[0].1 = text.into_owned();
-            app(files);
+            app(&files);
         }
         "glibc" => {
             if let Ok(version) = text.parse::<GlibcVersion>() {
@@ -60,11 +60,11 @@ fn program(bytes: &[u8]) {
     }
 }
 
-fn app(files: AppFiles) {
-    for refusal in contents::check_app(&files) {
+fn app(files: &AppFiles) {
+    for refusal in contents::check_app(files) {
         is_sentence(&refusal.to_string(), 2_000);
     }
-    if let Ok(read) = FunctionApp::of(&files) {
+    if let Ok(read) = FunctionApp::of(files) {
         assert_eq!(read.functions.len(), files.functions.len());
     }
 }
