@@ -214,7 +214,11 @@ async fn track(State(collector): State<Collector>, headers: HeaderMap, body: Byt
                 "MetricData" => {
                     for point in data["metrics"].as_array().unwrap() {
                         let value = point["value"].as_f64().unwrap();
-                        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter's value is a count")]
+                        #[expect(
+                            clippy::cast_possible_truncation,
+                            clippy::cast_sign_loss,
+                            reason = "a counter's value is a count"
+                        )]
                         let count = point["count"].as_u64().unwrap_or(value as u64);
                         received.counts.push(ReceivedCount {
                             metric: point["name"].as_str().unwrap().to_owned(),
