@@ -1,0 +1,42 @@
+//! Invariant 5: what an invocation was told before it decided to act, or called a service recovered.
+
+use super::Invariant;
+use crate::simulation::world::World;
+use crate::simulation::telemetry::{FAULT, Reading};
+
+impl World {
+    /// An invocation has read a signal.
+    pub fn measured(&mut self, reading: Reading) {
+        self.facts().readings.push(reading);
+    }
+
+    /// It stores that it acts, without a person's word.
+    pub(super) fn judge_act(&mut self, record: &str, service: usize) {
+        let facts = self.facts().clone();
+        let scope = self.story.upstream[service].clone();
+        let shows_fault = facts.readings.iter().rev().find(|reading| reading.service == service);
+        let problem = match shows_fault {
+            None => Some("its signal was not read"),
+            Some(reading) if reading.failed => Some("its signal could not be read"),
+            Some(reading) if reading.bad < 2 => Some("no measured window shows a fault"),
+            Some(_) if scope.iter().any(|site| facts.unread.contains(site)) => Some("a target in question could not be read"),
+            Some(_) => match facts.paused {
+                Some(_) => None,
+                None => Some("the kill switch could not be read"),
+            },
+        };
+        if let Some(problem) = problem {
+            self.broken(Invariant::UnknownIsNeither, || format!("record {record} decides to act, but {problem}"));
+        }
+    }
+
+    /// It stores that the service has recovered.
+    pub(super) fn judge_recovery(&mut self, record: &str, service: usize) {
+        let reading = self.facts().readings.iter().rev().find(|reading| reading.service == service).cloned();
+        let good = |share: &Option<f64>| share.is_some_and(|share| share < FAULT);
+        let known_good = reading.is_some_and(|reading| !reading.failed && reading.newest.iter().all(good));
+        if !known_good {
+            self.broken(Invariant::UnknownIsNeither, || format!("record {record} is called recovered, and no measurement says so"));
+        }
+    }
+}
