@@ -34,7 +34,7 @@ use crate::{
         instant::whole_seconds,
         known::Known,
         observation::Observation,
-        record::{Record, RecordId},
+        record::{KeptJson, Record, RecordId},
         rollback::{Busy, Claim, ClaimKind, Fence, Phase, RollbackState, Step, StepKind, Submission},
         rule::RuleId,
         target::{Fingerprint, TargetKey},
@@ -591,7 +591,7 @@ impl Process {
         read_before: ReadBefore<Record>,
     ) -> Result<bool, PortError> {
         let now = self.ports.clock.now();
-        let inputs = serde_json::to_value(case).ok();
+        let inputs = KeptJson::of(case);
         let generation = record.generation;
         let stored = self
             .documents

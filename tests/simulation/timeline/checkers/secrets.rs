@@ -8,7 +8,7 @@ use backout::{
 };
 
 use super::{Invariant, StoredDocuments};
-use crate::simulation::{
+use super::super::{
     bodies::{CLAIM, SECRET},
     counts::Kind,
     world::World,

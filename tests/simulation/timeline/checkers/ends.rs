@@ -1,7 +1,7 @@
 //! That everything comes to its end once nothing goes wrong any more: each rollback in time, each target free or left to a person.
 
 use super::{Invariant, StoredDocuments};
-use crate::simulation::{
+use super::super::{
     time::{HOUR, MINUTE},
     world::World,
 };

@@ -10,7 +10,7 @@ use backout::domain::{
 };
 
 use super::Invariant;
-use crate::simulation::{
+use super::super::{
     counts::Kind,
     platform::{By, Call, Serving, fingerprint},
     time::{MINUTE, Micros, SECOND},

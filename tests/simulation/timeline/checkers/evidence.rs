@@ -1,8 +1,8 @@
 //! Invariant 5: what an invocation was told before it decided to act, or called a service recovered.
 
 use super::Invariant;
-use crate::simulation::world::World;
-use crate::simulation::telemetry::{FAULT, Reading};
+use super::super::world::World;
+use super::super::telemetry::{FAULT, Reading};
 
 impl World {
     /// An invocation has read a signal.

@@ -9,7 +9,7 @@ use backout::{
 use serde::Deserialize;
 
 use super::{Invariant, text_after};
-use crate::simulation::{
+use super::super::{
     counts::Kind,
     platform::Serving,
     time::{MINUTE, Micros, SECOND},

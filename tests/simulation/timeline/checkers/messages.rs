@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::{Invariant, StoredDocuments};
-use crate::simulation::{
+use super::super::{
     counts::Kind,
     queue::Queued,
     story::Meaning,

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Invariant, StoredDocuments, text_after};
-use crate::simulation::{counts::Kind, story::Story, world::World};
+use super::super::{counts::Kind, story::Story, world::World};
 
 /// One record, as it was last written.
 #[derive(Debug, Clone, Default)]
