@@ -10,5 +10,6 @@ mod packaging;
 mod platforms;
 mod policy;
 mod sim;
+mod simulation;
 mod support;
 mod tidy;

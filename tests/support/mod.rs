@@ -13,6 +13,7 @@ pub mod meddled;
 pub mod outage;
 pub mod policy;
 pub mod scene;
+pub mod seeded;
 pub mod simulated;
 pub mod slots;
 pub mod town;

@@ -1,0 +1,3 @@
+//! Worlds on one thread and virtual time, and checkers that look for what must never be.
+
+mod explore;
