@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::{
     Process,
-    documents::{Insert, keys},
+    documents::{Insert, Loaded, keys},
     outcome::Outcome,
     trouble::Trouble,
 };
@@ -34,6 +34,9 @@ pub struct Parked {
     pub body_bytes: usize,
     /// The first [`PARKED_BODY_BYTES_MAX`] bytes, in base64.
     pub body_base64: String,
+    /// A person was told, or will be by `sweep`.
+    #[serde(default)]
+    pub told: bool,
 }
 
 /// What became of a parked message that a person wants to have handled again.
@@ -91,21 +94,33 @@ impl Process {
             body_sha256,
             body_bytes: body.len(),
             body_base64: data_encoding::BASE64.encode(kept),
+            told: false,
         };
-        match self.documents.insert(&keys::parked(&id), parked).await? {
-            Insert::Now(_) => {
+        let key = keys::parked(&id);
+        match self.documents.insert(&key, parked).await? {
+            Insert::Now(loaded) => {
                 warn!(parked.id = %id, queue, reason, "parked a message; see `backout dead-letters list`");
-                let notice = Notice {
-                    kind: NoticeKind::Page,
-                    title: format!("a message on queue `{queue}` needs a person"),
-                    text: format!("{reason}. It is kept as {id}; `backout dead-letters list` shows it."),
-                    record: None,
-                };
-                self.tell(&format!("parked-{id}"), notice).await?;
+                self.tell_of_parked(&key, loaded).await?;
             }
+            // A crash, or an answer that got lost, came between its document and the notice.
+            Insert::Taken(loaded) if !loaded.value.told => self.tell_of_parked(&key, loaded).await?,
             Insert::Taken(_) => {}
         }
         Ok(Outcome::Parked { says: format!("parked as {id}: {reason}") })
+    }
+
+    async fn tell_of_parked(&self, key: &Key, parked: Loaded<Parked>) -> Result<(), Trouble> {
+        let Loaded { value: parked, version } = parked;
+        let Parked { id, queue, reason, .. } = &parked;
+        let notice = Notice {
+            kind: NoticeKind::Page,
+            title: format!("a message on queue `{queue}` needs a person"),
+            text: format!("{reason}. It is kept as {id}; `backout dead-letters list` shows it."),
+            record: None,
+        };
+        self.tell(&format!("parked-{id}"), notice).await?;
+        self.documents.replace(key, &version, Parked { told: true, ..parked }).await?;
+        Ok(())
     }
 
     /// Everything parked, oldest key first, at most `limit`.

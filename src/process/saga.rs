@@ -60,7 +60,7 @@ impl Process {
             self.schedule_early_one(follow_up, busy.next_step_at).await?;
             return Ok(Outcome::Settled { says: "the wake-up came early; it is scheduled again".to_owned() });
         }
-        self.resume(target, &busy.record).await
+        self.resume_from(&state, &busy).await
     }
 
     /// Takes the next step of a target's rollback.
@@ -71,21 +71,27 @@ impl Process {
         let Some(busy) = state.value.busy.clone().filter(|busy| busy.record == *record) else {
             return Ok(Outcome::Settled { says: "the rollback has ended".to_owned() });
         };
+        self.resume_from(&state.value, &busy).await
+    }
+
+    /// `state`: as it was read just now; `busy`: in it.
+    async fn resume_from(&self, state: &TargetState, busy: &Busy) -> Result<Outcome, Trouble> {
+        let (target, record) = (&state.target, &busy.record);
         if let Some(why) = &busy.left_to_a_person {
-            return Ok(Outcome::Settled { says: format!("left to a person: {why}") });
+            return self.finish_leaving(record, state, why).await;
         }
         let Some(owner) = self.record(record).await? else {
             return self.leave_to_a_person(record, target, "its record is gone").await;
         };
         if let Some(ended) = owner.rollback.filter(|state| state.is_terminal()) {
             // A crash came between the record and the target's document.
-            return self.release(&owner, target, &busy, &format!("rollback {}", ended.words())).await;
+            return self.release(&owner, target, busy, &format!("rollback {}", ended.words())).await;
         }
         match busy.phase {
-            Phase::Claimed => self.resume_claimed(&owner, target, &busy).await,
-            Phase::Submitting => self.look_at_target(&owner, target, &busy, None).await,
-            Phase::Accepted => self.poll(&owner, target, &busy).await,
-            Phase::Verifying => self.verify(&owner, target, &busy).await,
+            Phase::Claimed => self.resume_claimed(&owner, target, busy).await,
+            Phase::Submitting => self.look_at_target(&owner, target, busy, None).await,
+            Phase::Accepted => self.poll(&owner, target, busy).await,
+            Phase::Verifying => self.verify(&owner, state, busy).await,
         }
     }
 

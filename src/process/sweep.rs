@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::{
     Process,
-    documents::{Loaded, keys},
+    documents::keys,
     outcome::Outcome,
     trouble::Trouble,
 };
@@ -67,7 +67,8 @@ impl Process {
         if let Err(error) = &observation {
             warn!(service = %service.name, %error, "the sweep could not read a target");
         }
-        self.documents
+        let updated = self
+            .documents
             .update(
                 &document,
                 || Some(TargetState::new(key.clone())),
@@ -79,8 +80,14 @@ impl Process {
                 },
             )
             .await?;
-        let Some(Loaded { value: state, .. }) = self.documents.read::<TargetState>(&document).await? else { return Ok(0) };
-        self.wake_overdue(&state).await
+        let state = match updated {
+            Some((written, ())) => written,
+            None => match self.documents.read::<TargetState>(&document).await? {
+                Some(read) => read,
+                None => return Ok(0),
+            },
+        };
+        self.wake_overdue(&state.value).await
     }
 
     async fn wake_overdue(&self, state: &TargetState) -> Result<usize, Trouble> {

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::{
     counts::Kind,
     time::{Micros, skewed},
-    world::{FaultIn, Handle, Side},
+    world::{FaultIn, Handle, PERSON, Side, Window},
 };
 use crate::support::fake_alerts::FakeAlerts;
 
@@ -90,8 +90,8 @@ pub struct FaultyPolicy {
 impl Policies for FaultyPolicy {
     async fn load(&self) -> Result<Arc<Policy>, PolicyTrouble> {
         let (wrong, away) = self.handle.with(|world| {
-            let now = world.now;
-            let holds = |windows: &[super::world::Window]| windows.iter().any(|window| window.holds(now));
+            let (now, person) = (world.now, self.handle.instance == PERSON);
+            let holds = |windows: &[Window]| !person && windows.iter().any(|window| window.holds(now));
             (holds(&world.weather.policy_wrong), holds(&world.weather.policy_away))
         });
         if wrong {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use backout::{
     domain::{
-        instant::whole_seconds,
         observation::{Obstacle, Observation, Preflight, RunningVersion, WayBack},
         right::NeededRight,
         rollback::{Fence, OperationState, Step, StepKind, Submission},
@@ -20,17 +19,9 @@ use serde_json::{Value, json};
 
 use super::{
     counts::Kind,
-    time::{MINUTE, Micros, SECOND, micros, skewed, timestamp},
+    time::{MINUTE, Micros, SECOND, skewed, timestamp},
     world::{FaultIn, Handle, Side, World},
 };
-
-/// Everybody who changes what runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum By {
-    Team,
-    /// A call of ours: the name of its claim, and which step.
-    Us { claim: String, step: String },
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Serving {
@@ -55,7 +46,6 @@ struct UnderWay {
 }
 
 pub struct Site {
-    pub target: Target,
     pub key: TargetKey,
     pub kind: PlatformKind,
     /// Whether the policy names it.
@@ -78,7 +68,6 @@ impl Site {
     pub fn new(target: Target, listed: bool, tells_since: bool) -> Self {
         let (key, kind) = (target.key(), target.platform());
         let mut site = Self {
-            target,
             key,
             kind,
             listed,
@@ -95,10 +84,6 @@ impl Site {
         site.places.push(Place { name, build: 0, active: true });
         site.serving.token = site.new_token(0, 1);
         site
-    }
-
-    pub fn is_busy(&self) -> bool {
-        self.under_way.is_some()
     }
 
     fn name_of_place(&self, build: u32) -> String {
@@ -236,11 +221,10 @@ impl World {
             }
             return Submission::Done;
         }
-        let by = By::Us { claim: call.claim.clone(), step: call.step.clone() };
         let at_once = self.sites[site].kind == PlatformKind::LogicApp || self.chance.percent(10);
         let works = !(self.faults && self.chance.happens(self.weather.operation_failures));
         if at_once && works {
-            self.take_effect(site, call, build, &by);
+            self.take_effect(site, call, build);
             return Submission::Done;
         }
         let (least, most) = match self.sites[site].kind {
@@ -262,7 +246,7 @@ impl World {
                 } else {
                     build
                 };
-                world.take_effect(site, &call, build, &by);
+                world.take_effect(site, &call, build);
             } else {
                 world.count(Kind::OperationFailed);
             }
@@ -271,7 +255,7 @@ impl World {
         Submission::Accepted { operation: json!({ "number": number }), poll_after_seconds: 15 }
     }
 
-    fn take_effect(&mut self, site: usize, call: &Call, build: u32, by: &By) {
+    fn take_effect(&mut self, site: usize, call: &Call, build: u32) {
         let before = self.sites[site].serving.clone();
         if before.build == build && self.sites[site].kind != PlatformKind::Pipeline {
             return;
@@ -279,7 +263,7 @@ impl World {
         let now = self.now;
         self.sites[site].serve(now, build);
         self.tell(|| format!("build-{build} serves on site {site} by our call ({})", call.way));
-        self.effect_of_ours(site, call, &before, by);
+        self.effect_of_ours(site, call, &before);
     }
 }
 
@@ -335,7 +319,7 @@ fn look(world: &World, site: usize, instance: usize) -> Observation {
         fingerprint: Some(fingerprint(place.build)),
         label: format!("build-{}", place.build),
         obstacles: Vec::new(),
-        detail: json!({ "way": place.name, "good": format!("build-{}", place.build), "active": place.active, "from": site.serving.token }),
+        detail: json!({ "way": place.name, "active": place.active, "from": site.serving.token }),
     });
     Observation {
         observed_at: skewed(world.now, world.hosts[instance].skew),
@@ -397,6 +381,8 @@ impl Platform for FaultyPlatform {
             detail["claim"] = json!(fence.claim);
             detail["record"] = json!(fence.record);
             detail["step"] = json!(name);
+            // What the decision says is to serve again; whether it is there is another question.
+            detail["good"] = json!(way_back.fingerprint);
             Step { says, kind: toggle, detail }
         };
         let move_over = step("move", format!("put {} from {} in service", way_back.label, way_back.name));
@@ -422,7 +408,7 @@ impl Platform for FaultyPlatform {
         };
         // Once it is sent, nothing that happens to its sender holds it back.
         let number = self.handle.with(|world| world.call_sent(instance, &call));
-        let (fate, there, back) = self.handle.with(|world| world.fate_of_call(instance));
+        let (fate, there, back) = self.handle.with(|world| world.fate_of_call());
         let answer: Arc<std::sync::Mutex<Option<Submission>>> = Arc::default();
         match fate {
             Fate::NotSent => {
@@ -503,12 +489,11 @@ enum Fate {
 }
 
 impl World {
-    fn fate_of_call(&mut self, instance: usize) -> (Fate, Micros, Micros) {
+    fn fate_of_call(&mut self) -> (Fate, Micros, Micros) {
         let (there, back) = (1 + self.chance.below(SECOND), 1 + self.chance.below(SECOND));
         if !self.faults || !self.chance.happens(self.weather.call_faults) {
             return (Fate::Arrives, there, back);
         }
-        let _ = instance;
         match self.chance.below(6) {
             0 => (Fate::NotSent, there, back),
             1 => (Fate::Refused, there, back),
@@ -533,13 +518,4 @@ impl World {
         }
     }
 
-    /// For a trace: when a site began to serve what it does.
-    pub fn serves_since(&self, site: usize) -> String {
-        whole_seconds(timestamp(self.sites[site].serving.since)).to_string()
-    }
-}
-
-/// The time at which a platform says that something began, as virtual time.
-pub fn told_at(at: jiff::Timestamp) -> Micros {
-    micros(at)
 }

@@ -18,7 +18,6 @@ const RENEW_EVERY: Micros = 30 * SECOND;
 #[derive(Debug, Clone)]
 pub struct Queued {
     pub message: QueueMessage,
-    pub due: Micros,
     pub deliveries: u32,
     /// Who works on it: the delivery, the instance and its start.
     lock: Option<(u64, usize, u64)>,
@@ -65,7 +64,7 @@ impl World {
         self.queue.numbers += 1;
         let (id, due) = (self.queue.numbers, self.now + after);
         self.tell(|| format!("  queue `{}` takes message {id}, due in {} s", message.queue, after / SECOND));
-        self.queue.messages.insert(id, Queued { message, due, deliveries: 0, lock: None, origin });
+        self.queue.messages.insert(id, Queued { message, deliveries: 0, lock: None, origin });
         self.push(due, Event::Due(id));
     }
 

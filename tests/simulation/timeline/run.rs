@@ -14,7 +14,11 @@ use backout::{
     process::{Ports, Process},
 };
 
+use tracing::{Level, subscriber};
+use tracing_subscriber::filter::Targets;
+
 use super::{
+    bugs::AnyBug,
     around::{FaultyAlerts, FaultyNotifier, FaultyPolicy, SkewedClock},
     checkers::{Broken, final_judgement},
     counts::{Counts, Kind},
@@ -22,21 +26,21 @@ use super::{
     platform::FaultyPlatforms,
     queue::{FaultyQueue, Queued},
     store::FaultyStore,
-    story::{Deed, END, Story, Weather},
+    story::{Deed, END, Part, Story},
     telemetry::FaultyTelemetry,
     time::{MINUTE, Micros, SECOND},
     world::{Event, Handle, PERSON, Shared, World},
 };
-use crate::support::fake_alerts::FakeAlerts;
+use crate::support::{fake_alerts::FakeAlerts, kept_log::KeptLog};
 
 /// Messages that one instance works on at a time.
 const SIDE_BY_SIDE: usize = 6;
 
+/// The log of one timeline in so many is written, and read for secrets.
+const LOG_READ_EVERY: u64 = 16;
+
 /// `functionTimeout` of host.json.
 const TIME_OUT: Micros = 5 * MINUTE;
-
-/// A way to put a bug between an instance and its ports.
-pub type Spoil = fn(Ports) -> Ports;
 
 /// How a timeline went.
 pub struct Told {
@@ -51,23 +55,32 @@ pub struct Options {
     pub traced: bool,
     /// Lines of the story that are left out, by number.
     pub without: Vec<usize>,
-    pub bug: Option<Spoil>,
-    /// Replaces the story's weather.
-    pub weather: Option<fn(&mut Weather)>,
+    /// Parts of the weather that are calm.
+    pub still: Vec<Part>,
+    pub bug: Option<AnyBug>,
 }
 
 /// Runs the timeline of a seed.
 pub fn run(seed: u64, options: &Options) -> Told {
+    if seed.is_multiple_of(LOG_READ_EVERY) {
+        let log = KeptLog::default();
+        let filter = Targets::new().with_default(Level::INFO);
+        return subscriber::with_default(log.subscriber(filter), || run_timeline(seed, options, Some(&log)));
+    }
+    run_timeline(seed, options, None)
+}
+
+fn run_timeline(seed: u64, options: &Options, log: Option<&KeptLog>) -> Told {
     let mut story = Story::of(seed);
-    if let Some(change) = options.weather {
-        change(&mut story.weather);
+    for part in &options.still {
+        story.weather.still(*part);
     }
     let mut number = 0;
     story.lines.retain(|_| {
         number += 1;
         !options.without.contains(&(number - 1))
     });
-    Timeline::new(Arc::new(story), seed, options).run()
+    Timeline::new(Arc::new(story), seed, options).run(log)
 }
 
 struct Timeline {
@@ -81,7 +94,7 @@ struct Timeline {
     in_work: Vec<usize>,
     /// Every task's instance and message, by its place.
     tasks: Vec<Option<(usize, Option<u64>)>>,
-    bug: Option<Spoil>,
+    bug: Option<AnyBug>,
     calm_ticks: u32,
 }
 
@@ -122,7 +135,7 @@ impl Timeline {
         timeline
     }
 
-    fn run(mut self) -> Told {
+    fn run(mut self, log: Option<&KeptLog>) -> Told {
         loop {
             self.settle();
             if self.shared.lock().checks.broken.is_some() {
@@ -138,6 +151,10 @@ impl Timeline {
         if world.checks.broken.is_none() {
             final_judgement(&mut world, &self.memory);
         }
+        if let Some(log) = log {
+            world.logged(&log.text());
+        }
+        if std::env::var("PROF").is_ok() { eprintln!("{:?}", world.prof); }
         world.count(Kind::Timeline);
         let broken = world.checks.broken.take();
         Told {
@@ -326,6 +343,12 @@ impl Timeline {
         let handle = Handle { shared: Arc::clone(&self.shared), instance };
         let holds_failed = self.story.holds_failed;
         let function = function(&queued.message.queue);
+        if self.bug.is_some_and(AnyBug::completes_before_handling) {
+            let mut world = self.shared.lock();
+            if let Some(done) = world.complete(message, delivery) {
+                world.completed(&done);
+            }
+        }
         self.spawn(instance, Some(message), async move {
             let outcome = handler
                 .deliver(Delivery {
@@ -391,7 +414,7 @@ impl Timeline {
         if self.calm_ticks >= 2 {
             return true;
         }
-        let stalled = self.shared.lock().is_stalled(instance);
+        let stalled = self.shared.lock().is_stalled(instance) || self.bug.is_some_and(|bug| !bug.sweeps());
         let Some(handler) = self.handlers[instance].clone().filter(|_| !stalled) else { return false };
         self.shared.lock().count(Kind::Tick);
         let _ = at;
@@ -462,7 +485,7 @@ fn process(
     memory: &Arc<MemoryStore>,
     kept: &FakeAlerts,
     story: &Arc<Story>,
-    bug: Option<Spoil>,
+    bug: Option<AnyBug>,
 ) -> Process {
     let handle = Handle { shared: Arc::clone(shared), instance };
     let ports = Ports {
@@ -475,8 +498,8 @@ fn process(
         clock: Arc::new(SkewedClock(handle.clone())),
     };
     let ports = match bug {
-        Some(spoil) => spoil(ports),
-        None => ports,
+        Some(bug) if instance != PERSON => bug.put_into(&ports),
+        Some(_) | None => ports,
     };
     let policy = Arc::new(FaultyPolicy { policy: Arc::clone(&story.policy), handle });
     Process::new(ports, policy, None, None)

@@ -61,7 +61,14 @@ impl FaultyStore {
         });
         if let Some(after) = late {
             let deed = detached();
-            self.handle.with(|world| world.later(after, deed));
+            self.handle.with(|world| {
+                let writer = world.current;
+                world.later(after, move |world| {
+                    let current = std::mem::replace(&mut world.current, writer);
+                    deed(world);
+                    world.current = current;
+                });
+            });
             if self.handle.with(|world| world.chance.percent(50)) {
                 travel.dies = Some(Dies::After);
             }

@@ -52,6 +52,89 @@ pub struct Weather {
     pub policy_away: Vec<Window>,
 }
 
+/// What can be calm while the rest is not: to find out what a failure needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Deaths,
+    Stalls,
+    Slowness,
+    Store,
+    Bus,
+    Platform,
+    Telemetry,
+    Notifier,
+    Copies,
+    Calls,
+    Operations,
+    People,
+    Policy,
+}
+
+impl Part {
+    pub const ALL: [Self; 13] = [
+        Self::Deaths,
+        Self::Stalls,
+        Self::Slowness,
+        Self::Store,
+        Self::Bus,
+        Self::Platform,
+        Self::Telemetry,
+        Self::Notifier,
+        Self::Copies,
+        Self::Calls,
+        Self::Operations,
+        Self::People,
+        Self::Policy,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deaths => "deaths",
+            Self::Stalls => "stalls",
+            Self::Slowness => "slowness",
+            Self::Store => "store",
+            Self::Bus => "bus",
+            Self::Platform => "platform",
+            Self::Telemetry => "telemetry",
+            Self::Notifier => "notifier",
+            Self::Copies => "copies",
+            Self::Calls => "calls",
+            Self::Operations => "operations",
+            Self::People => "people",
+            Self::Policy => "policy",
+        }
+    }
+}
+
+impl Weather {
+    pub fn still(&mut self, part: Part) {
+        match part {
+            Part::Deaths => (self.deaths, self.deaths_in_call) = (0, 0),
+            Part::Stalls => (self.stalls, self.stalls_in_call) = (0, 0),
+            Part::Slowness => (self.slow, self.slow_operations) = (0, 0),
+            Part::Store => {
+                self.store_errors = 0;
+                self.store_away.clear();
+            }
+            Part::Bus => {
+                self.bus_errors = 0;
+                self.bus_away.clear();
+            }
+            Part::Platform => (self.platform_errors, self.locks) = (0, 0),
+            Part::Telemetry => (self.telemetry_errors, self.gaps) = (0, 0),
+            Part::Notifier => self.notifier_errors = 0,
+            Part::Copies => (self.copies, self.late, self.lost_locks, self.detects_duplicates) = (0, 0, 0, false),
+            Part::Calls => self.call_faults = 0,
+            Part::Operations => self.operation_failures = 0,
+            Part::People => self.meddling = 0,
+            Part::Policy => {
+                self.policy_wrong.clear();
+                self.policy_away.clear();
+            }
+        }
+    }
+}
+
 /// One thing that happens, whatever the handler does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deed {
@@ -98,8 +181,6 @@ pub struct Firing {
     pub record: RecordId,
     /// The service that it speaks about, if the policy has it.
     pub service: Option<usize>,
-    /// The alert is severe enough for that service.
-    pub heard: bool,
 }
 
 pub struct Story {
@@ -121,8 +202,6 @@ pub struct Story {
     pub faults_end: Micros,
     /// A failed message is held for a while before it is given back, as the pump does; the Functions host gives it back at once.
     pub holds_failed: bool,
-    /// Whether lines of the log are read for secrets.
-    pub reads_log: bool,
 }
 
 impl Story {
@@ -238,7 +317,6 @@ impl Draft {
             sweep_every: *self.chance.one_of(&[5 * MINUTE, 5 * MINUTE, 10 * MINUTE]),
             faults_end: last.max(40 * MINUTE) + self.chance.between(MINUTE, 20 * MINUTE),
             holds_failed: self.chance.percent(50),
-            reads_log: self.seed % 16 == 0,
             services: self.services,
         }
     }
@@ -300,7 +378,7 @@ impl Draft {
         if self.firings.iter().any(|firing| firing.record == record) {
             return;
         }
-        self.firings.push(Firing { alert: alert.clone(), record, service, heard: severe });
+        self.firings.push(Firing { alert: alert.clone(), record, service });
         let body = bodies::alert_message(&alert);
         let message = self.message("alerts", body, Meaning::Alert { firing: number, resolved: false });
         if with_id {

@@ -21,6 +21,8 @@ const LAG: Micros = 3 * MINUTE;
 /// From here on a share of failed requests is a fault, for everybody.
 pub const FAULT: f64 = 0.1;
 
+const NEWEST: usize = 8;
+
 /// What one reading of a signal told, in truth.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
@@ -28,8 +30,8 @@ pub struct Reading {
     pub failed: bool,
     /// Windows that showed a fault.
     pub bad: usize,
-    /// The end of the last window that was listed, and what the last three complete ones held.
-    pub newest: [Option<f64>; 3],
+    /// What the last windows held that were listed; whether the very last ones are complete depends on a clock.
+    pub newest: [Option<f64>; NEWEST],
 }
 
 pub struct FaultyTelemetry(pub Handle);
@@ -67,7 +69,7 @@ impl World {
         let (beginning, now) = (skewed(0, 0).as_second(), skewed(self.now, 0).min(to).as_second());
         let complete = micros(skewed(self.now, 0)).saturating_sub(LAG);
         let mut points = Vec::with_capacity(usize::try_from((now - first) / interval_seconds + 2).unwrap_or(0));
-        let mut reading = Reading { service, failed: false, bad: 0, newest: [None; 3] };
+        let mut reading = Reading { service, failed: false, bad: 0, newest: [None; NEWEST] };
         let mut end = first;
         while end <= now {
             let end_micros = u64::try_from((end - beginning).max(0)).unwrap_or(0) * SECOND;
@@ -76,10 +78,9 @@ impl World {
             let incomplete = end_micros > complete && self.chance.next() & 1 == 0;
             let unknown = incomplete || (start >= blind_from && start < blind_to);
             let value = (!unknown).then(|| self.share(service, start));
-            if end_micros <= complete {
-                reading.bad += usize::from(value.is_some_and(|share| share > FAULT));
-                reading.newest = [reading.newest[1], reading.newest[2], value];
-            }
+            reading.bad += usize::from(value.is_some_and(|share| share > FAULT));
+            reading.newest.rotate_left(1);
+            reading.newest[NEWEST - 1] = value;
             points.push(Point {
                 end: Timestamp::from_second(end).unwrap_or(Timestamp::MAX),
                 value,

@@ -12,7 +12,7 @@ use backout::domain::{
 use super::Invariant;
 use super::super::{
     counts::Kind,
-    platform::{By, Call, Serving, fingerprint},
+    platform::{Call, Serving, fingerprint},
     time::{MINUTE, Micros, SECOND},
     world::World,
 };
@@ -74,10 +74,6 @@ impl Calls {
             changed: vec![0; sites],
         }
     }
-
-    pub fn any(&self) -> bool {
-        !self.sent.is_empty()
-    }
 }
 
 fn answered(submission: &Submission) -> Option<Answered> {
@@ -133,6 +129,7 @@ impl World {
         self.count(Kind::Sent);
         self.tell(|| format!("  instance {instance} sends `{}` to site {} ({}) for record {}", call.step, call.site, call.way, call.record));
         let look_began = self.checks.calls.looks[instance][call.site].as_ref().map_or(0, |look| look.began);
+        self.sent_for(&call.record);
         self.judge_look(instance, call);
         self.judge_kill_switch(call);
         self.judge_earlier_calls(call);
@@ -249,8 +246,8 @@ impl World {
     }
 
     /// A call of ours has changed what serves.
-    pub fn effect_of_ours(&mut self, site: usize, call: &Call, before: &Serving, by: &By) {
-        let By::Us { claim, step } = by else { return };
+    pub fn effect_of_ours(&mut self, site: usize, call: &Call, before: &Serving) {
+        let (claim, step) = (&call.claim, &call.step);
         self.count(Kind::Effect);
         let serving = self.sites[site].serving.clone();
         let times = {

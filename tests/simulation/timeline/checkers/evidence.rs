@@ -2,7 +2,7 @@
 
 use super::Invariant;
 use super::super::world::World;
-use super::super::telemetry::{FAULT, Reading};
+use super::super::telemetry::Reading;
 
 impl World {
     /// An invocation has read a signal.
@@ -30,12 +30,12 @@ impl World {
         }
     }
 
-    /// It stores that the service has recovered.
+    /// It stores that the service has recovered. What is usual there is for the handler to say; that something was measured is not.
     pub(super) fn judge_recovery(&mut self, record: &str, service: usize) {
         let reading = self.facts().readings.iter().rev().find(|reading| reading.service == service).cloned();
-        let good = |share: &Option<f64>| share.is_some_and(|share| share < FAULT);
-        let known_good = reading.is_some_and(|reading| !reading.failed && reading.newest.iter().all(good));
-        if !known_good {
+        // Three windows in a row.
+        let known = reading.is_some_and(|reading| !reading.failed && reading.newest.windows(3).any(|row| row.iter().all(Option::is_some)));
+        if !known {
             self.broken(Invariant::UnknownIsNeither, || format!("record {record} is called recovered, and no measurement says so"));
         }
     }

@@ -119,6 +119,11 @@ impl World {
         facts
     }
 
+    /// Not for what arrives when its sender is gone.
+    fn facts_are_known(&self) -> bool {
+        self.checks.facts.get(self.current.place).is_some_and(|facts| facts.tenant == self.current.tenant)
+    }
+
     pub fn ended_with(&mut self, outcome: &Outcome) {
         match outcome {
             Outcome::Settled { .. } | Outcome::DeliverAgain { .. } => {}

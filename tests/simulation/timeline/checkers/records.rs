@@ -18,7 +18,6 @@ use super::super::{counts::Kind, story::Story, world::World};
 /// One record, as it was last written.
 #[derive(Debug, Clone, Default)]
 struct Seen {
-    service: Option<usize>,
     decision: String,
     rollback: String,
     waits: bool,
@@ -26,6 +25,8 @@ struct Seen {
     proposed_and_seen: bool,
     /// A decision to act was stored.
     acted: bool,
+    /// A call was sent for it.
+    sent: bool,
     /// Its rollback has ended.
     ended: bool,
 }
@@ -73,24 +74,30 @@ impl World {
         self.checks.records.seen.insert(
             id.to_owned(),
             Seen {
-                service,
                 decision: decision.to_owned(),
                 rollback: rollback.to_owned(),
                 waits,
                 approved: approved || before.approved,
                 proposed_and_seen: before.proposed_and_seen,
                 acted: before.acted || decision == "act",
+                sent: before.sent,
                 ended: before.ended || is_end(rollback),
             },
         );
-        if acts && !approved && !before.approved {
+        if acts && !approved && !before.approved && self.facts_are_known() {
             match service {
                 Some(service) => self.judge_act(id, service),
                 None => self.broken(Invariant::OnlyOurTargets, || format!("record {id} acts, and its alert is about nothing of ours")),
             }
         }
-        if let Some(service) = service.filter(|_| recovered) {
+        if let Some(service) = service.filter(|_| recovered && self.facts_are_known()) {
             self.judge_recovery(id, service);
+        }
+    }
+
+    pub(super) fn sent_for(&mut self, record: &str) {
+        if let Some(seen) = self.checks.records.seen.get_mut(record) {
+            seen.sent = true;
         }
     }
 
@@ -124,7 +131,7 @@ impl World {
         if before.acted && before.decision == "act" && decision != "act" && !unsent {
             self.broken(Invariant::OneRecord, || format!("record {id} had decided to act, and is {decision} now"));
         }
-        if before.acted && before.decision != "act" && decision == "act" {
+        if before.sent && before.decision != "act" && decision == "act" {
             self.broken(Invariant::OneRecord, || format!("record {id} decides to act for the second time"));
         }
     }

@@ -76,6 +76,7 @@ impl World {
     /// A document was written, in truth.
     pub fn store_written(&mut self, instance: usize, key: &Key, body: &[u8]) {
         self.count(Kind::StoreWrite);
+        *self.prof.entry(format!("W {}", key.as_str().split('/').next().unwrap())).or_insert((0,0)) = { let (a,b)=*self.prof.entry(format!("W {}", key.as_str().split('/').next().unwrap())).or_insert((0,0)); (a+1,b+body.len()) };
         let (text, key) = (std::str::from_utf8(body).unwrap_or_default(), key.as_str());
         match key.split('/').next().unwrap_or_default() {
             "targets" => self.target_written(instance, key, text),
@@ -99,6 +100,7 @@ impl World {
     }
 
     pub fn store_read(&mut self, _instance: usize, key: &Key, body: Option<&[u8]>) {
+        { let (a,b)=*self.prof.entry(format!("R {}", key.as_str().split('/').next().unwrap())).or_insert((0,0)); self.prof.insert(format!("R {}", key.as_str().split('/').next().unwrap()), (a+1,b+body.map_or(0,|b|b.len()))); }
         if key.as_str() == "control" {
             let paused = body.is_some_and(|body| String::from_utf8_lossy(body).contains("\"paused\":true"));
             let now = self.now;
@@ -166,7 +168,9 @@ impl World {
         }
         let unmarked = self.checks.rollbacks.results.iter().find(|result| {
             let key = format!("claims/{}", short_hash(&[busy.target.claimed(), &result.token]));
-            result.claim == busy.claim && !self.checks.rollbacks.claims.contains_key(&key)
+            // What somebody replaced at once was never seen, and harms nobody.
+            let serves = self.sites[result.site].serving.token == result.token;
+            result.claim == busy.claim && serves && !self.checks.rollbacks.claims.contains_key(&key)
         });
         if let Some(token) = unmarked.map(|result| result.token.clone()) {
             self.broken(Invariant::NeverOurOwn, || {

@@ -53,9 +53,9 @@ impl World {
         }
     }
 
-    /// A line of the log.
-    pub fn logged(&mut self, line: &str) {
-        if line.contains(SECRET) || line.contains(CLAIM) {
+    /// The log of a whole timeline.
+    pub fn logged(&mut self, log: &str) {
+        if let Some(line) = log.lines().find(|line| line.contains(SECRET) || line.contains(CLAIM)) {
             self.broken(Invariant::NoSecrets, || format!("a line of the log holds a secret: {line}"));
         }
     }
