@@ -5,6 +5,7 @@ mod check;
 mod commands;
 mod crash;
 mod dead_letters;
+mod half_written;
 mod kill_matrix;
 mod local;
 mod lost_alerts;

@@ -119,6 +119,9 @@ impl Timeline {
         {
             let mut world = timeline.shared.lock();
             world.hosts[PERSON].alive = true;
+            for kind in &timeline.story.contents {
+                world.count(*kind);
+            }
             for (number, line) in timeline.story.lines.iter().enumerate() {
                 world.push(line.at, Event::Line(number));
             }
@@ -154,7 +157,6 @@ impl Timeline {
         if let Some(log) = log {
             world.logged(&log.text());
         }
-        if std::env::var("PROF").is_ok() { eprintln!("{:?}", world.prof); }
         world.count(Kind::Timeline);
         let broken = world.checks.broken.take();
         Told {
@@ -405,7 +407,8 @@ impl Timeline {
             } else {
                 self.calm_ticks = 0;
             }
-            let every = self.story.sweep_every;
+            // Once nothing goes wrong any more, there is little to find.
+            let every = if world.faults { self.story.sweep_every } else { 15 * MINUTE };
             let next = world.now + every;
             world.push(next, Event::Tick);
             let instance = world.chance.index(self.story.instances);

@@ -82,16 +82,16 @@ pub fn some(chance: &mut Chance, count: usize) -> Vec<Service> {
         if number > 0 && chance.percent(50) {
             service.depends_on = vec![services[chance.index(number)].name.clone()];
         }
-        service.mode = *chance.one_of(&[Mode::Act, Mode::Act, Mode::Act, Mode::Act, Mode::Propose, Mode::Observe]);
+        service.mode = *chance.one_of(&[Mode::Act, Mode::Act, Mode::Act, Mode::Act, Mode::Act, Mode::Act, Mode::Propose, Mode::Observe]);
         service.reversible =
-            *chance.one_of(&[Reversible::Always, Reversible::Always, Reversible::Declared, Reversible::Declared, Reversible::Never]);
+            if chance.percent(8) { Reversible::Never } else { *chance.one_of(&[Reversible::Always, Reversible::Always, Reversible::Declared]) };
         let minutes = |chance: &mut Chance, choices: &[i64]| SignedDuration::from_mins(*chance.one_of(choices));
         service.correlation_window = minutes(chance, &[30, 45, 60]);
         service.cool_down = minutes(chance, &[10, 30]);
         service.quiet_time = minutes(chance, &[6, 10]);
         service.verify_within = minutes(chance, &[15, 20, 25]);
         service.evidence_wait = SignedDuration::from_secs(*chance.one_of(&[60, 120, 300]));
-        service.budget = Budget { rollbacks: *chance.one_of(&[1, 3, 3, 10]) , per: SignedDuration::from_hours(24) };
+        service.budget = Budget { rollbacks: *chance.one_of(&[1, 3, 10, 10]) , per: SignedDuration::from_hours(24) };
         service.resubmit = if chance.percent(50) { Resubmit::Once } else { Resubmit::Never };
         let lives_at = signal_resource(&service);
         for metric in &mut service.evidence {

@@ -12,6 +12,7 @@ use backout::domain::{
 
 use super::{
     bodies,
+    counts::Kind,
     platform::Site,
     seed::Chance,
     services,
@@ -202,6 +203,8 @@ pub struct Story {
     pub faults_end: Micros,
     /// A failed message is held for a while before it is given back, as the pump does; the Functions host gives it back at once.
     pub holds_failed: bool,
+    /// What is in it that nobody sees happen.
+    pub contents: Vec<Kind>,
 }
 
 impl Story {
@@ -239,6 +242,7 @@ struct Draft {
     outages: Vec<Vec<Window>>,
     bad: Vec<bool>,
     events: u32,
+    contents: Vec<Kind>,
 }
 
 /// The team works from here on; before it, the good builds are seen to serve.
@@ -259,6 +263,7 @@ impl Draft {
             firings: Vec::new(),
             bad: vec![false; BUILDS_FROM as usize],
             events: 0,
+            contents: Vec::new(),
         }
     }
 
@@ -314,9 +319,10 @@ impl Draft {
             weather,
             instances,
             skews,
-            sweep_every: *self.chance.one_of(&[5 * MINUTE, 5 * MINUTE, 10 * MINUTE]),
+            sweep_every: *self.chance.one_of(&[5 * MINUTE, 10 * MINUTE, 10 * MINUTE, 15 * MINUTE]),
             faults_end: last.max(40 * MINUTE) + self.chance.between(MINUTE, 20 * MINUTE),
             holds_failed: self.chance.percent(50),
+            contents: self.contents,
             services: self.services,
         }
     }
@@ -385,7 +391,9 @@ impl Draft {
             self.lines.push(Line { at, deed: Deed::Keep(number) });
         }
         let lost = with_id && service.is_some() && self.chance.percent(8);
-        if !lost {
+        if lost {
+            self.contents.push(Kind::AlertLost);
+        } else {
             let delay = self.chance.between(5 * SECOND, 3 * MINUTE);
             self.lines.push(Line { at: at + delay, deed: Deed::Send(message) });
             for _ in 0..*self.chance.one_of(&[0, 0, 0, 1, 1, 2, 4]) {
@@ -411,6 +419,7 @@ impl Draft {
     fn an_alert_without_cause(&mut self) {
         let service = self.chance.index(self.services.len());
         let at = self.chance.between(BEGIN, 50 * MINUTE);
+        self.contents.push(Kind::FalseFiring);
         if self.chance.percent(50) {
             // Something else is broken for a while.
             let window = Window { from: at.saturating_sub(5 * MINUTE), to: at + self.chance.between(MINUTE, 40 * MINUTE) };
@@ -422,6 +431,7 @@ impl Draft {
     /// More resources than the rule allows, with nothing in common.
     fn a_storm(&mut self) {
         let at = self.chance.between(BEGIN, 45 * MINUTE);
+        self.contents.push(Kind::Storm);
         for service in 0..self.services.len() {
             self.outages[service].push(Window { from: at.saturating_sub(6 * MINUTE), to: at + 30 * MINUTE });
             let within = self.chance.between(0, 2 * MINUTE);
@@ -531,6 +541,9 @@ impl Draft {
         };
         weather.store_away = windows(12, 15 * MINUTE);
         weather.bus_away = windows(12, 8 * MINUTE);
+        let both = windows(2, 40 * MINUTE);
+        weather.store_away.extend(&both);
+        weather.bus_away.extend(&both);
         weather.policy_wrong = windows(4, 20 * MINUTE);
         weather.policy_away = windows(6, 10 * MINUTE);
         weather

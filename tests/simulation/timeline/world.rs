@@ -119,7 +119,6 @@ pub struct World {
     pub counts: Counts,
     /// Lines of the trace, if anybody reads them.
     pub trace: Option<Vec<String>>,
-    pub prof: BTreeMap<String,(usize,usize)>,
     digest: u64,
     pub faults: bool,
 }
@@ -144,7 +143,6 @@ impl World {
             checks,
             counts: Counts::default(),
             trace: traced.then(Vec::new),
-            prof: BTreeMap::new(),
             digest: 0,
             faults: true,
             story,

@@ -159,8 +159,7 @@ fn documents(memory: &MemoryStore) -> StoredDocuments {
 }
 
 /// The text behind `before`, up to the next quotation mark.
-pub(super) fn text_after<'a>(body: &'a str, before: &str, from_the_end: bool) -> Option<&'a str> {
-    let at = if from_the_end { body.rfind(before) } else { body.find(before) }?;
-    let rest = &body[at + before.len()..];
-    rest.split('"').next()
+pub(super) fn text_after<'a>(body: &'a str, before: &str) -> Option<&'a str> {
+    let at = body.find(before)?;
+    body[at + before.len()..].split('"').next()
 }

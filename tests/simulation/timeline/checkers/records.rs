@@ -55,10 +55,12 @@ fn is_end(rollback: &str) -> bool {
 impl World {
     pub(super) fn record_written(&mut self, key: &str, text: &str) {
         let id = key.trim_start_matches("records/");
-        let decision = text_after(text, "\"decision\":{\"kind\":\"", false).unwrap_or_default();
-        let rollback = text_after(text, "\"rollback\":\"", true).unwrap_or_default();
-        let waits = text.rfind("\"nextStepAt\":").is_some_and(|at| !text[at..].starts_with("\"nextStepAt\":null"));
-        let approved = text_after(text, "\"approval\":{\"verdict\":\"", true) == Some("approved");
+        let decision = text_after(text, "\"decision\":{\"kind\":\"").unwrap_or_default();
+        // What follows the inputs is short; the inputs are not.
+        let rest = &text[text.rfind("\"toldGeneration\":").unwrap_or(0)..];
+        let rollback = text_after(rest, "\"rollback\":\"").unwrap_or_default();
+        let waits = !rest.contains("\"nextStepAt\":null");
+        let approved = text_after(rest, "\"approval\":{\"verdict\":\"") == Some("approved");
         let Some(service) = self.checks.records.expected.get(id).copied() else {
             self.broken(Invariant::OneRecord, || format!("record {id} belongs to no firing"));
             return;

@@ -76,14 +76,13 @@ impl World {
     /// A document was written, in truth.
     pub fn store_written(&mut self, instance: usize, key: &Key, body: &[u8]) {
         self.count(Kind::StoreWrite);
-        *self.prof.entry(format!("W {}", key.as_str().split('/').next().unwrap())).or_insert((0,0)) = { let (a,b)=*self.prof.entry(format!("W {}", key.as_str().split('/').next().unwrap())).or_insert((0,0)); (a+1,b+body.len()) };
         let (text, key) = (std::str::from_utf8(body).unwrap_or_default(), key.as_str());
         match key.split('/').next().unwrap_or_default() {
             "targets" => self.target_written(instance, key, text),
             "claims" => self.claim_written(key),
             "records" => self.record_written(key, text),
             "parked" => {
-                if let Some(sha256) = text_after(text, "\"bodySha256\":\"", false) {
+                if let Some(sha256) = text_after(text, "\"bodySha256\":\"") {
                     self.body_parked(sha256);
                 }
             }
@@ -100,7 +99,6 @@ impl World {
     }
 
     pub fn store_read(&mut self, _instance: usize, key: &Key, body: Option<&[u8]>) {
-        { let (a,b)=*self.prof.entry(format!("R {}", key.as_str().split('/').next().unwrap())).or_insert((0,0)); self.prof.insert(format!("R {}", key.as_str().split('/').next().unwrap()), (a+1,b+body.map_or(0,|b|b.len()))); }
         if key.as_str() == "control" {
             let paused = body.is_some_and(|body| String::from_utf8_lossy(body).contains("\"paused\":true"));
             let now = self.now;
@@ -137,7 +135,7 @@ impl World {
         if busy {
             let left = text.contains("\"leftToAPerson\":\"");
             if let Some(known) = self.checks.rollbacks.busy.get_mut(key)
-                && text_after(text, "\"busy\":{\"record\":\"", false) == Some(known.record.as_str())
+                && text_after(text, "\"busy\":{\"record\":\"") == Some(known.record.as_str())
             {
                 known.left_to_a_person = left;
                 return;
