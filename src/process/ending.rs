@@ -153,7 +153,8 @@ impl Process {
                     record.rollback = Some(state);
                     record.next_step_at = None;
                     record.note(now, format!("rollback {}: {says}", state.words()));
-                    match rule {
+                    // A crash came between the claim and the decision that it was for: a rollback does not end without one.
+                    match rule.or_else(|| record.decision.is_none().then_some(RuleId::V5)) {
                         // Nothing was sent: the Act did not happen, and a person is told why.
                         Some(rule) => {
                             let accused = record.decision.take().and_then(|decision| decision.accused);

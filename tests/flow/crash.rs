@@ -42,6 +42,8 @@ async fn story(death: Option<Death>, answer: Answer) -> u64 {
     assert!(world.platform.effects() <= 1, "{name}");
     assert!(record.rollback.is_some_and(RollbackState::is_terminal), "{:?} {name}", record.rollback);
     assert_eq!(record.told_generation, record.generation, "{name}");
+    // Also where it died between the claim and the decision that the claim was for.
+    assert!(record.decision.is_some() && record.receipt.is_some(), "a person can read how it ended: {name}");
     let runs = world.platform.running();
     match record.rollback.unwrap() {
         RollbackState::Recovered => assert_eq!(runs, GOOD, "{name}"),

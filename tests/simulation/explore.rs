@@ -1,8 +1,185 @@
-//! Bugs that are put in on purpose, and what finds them.
+//! Every order of things in a small world, over the real process (docs/reliability.md, "Exhaustive exploration").
+
+mod documents;
+mod engine;
+mod explorer;
+mod tape;
+mod world;
 
 use std::collections::BTreeSet;
 
 use crate::support::{seeded::Bug, world::World};
+use explorer::{Explorer, Found};
+use tape::WayKind;
+use world::{Bounds, Points};
+
+/// One firing delivered twice, a toggle, anything that can go wrong once.
+const SMALL: Bounds = Bounds {
+    name: "one firing twice, a toggle, one disturbance anywhere",
+    way: WayKind::Toggle,
+    resubmit: false,
+    copies: [2, 0],
+    preemptions: 1,
+    faults: 1,
+    stalls: 1,
+    disturbances: 1,
+    patience: 1,
+    store_faults: false,
+    losses: false,
+    own_order: false,
+    refusals: false,
+    points: Points::Every,
+    sweeps: 0,
+};
+
+/// What comes between the decision and the call: two switches, one stall, and all of them on one path.
+const UNTIL_THE_CALL: Bounds = Bounds {
+    name: "one firing twice, a toggle, three disturbances until the call",
+    preemptions: 2,
+    faults: 0,
+    disturbances: 3,
+    points: Points::UntilTheCall,
+    ..SMALL
+};
+
+const CALLS_ONCE: Bounds = Bounds { points: Points::Calls, ..SMALL };
+
+const ANY_FAULT: Bounds =
+    Bounds { preemptions: 0, stalls: 0, store_faults: true, losses: true, refusals: true, ..SMALL };
+
+/// Where the protocol's own steps meet: two switches, one fault and one stall.
+const CALLS: Bounds = Bounds {
+    name: "one firing twice, a toggle, two disturbances at the calls",
+    preemptions: 2,
+    disturbances: 2,
+    points: Points::Calls,
+    ..SMALL
+};
+
+/// Two firings, each delivered once.
+const TWO_FIRINGS: Bounds = Bounds {
+    name: "two firings, a toggle, one disturbance at the calls",
+    copies: [1, 1],
+    disturbances: 1,
+    points: Points::Calls,
+    ..SMALL
+};
+
+const CONVERGENT: Bounds = Bounds {
+    name: "one firing twice, a convergent step, one disturbance at the calls",
+    way: WayKind::Convergent,
+    resubmit: true,
+    points: Points::Calls,
+    ..SMALL
+};
+
+const TWO_STEPS: Bounds = Bounds {
+    name: "one firing twice, two steps, one disturbance at the calls",
+    way: WayKind::TwoSteps,
+    points: Points::Calls,
+    ..SMALL
+};
+
+/// So many that each change pays for them.
+const QUICK: [Bounds; 5] = [SMALL, UNTIL_THE_CALL, TWO_FIRINGS, CONVERGENT, TWO_STEPS];
+
+/// So many that a release does.
+const LARGE: [Bounds; 9] = [
+    Bounds { name: "one firing twice, a toggle, two disturbances at the calls", preemptions: 2, disturbances: 2, ..CALLS },
+    Bounds { name: "two firings, each twice, a toggle, one disturbance anywhere", copies: [2, 2], ..SMALL },
+    Bounds {
+        name: "two firings, a toggle, two disturbances at the calls and the target's writes",
+        disturbances: 2,
+        points: Points::Writes,
+        ..TWO_FIRINGS
+    },
+    Bounds { name: "one firing twice, a toggle, a lost store's answer, a refusal or a last delivery anywhere", ..ANY_FAULT },
+    Bounds {
+        name: "one firing twice, a toggle that may be sent once more, any two faults at the calls",
+        resubmit: true,
+        faults: 2,
+        disturbances: 2,
+        points: Points::Calls,
+        ..ANY_FAULT
+    },
+    Bounds {
+        name: "one firing twice, a toggle, one disturbance at the calls, side by side in every order, a sweep at any time",
+        own_order: true,
+        sweeps: 1,
+        ..CALLS_ONCE
+    },
+    Bounds { name: "one firing twice, a convergent step, two disturbances at the calls", disturbances: 2, ..CONVERGENT },
+    Bounds { name: "one firing twice, two steps, two disturbances at the calls", disturbances: 2, ..TWO_STEPS },
+    Bounds {
+        name: "one firing twice, a toggle, four disturbances until the call",
+        preemptions: 3,
+        faults: 1,
+        stalls: 2,
+        disturbances: 4,
+        ..UNTIL_THE_CALL
+    },
+];
+
+fn explore(bounds: Bounds) {
+    let figures = Explorer::new(bounds, None).explore().unwrap_or_else(|found| {
+        panic!("{}: {} after {} states\n{}choices: {:?}", bounds.name, found.why, found.states, found.trail, found.choices)
+    });
+    println!("{}: {figures}", bounds.name);
+    assert!(figures.states > 1_000 && figures.ends > 10, "{}: it went nowhere: {figures}", bounds.name);
+}
+
+#[test]
+fn nothing_goes_wrong_in_a_small_world() {
+    QUICK.into_iter().for_each(explore);
+}
+
+#[test]
+#[ignore = "takes minutes; .ci/full runs it"]
+fn nothing_goes_wrong_in_larger_worlds() {
+    LARGE.into_iter().for_each(explore);
+}
+
+/// Finds a bug in the first of these worlds that shows it, and goes the way there once more by its choices alone.
+fn find(bug: Bug, worlds: &[Bounds]) -> Option<(Bounds, Found)> {
+    worlds.iter().find_map(|bounds| {
+        let found = Explorer::new(*bounds, Some(bug)).explore().err()?;
+        let again = Explorer::new(*bounds, Some(bug)).replay(&found.choices);
+        assert_eq!((again.0.as_str(), again.1.as_ref()), (found.trail.as_str(), Some(&found.why)), "{}", bug.name());
+        Some((*bounds, found))
+    })
+}
+
+/// Worlds in which bugs are looked for: the smaller one first.
+const SEARCHED: [Bounds; 4] = [
+    Bounds { name: "one firing twice, undisturbed", disturbances: 0, ..SMALL },
+    UNTIL_THE_CALL,
+    Bounds { name: "one firing twice, one crash that loses the message", preemptions: 0, stalls: 0, losses: true, ..CALLS_ONCE },
+    SMALL,
+];
+
+#[test]
+fn each_bug_of_the_protocol_is_found() {
+    for bug in Bug::OF_THE_PROTOCOL {
+        let (bounds, found) = find(bug, &SEARCHED).unwrap_or_else(|| panic!("{} ({}) was not found", bug.name(), bug.says()));
+        println!("{}: {}\n  in the world: {}; after {} states", bug.name(), found.why, bounds.name, found.states);
+        println!("{}choices: {:?}\n", found.trail, found.choices);
+    }
+}
+
+#[test]
+#[ignore = "takes minutes; .ci/full runs it"]
+fn other_bugs_that_a_small_world_shows_are_found() {
+    let found: Vec<&str> = Bug::ALL
+        .into_iter()
+        .filter(|bug| !Bug::OF_THE_PROTOCOL.contains(bug))
+        .filter_map(|bug| {
+            let (bounds, found) = find(bug, &SEARCHED)?;
+            println!("{}: {} in {}\n{}", bug.name(), found.why, bounds.name, found.trail);
+            Some(bug.name())
+        })
+        .collect();
+    assert_eq!(found, ["tombstone-missing", "busy-never-written", "claim-skipped"]);
+}
 
 #[test]
 fn each_seeded_bug_has_a_name_and_a_sentence_of_its_own() {
