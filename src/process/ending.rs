@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
+        decision::DecisionKind,
         record::{Record, RecordId},
         rollback::{Busy, Claim, ClaimKind, RollbackState},
         rule::RuleId,
@@ -154,7 +155,7 @@ impl Process {
                     record.next_step_at = None;
                     record.note(now, format!("rollback {}: {says}", state.words()));
                     // A crash came between the claim and the decision that it was for: a rollback does not end without one.
-                    match rule.or_else(|| record.decision.is_none().then_some(RuleId::V5)) {
+                    match rule.or_else(|| (!has_decided_to_act(record)).then_some(RuleId::V5)) {
                         // Nothing was sent: the Act did not happen, and a person is told why.
                         Some(rule) => {
                             let accused = record.decision.take().and_then(|decision| decision.accused);
@@ -213,4 +214,9 @@ impl Process {
         }
         Ok(())
     }
+}
+
+/// Whether the Act that a call follows from is stored; before that nothing is sent.
+pub(super) fn has_decided_to_act(record: &Record) -> bool {
+    record.decision.as_ref().is_some_and(|decision| decision.kind == DecisionKind::Act)
 }

@@ -8,7 +8,7 @@ use super::{
     Process,
     act::read_claim,
     documents::{Insert, Loaded, Replace, keys},
-    ending::End,
+    ending::{End, has_decided_to_act},
     outcome::Outcome,
     trouble::Trouble,
 };
@@ -240,7 +240,9 @@ impl Process {
             return self.leave_to(&record.id, target, &claim.value).await;
         }
         let convergent = busy.steps.get(busy.step).is_some_and(|step| step.kind == StepKind::Convergent);
-        if resubmissions == 0 && (convergent || busy.service.resubmit == Resubmit::Once) {
+        // Nothing is sent that no stored decision explains, for the first time or again.
+        let explained = has_decided_to_act(record);
+        if explained && resubmissions == 0 && (convergent || busy.service.resubmit == Resubmit::Once) {
             let mut next = claim.value.clone();
             if let ClaimKind::Rollback { resubmissions, .. } = &mut next.kind {
                 *resubmissions += 1;
@@ -253,10 +255,12 @@ impl Process {
         if !self.close_claim(target, busy, &claim).await? {
             return self.look_later(target, busy).await;
         }
-        let says = format!(
-            "the call was sent at most once, its answer never told, and after {} min {still}; it was not sent again",
-            busy.service.quiet_time.as_mins()
-        );
+        let minutes = busy.service.quiet_time.as_mins();
+        let says = if explained {
+            format!("the call was sent at most once, its answer never told, and after {minutes} min {still}; it was not sent again")
+        } else {
+            format!("nothing was sent: the process ended before its decision was stored; after {minutes} min {still}")
+        };
         self.end(&record.id, target, busy, End { state: RollbackState::Failed, says, rule: None }).await
     }
 

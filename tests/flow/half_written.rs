@@ -1,7 +1,7 @@
 //! The answer of one write is lost, or the store goes away just after it: what that write began is finished all the same.
 
 use backout::{
-    domain::rollback::RollbackState,
+    domain::{decision::DecisionKind, rollback::RollbackState, service::Resubmit},
     process::{Ports, clear::Cleared},
 };
 use jiff::SignedDuration;
@@ -10,7 +10,7 @@ use crate::support::{
     broker::Broker,
     fake_platform::Answer,
     outage::Outage,
-    policy::{alert, site},
+    policy::{alert, policy, service, site},
     scene,
     world::World,
 };
@@ -77,6 +77,39 @@ async fn a_target_that_is_left_to_a_person_stays_blocked_wherever_the_store_went
     };
     let calls = Box::pin(story(u64::MAX / 2, false)).await;
     for number in 1..=calls.min(30) {
+        for after_effect in [false, true] {
+            Box::pin(story(number, after_effect)).await;
+        }
+    }
+}
+
+/// Found by the simulation: the claim stood, the decision did not, and the second call that the policy allows was sent all the same.
+#[tokio::test]
+async fn nothing_is_sent_that_no_stored_decision_explains() {
+    let story = async |number: u64, after_effect: bool| {
+        let mut checkout = service("checkout");
+        checkout.resubmit = Resubmit::Once;
+        let world = World::with(policy(vec![checkout]));
+        world.break_it().await;
+        let (body, id) = scene::alert(&site("checkout"), world.now() - SignedDuration::from_mins(1));
+        let away = Outage::none_yet(world.clock.clone());
+        let broker = Broker::of(&world, &away.of_store(&world.ports));
+        away.begin_at_call(number, after_effect, SignedDuration::from_secs(20));
+        broker.send("alerts", &body).await;
+        broker.deliver_one().await.unwrap();
+        let calls = away.calls();
+        broker.run(&world, world.now() + SignedDuration::from_hours(1)).await;
+        let record = broker.process.record(&id).await.unwrap().unwrap();
+        let name = format!("call {number}, {after_effect}: {:#?}", record.timeline);
+        let decision = record.decision.expect("it was decided").kind;
+        let expected = if world.platform.calls() > 0 { DecisionKind::Act } else { DecisionKind::Page };
+        assert_eq!(decision, expected, "{name}");
+        assert_eq!((record.next_step_at, record.told_generation), (None, record.generation), "{name}");
+        calls
+    };
+    let calls = Box::pin(story(u64::MAX / 2, false)).await;
+    assert!(calls > 15, "{calls} calls lead to the swap and its first answer");
+    for number in 1..=calls {
         for after_effect in [false, true] {
             Box::pin(story(number, after_effect)).await;
         }

@@ -408,13 +408,14 @@ impl Timeline {
                 self.calm_ticks = 0;
             }
             // Once nothing goes wrong any more, there is little to find.
-            let every = if world.faults { self.story.sweep_every } else { 15 * MINUTE };
+            let every = if world.faults { self.story.sweep_every } else { 12 * MINUTE };
             let next = world.now + every;
             world.push(next, Event::Tick);
             let instance = world.chance.index(self.story.instances);
             (instance, world.now)
         };
-        if self.calm_ticks >= 2 {
+        // A notice that its teller could not send is told by the second sweep at the latest.
+        if self.calm_ticks >= 3 {
             return true;
         }
         let stalled = self.shared.lock().is_stalled(instance) || self.bug.is_some_and(|bug| !bug.sweeps());

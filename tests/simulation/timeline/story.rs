@@ -10,6 +10,8 @@ use backout::domain::{
     target::{PlatformKind, sha256_hex},
 };
 
+use jiff::SignedDuration;
+
 use super::{
     bodies,
     counts::Kind,
@@ -243,6 +245,7 @@ struct Draft {
     bad: Vec<bool>,
     events: u32,
     contents: Vec<Kind>,
+    interval_minutes: u32,
 }
 
 /// The team works from here on; before it, the good builds are seen to serve.
@@ -264,11 +267,13 @@ impl Draft {
             bad: vec![false; BUILDS_FROM as usize],
             events: 0,
             contents: Vec::new(),
+            interval_minutes: 1,
         }
     }
 
     fn write(mut self) -> Story {
-        let interval_minutes = *self.chance.one_of(&[1, 2, 2, 3]);
+        let interval_minutes = *self.chance.one_of(&[1, 2, 3, 3, 5]);
+        self.interval_minutes = interval_minutes;
         for _ in 0..self.chance.between(1, 3) {
             self.a_deployment();
         }
@@ -298,6 +303,12 @@ impl Draft {
             let build = self.new_build(30);
             let deed = if self.chance.percent(50) { Deed::Meddle { site, build } } else { Deed::Overwrite { site, build } };
             self.lines.push(Line { at, deed });
+        }
+        if interval_minutes == 5 {
+            // Three windows of five minutes, and the source's lag.
+            for service in &mut self.services {
+                service.verify_within = SignedDuration::from_mins(25);
+            }
         }
         let weather = self.weather();
         let exact = self.chance.percent(30);
@@ -363,7 +374,9 @@ impl Draft {
             services.push(downstream);
         }
         for service in services {
-            let first = serves_at + self.chance.between(3 * MINUTE, 11 * MINUTE);
+            // Rules over longer windows fire later.
+            let window = Micros::from(self.interval_minutes) * 2 * MINUTE;
+            let first = serves_at + window + self.chance.between(MINUTE, 9 * MINUTE);
             let times = *self.chance.one_of(&[1, 1, 1, 2, 3]);
             let apart = self.chance.between(MINUTE, 9 * MINUTE);
             for time in 0..times {

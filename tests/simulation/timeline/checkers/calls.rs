@@ -34,6 +34,8 @@ struct SentCall {
     /// What the platform said, and whether its sender heard it.
     answer: Option<Answered>,
     heard: bool,
+    /// That it was taken is in the store: from then on nobody may doubt it.
+    stored: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,10 +99,10 @@ impl World {
     /// An instance has read a site; `None`: in vain.
     pub fn looked(&mut self, instance: usize, site: usize, began: Micros, observation: Option<&Observation>) {
         let Some(observation) = observation else {
-            self.facts().unread.push(site);
+            self.facts().reads.push((site, false));
             return;
         };
-        self.facts().unread.retain(|unread| *unread != site);
+        self.facts().reads.push((site, true));
         let text = |fingerprint: &backout::domain::target::Fingerprint| fingerprint.0.clone();
         let ways = observation.ways_back.iter().map(|way| (way.name.clone(), way.fingerprint.as_ref().map(text)));
         self.checks.calls.looks[instance][site] = Some(Look {
@@ -133,7 +135,7 @@ impl World {
         self.judge_look(instance, call);
         self.judge_kill_switch(call);
         self.judge_earlier_calls(call);
-        self.checks.calls.sent.push(SentCall { call: call.clone(), at: self.now, look_began, answer: None, heard: false });
+        self.checks.calls.sent.push(SentCall { call: call.clone(), at: self.now, look_began, answer: None, heard: false, stored: false });
         self.checks.calls.sent.len() - 1
     }
 
@@ -194,9 +196,9 @@ impl World {
         for sent in self.checks.calls.sent.iter().filter(same) {
             match (sent.answer, sent.heard) {
                 (Some(Answered::NotProcessed), true) => {}
-                (Some(Answered::Taken), true) => problem = Some("an earlier one was taken, and said so".to_owned()),
-                (Some(Answered::Refused), true) => problem = Some("an earlier one was refused".to_owned()),
-                (_, false) | (Some(Answered::Busy) | None, true) => {
+                _ if sent.stored => problem = Some("an earlier one was taken, and that is stored".to_owned()),
+                // Heard and lost again, with its instance or on the way to the store.
+                (_, false) | (Some(Answered::Taken | Answered::Refused | Answered::Busy) | None, true) => {
                     blind += 1;
                     last = Some(sent.at);
                 }
@@ -234,6 +236,13 @@ impl World {
             Some(Answered::Busy) => self.count(Kind::CallBusy),
             Some(Answered::NotProcessed) => self.count(Kind::CallNotSent),
             None => {}
+        }
+    }
+
+    /// A target's document tells that the last call of its rollback was taken.
+    pub(super) fn taken_as_stored(&mut self, claim: &str) {
+        if let Some(sent) = self.checks.calls.sent.iter_mut().rev().find(|sent| sent.call.claim == claim) {
+            sent.stored = true;
         }
     }
 

@@ -19,7 +19,13 @@ impl World {
             None => Some("its signal was not read"),
             Some(reading) if reading.failed => Some("its signal could not be read"),
             Some(reading) if reading.bad < 2 => Some("no measured window shows a fault"),
-            Some(_) if scope.iter().any(|site| facts.unread.contains(site)) => Some("a target in question could not be read"),
+            // The first reading is the one that it was decided by.
+            Some(_) if scope.iter().any(|site| facts.reads.iter().find(|(read, _)| read == site).is_none_or(|(_, well)| !well)) => {
+                Some("a target in question could not be read")
+            }
+            Some(_) if scope.iter().any(|site| facts.unchecked.contains(site)) && scope.len() == 1 => {
+                Some("whether the way back is open could not be checked")
+            }
             Some(_) => match facts.paused {
                 Some(_) => None,
                 None => Some("the kill switch could not be read"),

@@ -71,8 +71,8 @@ pub struct Broken {
 pub(super) struct Facts {
     tenant: u64,
     readings: Vec<Reading>,
-    /// Sites that could not be read, and whose way back could not be checked or was closed.
-    unread: Vec<usize>,
+    /// Sites in the order in which they were read, in vain or not; those whose way back could not be checked, or is closed.
+    reads: Vec<(usize, bool)>,
     unchecked: Vec<usize>,
     /// When it last read the kill switch, and what that said.
     paused: Option<(Micros, bool)>,
