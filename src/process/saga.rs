@@ -257,7 +257,9 @@ impl Process {
         }
         let minutes = busy.service.quiet_time.as_mins();
         let says = if explained {
-            format!("the call was sent at most once, its answer never told, and after {minutes} min {still}; it was not sent again")
+            format!(
+                "the call was sent at most once, its answer never told, and after {minutes} min {still}; it was not sent again"
+            )
         } else {
             format!("nothing was sent: the process ended before its decision was stored; after {minutes} min {still}")
         };

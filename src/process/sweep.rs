@@ -7,12 +7,7 @@ use futures::{
 use jiff::SignedDuration;
 use tracing::warn;
 
-use super::{
-    Process,
-    documents::keys,
-    outcome::Outcome,
-    trouble::Trouble,
-};
+use super::{Process, documents::keys, outcome::Outcome, trouble::Trouble};
 use crate::{
     decide::history,
     domain::{policy::Policy, service::Service, target_state::TargetState},

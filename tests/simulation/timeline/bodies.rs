@@ -22,10 +22,10 @@ pub const SECRET: &str = "canary-hunter2";
 pub const CLAIM: &str = "canary-eyJhbGciOiJSUzI1NiJ9";
 
 pub fn alert(seed: u64, number: usize, service: &Service, at: Micros, severe: bool, with_id: bool) -> Alert {
-    let resource = service.target.resource().map_or_else(
-        || services::signal_resource(service).as_written().to_owned(),
-        |resource| resource.as_written().to_owned(),
-    );
+    let resource = service
+        .target
+        .resource()
+        .map_or_else(|| services::signal_resource(service).as_written().to_owned(), |resource| resource.as_written().to_owned());
     Alert {
         id: with_id.then(|| alert_id(seed, number)),
         rule: Some(format!("{}-errors", service.name)),
@@ -76,14 +76,7 @@ pub fn alert_message(alert: &Alert) -> Vec<u8> {
 }
 
 /// A pipeline's word, as the marker step of `docs/workflows/marker` writes it.
-pub fn marker(
-    seed: u64,
-    number: u32,
-    service: &Service,
-    build: u32,
-    at: Micros,
-    reversible: Option<bool>,
-) -> (String, Vec<u8>) {
+pub fn marker(seed: u64, number: u32, service: &Service, build: u32, at: Micros, reversible: Option<bool>) -> (String, Vec<u8>) {
     let id = format!("marker-{seed:x}-{number}");
     let body = json!({
         "context": {

@@ -173,17 +173,17 @@ impl StateStore for Forgetful {
 pub fn caught_by(bug: AnyBug) -> &'static [Invariant] {
     match bug {
         AnyBug::Seeded(bug) => match bug {
-            Bug::NoClaim | Bug::ClaimSkipped | Bug::FreshByReadOnly | Bug::NoFreshness | Bug::NoQuietTime => {
-                &[Invariant::OnceOnly, Invariant::SentOnce, Invariant::ExplicitAndReRead, Invariant::KillSwitch]
-            }
-            Bug::ConcludeWithoutClosing | Bug::RetryPost | Bug::BusyNeverWritten => &[Invariant::OnceOnly, Invariant::SentOnce],
-            Bug::TombstoneLate | Bug::TombstoneMissing | Bug::ClearEarly => &[Invariant::NeverOurOwn],
-            Bug::NoSweep => &[Invariant::Ends, Invariant::OneRecord],
-            Bug::PreviousInsteadOfExplicit | Bug::LookSkipped => &[Invariant::ExplicitAndReRead],
+            Bug::NoClaim | Bug::ClaimSkipped => &[Invariant::NeverOurOwn, Invariant::OnceOnly, Invariant::SentOnce],
+            Bug::FreshByReadOnly | Bug::NoQuietTime | Bug::ConcludeWithoutClosing | Bug::RetryPost => &[Invariant::SentOnce],
+            Bug::TombstoneLate | Bug::TombstoneMissing => &[Invariant::NeverOurOwn],
+            Bug::ClearEarly | Bug::BusyNeverWritten => &[Invariant::OneRecord],
+            Bug::NoFreshness | Bug::PreviousInsteadOfExplicit | Bug::LookSkipped => &[Invariant::ExplicitAndReRead],
             Bug::UnknownReadAsGood => &[Invariant::UnknownIsNeither],
             Bug::PauseIgnored => &[Invariant::KillSwitch],
+            Bug::NoSweep => &[Invariant::Told, Invariant::Ends, Invariant::OneRecord],
             Bug::NoticeSwallowed => &[Invariant::Told],
-            Bug::CompleteBeforeStore | Bug::PutBackForgotten => &[Invariant::NothingLost],
+            Bug::CompleteBeforeStore => &[Invariant::NothingLost],
+            Bug::PutBackForgotten => &[Invariant::NothingLost, Invariant::Told],
         },
         AnyBug::TargetOfOthers => &[Invariant::OnlyOurTargets],
         AnyBug::SecretTold | AnyBug::SecretInReceipt => &[Invariant::NoSecrets],

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use backout::{
     domain::{
-        observation::{Obstacle, Observation, Preflight, RunningVersion, WayBack},
+        observation::{Observation, Obstacle, Preflight, RunningVersion, WayBack},
         right::NeededRight,
         rollback::{Fence, OperationState, Step, StepKind, Submission},
         rule::RuleId,
@@ -517,5 +517,4 @@ impl World {
             self.stall(instance);
         }
     }
-
 }

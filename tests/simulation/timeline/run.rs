@@ -18,8 +18,8 @@ use tracing::{Level, subscriber};
 use tracing_subscriber::filter::Targets;
 
 use super::{
-    bugs::AnyBug,
     around::{FaultyAlerts, FaultyNotifier, FaultyPolicy, SkewedClock},
+    bugs::AnyBug,
     checkers::{Broken, final_judgement},
     counts::{Counts, Kind},
     executor::Executor,
@@ -253,8 +253,7 @@ impl Timeline {
                 let mut world = self.shared.lock();
                 world.sent_from_outside(message);
                 let sent = &self.story.messages[message];
-                let queued =
-                    QueueMessage { queue: sent.queue.to_owned(), body: sent.body.clone(), returns: 0, message_id: None };
+                let queued = QueueMessage { queue: sent.queue.to_owned(), body: sent.body.clone(), returns: 0, message_id: None };
                 world.enqueue(queued, 0, Some(message));
             }
             Deed::Keep(firing) => self.kept.keep(&self.story.firings[firing].alert),
@@ -332,7 +331,10 @@ impl Timeline {
                 world.count(Kind::Message);
                 world.tell(|| {
                     let shown = String::from_utf8_lossy(&queued.message.body[..queued.message.body.len().min(160)]).into_owned();
-                    format!("instance {instance} takes message {message} of `{}`, delivery {}: {shown}", queued.message.queue, queued.deliveries)
+                    format!(
+                        "instance {instance} takes message {message} of `{}`, delivery {}: {shown}",
+                        queued.message.queue, queued.deliveries
+                    )
                 });
                 (instance, message, delivery, queued)
             };

@@ -37,9 +37,9 @@ fn target(kind: PlatformKind, name: &str) -> Target {
             lineage: Lineage::Name("hub-*".to_owned()),
             secure_parameters: std::collections::BTreeMap::new(),
         }),
-        PlatformKind::LogicApp => {
-            Target::LogicApp(LogicAppTarget { workflow: resource("shop-prod", &format!("/providers/Microsoft.Logic/workflows/{name}")) })
-        }
+        PlatformKind::LogicApp => Target::LogicApp(LogicAppTarget {
+            workflow: resource("shop-prod", &format!("/providers/Microsoft.Logic/workflows/{name}")),
+        }),
         PlatformKind::ContainerApp => Target::ContainerApp(ContainerAppTarget {
             app: resource("shop-prod", &format!("/providers/Microsoft.App/containerApps/{name}")),
         }),
@@ -82,16 +82,20 @@ pub fn some(chance: &mut Chance, count: usize) -> Vec<Service> {
         if number > 0 && chance.percent(50) {
             service.depends_on = vec![services[chance.index(number)].name.clone()];
         }
-        service.mode = *chance.one_of(&[Mode::Act, Mode::Act, Mode::Act, Mode::Act, Mode::Act, Mode::Act, Mode::Propose, Mode::Observe]);
-        service.reversible =
-            if chance.percent(8) { Reversible::Never } else { *chance.one_of(&[Reversible::Always, Reversible::Always, Reversible::Declared]) };
+        service.mode =
+            *chance.one_of(&[Mode::Act, Mode::Act, Mode::Act, Mode::Act, Mode::Act, Mode::Act, Mode::Propose, Mode::Observe]);
+        service.reversible = if chance.percent(8) {
+            Reversible::Never
+        } else {
+            *chance.one_of(&[Reversible::Always, Reversible::Always, Reversible::Declared])
+        };
         let minutes = |chance: &mut Chance, choices: &[i64]| SignedDuration::from_mins(*chance.one_of(choices));
         service.correlation_window = minutes(chance, &[30, 45, 60]);
         service.cool_down = minutes(chance, &[10, 30]);
         service.quiet_time = minutes(chance, &[6, 10]);
         service.verify_within = minutes(chance, &[15, 20, 25]);
         service.evidence_wait = SignedDuration::from_secs(*chance.one_of(&[60, 120, 300]));
-        service.budget = Budget { rollbacks: *chance.one_of(&[1, 3, 10, 10]) , per: SignedDuration::from_hours(24) };
+        service.budget = Budget { rollbacks: *chance.one_of(&[1, 3, 10, 10]), per: SignedDuration::from_hours(24) };
         service.resubmit = if chance.percent(50) { Resubmit::Once } else { Resubmit::Never };
         let lives_at = signal_resource(&service);
         for metric in &mut service.evidence {
@@ -143,7 +147,9 @@ pub fn upstream(services: &[Service]) -> Vec<Vec<usize>> {
 /// What other people run beside it: never to be touched.
 pub fn outside() -> Vec<Target> {
     let others = |name: &str| match plain_service(name).target {
-        Target::AppService(target) => Target::AppService(backout::domain::target::AppServiceTarget { site: site(name), ..target }),
+        Target::AppService(target) => {
+            Target::AppService(backout::domain::target::AppServiceTarget { site: site(name), ..target })
+        }
         other => other,
     };
     vec![others("others-shop"), target(PlatformKind::LogicApp, "others-invoices")]

@@ -141,13 +141,23 @@ impl Weather {
 /// One thing that happens, whatever the handler does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deed {
-    Deploy { site: usize, build: u32, takes: Micros },
+    Deploy {
+        site: usize,
+        build: u32,
+        takes: Micros,
+    },
     Send(usize),
     /// The monitoring service keeps the alert from now on.
     Keep(usize),
     Pause(bool),
-    Meddle { site: usize, build: u32 },
-    Overwrite { site: usize, build: u32 },
+    Meddle {
+        site: usize,
+        build: u32,
+    },
+    Overwrite {
+        site: usize,
+        build: u32,
+    },
     Stall(usize),
     Kill(usize),
 }
@@ -162,8 +172,14 @@ pub struct Line {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meaning {
     /// Of the firing with this number.
-    Alert { firing: usize, resolved: bool },
-    Deployment { id: String, site: usize },
+    Alert {
+        firing: usize,
+        resolved: bool,
+    },
+    Deployment {
+        id: String,
+        site: usize,
+    },
     /// An event about nothing in the policy.
     Elsewhere,
     Nonsense,
@@ -419,7 +435,8 @@ impl Draft {
             let after = if self.chance.percent(15) { 10 * SECOND } else { self.chance.between(2 * MINUTE, 40 * MINUTE) };
             resolved.condition = backout::domain::alert::Condition::Resolved;
             resolved.resolved_at = Some(timestamp(at + after));
-            let message = self.message("alerts", bodies::alert_message(&resolved), Meaning::Alert { firing: number, resolved: true });
+            let message =
+                self.message("alerts", bodies::alert_message(&resolved), Meaning::Alert { firing: number, resolved: true });
             // Now and then it overtakes the Fired.
             let delay = if self.chance.percent(10) { 0 } else { self.chance.between(SECOND, MINUTE) };
             let times = if self.chance.percent(20) { 2 } else { 1 };
@@ -471,7 +488,16 @@ impl Draft {
         }
     }
 
-    fn send_event(&mut self, queue: &'static str, id: String, body: Vec<u8>, site: usize, at: Micros, least: Micros, most: Micros) {
+    fn send_event(
+        &mut self,
+        queue: &'static str,
+        id: String,
+        body: Vec<u8>,
+        site: usize,
+        at: Micros,
+        least: Micros,
+        most: Micros,
+    ) {
         self.events += 1;
         let message = self.message(queue, body, Meaning::Deployment { id, site });
         let at = at + self.chance.between(least, most);

@@ -277,7 +277,11 @@ impl World {
         if self.faults && self.chance.happens(slow_in_10_000) {
             lasts = self.chance.between(SECOND, 45 * SECOND);
         }
-        if self.chance.next() & 1 == 0 { travel.there = lasts } else { travel.back = lasts }
+        if self.chance.next() & 1 == 0 {
+            travel.there = lasts
+        } else {
+            travel.back = lasts
+        }
         if !self.faults || instance == PERSON {
             return travel;
         }

@@ -9,13 +9,13 @@ use backout::domain::{
     target::{TargetKey, short_hash},
 };
 
-use super::Invariant;
 use super::super::{
     counts::Kind,
     platform::{Call, Serving, fingerprint},
     time::{MINUTE, Micros, SECOND},
     world::World,
 };
+use super::Invariant;
 
 /// Place in the list of calls.
 type CallNumber = usize;
@@ -69,12 +69,7 @@ pub struct Calls {
 
 impl Calls {
     pub fn new(sites: usize, instances: usize) -> Self {
-        Self {
-            sent: Vec::new(),
-            looks: vec![vec![None; sites]; instances],
-            effects: BTreeMap::new(),
-            changed: vec![0; sites],
-        }
+        Self { sent: Vec::new(), looks: vec![vec![None; sites]; instances], effects: BTreeMap::new(), changed: vec![0; sites] }
     }
 }
 
@@ -129,13 +124,22 @@ impl World {
     /// A mutating call leaves an instance.
     pub fn call_sent(&mut self, instance: usize, call: &Call) -> CallNumber {
         self.count(Kind::Sent);
-        self.tell(|| format!("  instance {instance} sends `{}` to site {} ({}) for record {}", call.step, call.site, call.way, call.record));
+        self.tell(|| {
+            format!("  instance {instance} sends `{}` to site {} ({}) for record {}", call.step, call.site, call.way, call.record)
+        });
         let look_began = self.checks.calls.looks[instance][call.site].as_ref().map_or(0, |look| look.began);
         self.sent_for(&call.record);
+        self.judge_earlier_calls(call);
         self.judge_look(instance, call);
         self.judge_kill_switch(call);
-        self.judge_earlier_calls(call);
-        self.checks.calls.sent.push(SentCall { call: call.clone(), at: self.now, look_began, answer: None, heard: false, stored: false });
+        self.checks.calls.sent.push(SentCall {
+            call: call.clone(),
+            at: self.now,
+            look_began,
+            answer: None,
+            heard: false,
+            stored: false,
+        });
         self.checks.calls.sent.len() - 1
     }
 
@@ -215,7 +219,9 @@ impl World {
             }
         }
         if let Some(problem) = problem {
-            self.broken(Invariant::SentOnce, || format!("the call `{}` of record {} was sent again: {problem}", call.step, call.record));
+            self.broken(Invariant::SentOnce, || {
+                format!("the call `{}` of record {} was sent again: {problem}", call.step, call.record)
+            });
         }
     }
 

@@ -1,12 +1,15 @@
 //! That everything comes to its end once nothing goes wrong any more: each rollback in time, each target free or left to a person.
 
-use super::{Invariant, StoredDocuments};
 use super::super::{
-    time::{HOUR, MINUTE},
+    time::{HOUR, MINUTE, Micros},
     world::World,
 };
+use super::Invariant;
 
-pub fn judge(world: &mut World, _documents: &StoredDocuments) {
+/// An operation may take an hour, and a store or a person may be away as long.
+const LONGEST: Micros = 5 * HOUR;
+
+pub fn judge(world: &mut World) {
     let busy = world.checks.rollbacks.busy.values().find(|busy| !busy.left_to_a_person).cloned();
     if let Some(busy) = busy {
         world.broken(Invariant::Ends, || {
@@ -19,7 +22,7 @@ pub fn judge(world: &mut World, _documents: &StoredDocuments) {
         world.broken(Invariant::Ends, || format!("a message of `{queue}` is still there after {deliveries} deliveries"));
     }
     let longest = world.checks.rollbacks.longest;
-    if longest > 5 * HOUR {
+    if longest > LONGEST {
         world.broken(Invariant::Ends, || format!("a rollback took {} min", longest / MINUTE));
     }
 }

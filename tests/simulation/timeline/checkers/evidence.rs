@@ -1,8 +1,8 @@
 //! Invariant 5: what an invocation was told before it decided to act, or called a service recovered.
 
-use super::Invariant;
-use super::super::world::World;
 use super::super::telemetry::Reading;
+use super::super::world::World;
+use super::Invariant;
 
 impl World {
     /// An invocation has read a signal.
@@ -20,7 +20,9 @@ impl World {
             Some(reading) if reading.failed => Some("its signal could not be read"),
             Some(reading) if reading.bad < 2 => Some("no measured window shows a fault"),
             // The first reading is the one that it was decided by.
-            Some(_) if scope.iter().any(|site| facts.reads.iter().find(|(read, _)| read == site).is_none_or(|(_, well)| !well)) => {
+            Some(_)
+                if scope.iter().any(|site| facts.reads.iter().find(|(read, _)| read == site).is_none_or(|(_, well)| !well)) =>
+            {
                 Some("a target in question could not be read")
             }
             Some(_) if scope.iter().any(|site| facts.unchecked.contains(site)) && scope.len() == 1 => {
@@ -40,9 +42,12 @@ impl World {
     pub(super) fn judge_recovery(&mut self, record: &str, service: usize) {
         let reading = self.facts().readings.iter().rev().find(|reading| reading.service == service).cloned();
         // Three windows in a row.
-        let known = reading.is_some_and(|reading| !reading.failed && reading.newest.windows(3).any(|row| row.iter().all(Option::is_some)));
+        let known = reading
+            .is_some_and(|reading| !reading.failed && reading.newest.windows(3).any(|row| row.iter().all(Option::is_some)));
         if !known {
-            self.broken(Invariant::UnknownIsNeither, || format!("record {record} is called recovered, and no measurement says so"));
+            self.broken(Invariant::UnknownIsNeither, || {
+                format!("record {record} is called recovered, and no measurement says so")
+            });
         }
     }
 }

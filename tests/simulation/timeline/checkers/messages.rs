@@ -4,13 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
+use super::super::{counts::Kind, queue::Queued, story::Meaning, world::World};
 use super::{Invariant, StoredDocuments};
-use super::super::{
-    counts::Kind,
-    queue::Queued,
-    story::Meaning,
-    world::World,
-};
 
 #[derive(Default)]
 pub struct Messages {

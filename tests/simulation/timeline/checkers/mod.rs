@@ -136,10 +136,10 @@ impl World {
 /// Looks at everything once more when nothing goes on any more.
 pub fn final_judgement(world: &mut World, memory: &MemoryStore) {
     let documents = documents(memory);
+    secrets::judge(world, &documents);
     records::judge(world, &documents);
     messages::judge(world, &documents);
-    secrets::judge(world, &documents);
-    ends::judge(world, &documents);
+    ends::judge(world);
 }
 
 pub(super) type StoredDocuments = BTreeMap<String, Vec<u8>>;

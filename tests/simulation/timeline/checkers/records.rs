@@ -12,8 +12,8 @@ use backout::domain::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Invariant, StoredDocuments, text_after};
 use super::super::{counts::Kind, story::Story, world::World};
+use super::{Invariant, StoredDocuments, text_after};
 
 /// One record, as it was last written.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +41,10 @@ impl Records {
     pub fn of(story: &Story) -> Self {
         let expected = story.firings.iter().map(|firing| (firing.record.0.clone(), firing.service)).collect();
         Self { seen: BTreeMap::new(), expected }
+    }
+
+    pub fn has_failed(&self, record: &str) -> bool {
+        self.seen.get(record).is_some_and(|seen| seen.rollback == "failed")
     }
 
     pub fn is_there(&self, record: &str) -> bool {
@@ -89,7 +93,9 @@ impl World {
         if acts && !approved && !before.approved && self.facts_are_known() {
             match service {
                 Some(service) => self.judge_act(id, service),
-                None => self.broken(Invariant::OnlyOurTargets, || format!("record {id} acts, and its alert is about nothing of ours")),
+                None => {
+                    self.broken(Invariant::OnlyOurTargets, || format!("record {id} acts, and its alert is about nothing of ours"))
+                }
             }
         }
         if let Some(service) = service.filter(|_| recovered && self.facts_are_known()) {
@@ -126,7 +132,9 @@ impl World {
         }
         if before.ended && before.rollback != rollback {
             let was = &before.rollback;
-            self.broken(Invariant::OneRecord, || format!("the rollback of record {id} had ended as {was}, and is {rollback} now"));
+            self.broken(Invariant::OneRecord, || {
+                format!("the rollback of record {id} had ended as {was}, and is {rollback} now")
+            });
         }
         // What was never sent is told as a page; everything else that acted stays an act.
         let unsent = rollback == "failed" && decision == "page" || rollback.is_empty() && matches!(decision, "page" | "hold");
@@ -140,7 +148,8 @@ impl World {
 
     /// Whether no record waits for anything, and no rollback is under way.
     pub fn is_at_rest(&self) -> bool {
-        let records = self.checks.records.seen.values().all(|seen| !seen.waits && seen.decision != "hold" && !seen.decision.is_empty());
+        let records =
+            self.checks.records.seen.values().all(|seen| !seen.waits && seen.decision != "hold" && !seen.decision.is_empty());
         records && self.checks.rollbacks.busy.values().all(|busy| busy.left_to_a_person)
     }
 
@@ -166,14 +175,8 @@ impl World {
                 answers.push((id, approves));
             }
         }
-        let left: Vec<TargetKey> = self
-            .checks
-            .rollbacks
-            .busy
-            .values()
-            .filter(|busy| busy.left_to_a_person)
-            .map(|busy| busy.target.clone())
-            .collect();
+        let left: Vec<TargetKey> =
+            self.checks.rollbacks.busy.values().filter(|busy| busy.left_to_a_person).map(|busy| busy.target.clone()).collect();
         let left = left.into_iter().filter(|_| self.chance.percent(30)).collect();
         (answers, left, self.chance.percent(50))
     }
@@ -219,7 +222,9 @@ fn judge_record(world: &mut World, record: &Record) {
         world.broken(Invariant::OneRecord, || format!("record {id} {open}: {:?}", record.timeline.last()));
     }
     if record.told_generation != record.generation {
-        world.broken(Invariant::Told, || format!("record {id} is at {}, and {} was told", record.generation, record.told_generation));
+        world.broken(Invariant::Told, || {
+            format!("record {id} is at {}, and {} was told", record.generation, record.told_generation)
+        });
     }
     let expected = match (decision.kind, record.rollback) {
         (DecisionKind::Act, Some(RollbackState::Recovered)) => NoticeKind::Act,

@@ -8,13 +8,13 @@ use backout::{
 };
 use serde::Deserialize;
 
-use super::{Invariant, text_after};
 use super::super::{
     counts::Kind,
     platform::Serving,
     time::{MINUTE, Micros, SECOND},
     world::{Event, PERSON, World},
 };
+use super::{Invariant, text_after};
 
 /// What a call of ours produced.
 #[derive(Debug)]
@@ -36,8 +36,8 @@ pub struct BusyTarget {
 #[derive(Default)]
 pub struct Rollbacks {
     results: Vec<Result>,
-    /// Claims and tombstones: keys that were written.
-    claims: BTreeMap<String, Micros>,
+    /// Claims and tombstones by key, and whether they are closed.
+    claims: BTreeMap<String, bool>,
     /// By key of the target's document.
     pub busy: BTreeMap<String, BusyTarget>,
     /// How long the longest rollback took, faults or not.
@@ -79,7 +79,7 @@ impl World {
         let (text, key) = (std::str::from_utf8(body).unwrap_or_default(), key.as_str());
         match key.split('/').next().unwrap_or_default() {
             "targets" => self.target_written(instance, key, text),
-            "claims" => self.claim_written(key),
+            "claims" => self.claim_written(key, text),
             "records" => self.record_written(key, text),
             "parked" => {
                 if let Some(sha256) = text_after(text, "\"bodySha256\":\"") {
@@ -106,10 +106,9 @@ impl World {
         }
     }
 
-    fn claim_written(&mut self, key: &str) {
+    fn claim_written(&mut self, key: &str, text: &str) {
         let now = self.now;
-        let first = !self.checks.rollbacks.claims.contains_key(key);
-        self.checks.rollbacks.claims.entry(key.to_owned()).or_insert(now);
+        let first = self.checks.rollbacks.claims.insert(key.to_owned(), text.contains("\"closed\":true")).is_none();
         if first && self.faults && self.chance.happens(self.weather.meddling) {
             // A person has seen it as well, and has hands.
             let busy: Vec<TargetKey> = self.checks.rollbacks.busy.values().map(|busy| busy.target.clone()).collect();
@@ -168,6 +167,13 @@ impl World {
         if instance == PERSON {
             return;
         }
+        // A sender that stands still would find its claim as it left it, and send.
+        let open = self.checks.rollbacks.claims.get(&format!("claims/{}", busy.claim)) == Some(&false);
+        if open && self.checks.records.has_failed(&busy.record) {
+            self.broken(Invariant::SentOnce, || {
+                format!("the rollback of record {} was given up, and its claim is not closed", busy.record)
+            });
+        }
         let unmarked = self.checks.rollbacks.results.iter().find(|result| {
             let key = format!("claims/{}", short_hash(&[busy.target.claimed(), &result.token]));
             // What somebody replaced at once was never seen, and harms nobody.
@@ -176,7 +182,11 @@ impl World {
         });
         if let Some(token) = unmarked.map(|result| result.token.clone()) {
             self.broken(Invariant::NeverOurOwn, || {
-                format!("{} is free after {} s, but `{token}`, which we produced, is not marked as ours", busy.target, lasted / SECOND)
+                format!(
+                    "{} is free after {} s, but `{token}`, which we produced, is not marked as ours",
+                    busy.target,
+                    lasted / SECOND
+                )
             });
         }
     }

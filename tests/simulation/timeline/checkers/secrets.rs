@@ -7,12 +7,12 @@ use backout::{
     ports::Notice,
 };
 
-use super::{Invariant, StoredDocuments};
 use super::super::{
     bodies::{CLAIM, SECRET},
     counts::Kind,
     world::World,
 };
+use super::{Invariant, StoredDocuments};
 
 #[derive(Default)]
 pub struct Notices {
