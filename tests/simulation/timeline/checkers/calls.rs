@@ -111,6 +111,7 @@ impl World {
     }
 
     pub fn preflighted(&mut self, site: usize, closed: bool) {
+        self.facts().unchecked.retain(|unchecked| *unchecked != site);
         if closed {
             self.facts().unchecked.push(site);
         }
