@@ -531,8 +531,13 @@ impl Process {
                 (RuleId::A2, format!("this version is the result of the rollback of record {owner}"), owner.clone())
             }
         };
+        let found = self.record(record).await?;
+        if found.as_ref().is_some_and(|found| found.rollback.is_some_and(RollbackState::is_terminal)) {
+            // Ended by somebody else while we stood still: how it ended stays.
+            return Ok(Outcome::Settled { says: why });
+        }
         self.clear_busy(target, record).await?;
-        let Some(record) = self.record(record).await? else { return Ok(Outcome::Settled { says: why }) };
+        let Some(record) = found else { return Ok(Outcome::Settled { says: why }) };
         let now = self.ports.clock.now();
         let ended = owner == record.id
             || self.record(&owner).await?.is_none_or(|owner| owner.rollback.is_none_or(RollbackState::is_terminal));

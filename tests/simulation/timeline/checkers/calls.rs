@@ -34,8 +34,6 @@ struct SentCall {
     /// What the platform said, and whether its sender heard it.
     answer: Option<Answered>,
     heard: bool,
-    /// That it was taken is in the store: from then on nobody may doubt it.
-    stored: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,14 +131,7 @@ impl World {
         self.judge_earlier_calls(call);
         self.judge_look(instance, call);
         self.judge_kill_switch(call);
-        self.checks.calls.sent.push(SentCall {
-            call: call.clone(),
-            at: self.now,
-            look_began,
-            answer: None,
-            heard: false,
-            stored: false,
-        });
+        self.checks.calls.sent.push(SentCall { call: call.clone(), at: self.now, look_began, answer: None, heard: false });
         self.checks.calls.sent.len() - 1
     }
 
@@ -201,8 +192,7 @@ impl World {
         for sent in self.checks.calls.sent.iter().filter(same) {
             match (sent.answer, sent.heard) {
                 (Some(Answered::NotProcessed), true) => {}
-                _ if sent.stored => problem = Some("an earlier one was taken, and that is stored".to_owned()),
-                // Heard and lost again, with its instance or on the way to the store.
+                // Also what was heard: it may be lost again with its instance, and of an operation that cannot be read only the target tells.
                 (_, false) | (Some(Answered::Taken | Answered::Refused | Answered::Busy) | None, true) => {
                     blind += 1;
                     last = Some(sent.at);
@@ -243,13 +233,6 @@ impl World {
             Some(Answered::Busy) => self.count(Kind::CallBusy),
             Some(Answered::NotProcessed) => self.count(Kind::CallNotSent),
             None => {}
-        }
-    }
-
-    /// A target's document tells that the last call of its rollback was taken.
-    pub(super) fn taken_as_stored(&mut self, claim: &str) {
-        if let Some(sent) = self.checks.calls.sent.iter_mut().rev().find(|sent| sent.call.claim == claim) {
-            sent.stored = true;
         }
     }
 

@@ -19,10 +19,8 @@ impl World {
             None => Some("its signal was not read"),
             Some(reading) if reading.failed => Some("its signal could not be read"),
             Some(reading) if reading.bad < 2 => Some("no measured window shows a fault"),
-            // The first reading is the one that it was decided by.
-            Some(_)
-                if scope.iter().any(|site| facts.reads.iter().find(|(read, _)| read == site).is_none_or(|(_, well)| !well)) =>
-            {
+            // It may have been gathered twice, and be looked at once more beside this write.
+            Some(_) if scope.iter().any(|site| !facts.reads.contains(&(*site, true))) => {
                 Some("a target in question could not be read")
             }
             Some(_) if scope.iter().any(|site| facts.unchecked.contains(site)) && scope.len() == 1 => {

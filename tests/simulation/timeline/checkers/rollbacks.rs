@@ -137,10 +137,6 @@ impl World {
                 && text_after(text, "\"busy\":{\"record\":\"") == Some(known.record.as_str())
             {
                 known.left_to_a_person = left;
-                let claim = known.claim.clone();
-                if text.contains("\"phase\":\"accepted\"") {
-                    self.taken_as_stored(&claim);
-                }
                 return;
             }
             let Ok(document) = serde_json::from_str::<TargetDocument>(text) else { return };
