@@ -73,6 +73,17 @@ impl World {
         }
     }
 
+    /// Whether a message about the firing of a record is left to a person in the queue.
+    pub(super) fn is_dead_letter(&self, record: &str) -> bool {
+        let about = |meaning: &Meaning| match meaning {
+            Meaning::Alert { firing, .. } => self.story.firings[*firing].record.0 == record,
+            Meaning::Deployment { .. } | Meaning::Elsewhere | Meaning::Nonsense => false,
+        };
+        let bodies: Vec<&Vec<u8>> =
+            self.story.messages.iter().filter(|sent| about(&sent.meaning)).map(|sent| &sent.body).collect();
+        self.queue.dead.iter().any(|dead| bodies.contains(&&dead.message.body))
+    }
+
     /// What we put back ourselves has the same bytes.
     fn origin_of(&self, done: &Queued) -> Option<usize> {
         if done.message.returns == 0 && done.message.message_id.is_none() {
