@@ -242,13 +242,14 @@ impl Process {
         let convergent = busy.steps.get(busy.step).is_some_and(|step| step.kind == StepKind::Convergent);
         // Nothing is sent that no stored decision explains, for the first time or again.
         let explained = has_decided_to_act(record);
-        if explained && resubmissions == 0 && (convergent || busy.service.resubmit == Resubmit::Once) {
+        if resubmissions == 0 && (convergent || busy.service.resubmit == Resubmit::Once) {
             let mut next = claim.value.clone();
             if let ClaimKind::Rollback { resubmissions, .. } = &mut next.kind {
                 *resubmissions += 1;
             }
             return match self.documents.replace(&keys::claim(target, &busy.accused), &claim.version, next).await? {
-                Replace::Now(claim) => self.renew_and_send(&record.id, target, busy, claim, true).await,
+                Replace::Now(claim) if explained => self.renew_and_send(&record.id, target, busy, claim, true).await,
+                Replace::Now(claim) => self.decide_after_crash(record, target, busy, claim).await,
                 Replace::ChangedMeanwhile => self.look_later(target, busy).await,
             };
         }

@@ -44,7 +44,8 @@ const UNTIL_THE_CALL: Bounds = Bounds {
 
 const CALLS_ONCE: Bounds = Bounds { points: Points::Calls, ..SMALL };
 
-const ANY_FAULT: Bounds = Bounds { preemptions: 0, stalls: 0, store_faults: true, losses: true, refusals: true, ..SMALL };
+const ANY_FAULT: Bounds =
+    Bounds { preemptions: 0, stalls: 0, store_faults: true, losses: true, refusals: true, ..SMALL };
 
 /// Where the protocol's own steps meet: two switches, one fault and one stall.
 const CALLS: Bounds = Bounds {

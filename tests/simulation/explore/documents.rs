@@ -16,7 +16,7 @@ use backout::domain::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::tape::{BodyId, Keeping, KeyId, Seconds};
+use super::tape::{BodyId, KeyId, Keeping, Seconds};
 
 #[derive(Debug, Clone)]
 pub struct BusyPart {
@@ -196,8 +196,7 @@ impl Reader {
 fn take_times(value: &mut Value, times: &mut Vec<Seconds>) {
     match value {
         Value::String(text) => {
-            if text.len() >= 20
-                && text.as_bytes()[10] == b'T'
+            if text.len() >= 20 && text.as_bytes()[10] == b'T'
                 && let Ok(time) = text.parse::<Timestamp>()
             {
                 times.push(time.as_second());

@@ -90,10 +90,7 @@ pub enum Request {
     /// Its number is that of the step's detail.
     Submit(BodyId),
     Series,
-    Send {
-        body: BodyId,
-        delay: Seconds,
-    },
+    Send { body: BodyId, delay: Seconds },
     Sleep,
 }
 
@@ -116,20 +113,14 @@ pub enum Answer {
     /// A store's error, which does not tell whether the write happened.
     Failed,
     Seen(Sight),
-    Polled {
-        running: bool,
-    },
-    Accepted {
-        operation: u32,
-    },
+    Polled { running: bool },
+    Accepted { operation: u32 },
     Unknown,
     Refused,
     NotSent,
     Busy,
     /// The measured fault ended then.
-    Measured {
-        good_since: Option<Seconds>,
-    },
+    Measured { good_since: Option<Seconds> },
     Done,
 }
 

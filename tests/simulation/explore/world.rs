@@ -249,15 +249,7 @@ impl State {
     pub fn at_rest(&self) -> Self {
         let since = if self.site.token == ACCUSED { 0 } else { self.site.since - self.now };
         let site = Site { since, ..self.site.clone() };
-        Self {
-            now: 0,
-            docs: BTreeMap::new(),
-            queue: BTreeSet::new(),
-            site,
-            turn: 0,
-            swept_at: self.swept_at - self.now,
-            ..self.clone()
-        }
+        Self { now: 0, docs: BTreeMap::new(), queue: BTreeSet::new(), site, turn: 0, swept_at: self.swept_at - self.now, ..self.clone() }
     }
 
     /// Whoever was last to go on and still can; else the other one.
@@ -268,9 +260,7 @@ impl State {
 
     /// Whether each firing has been delivered, and nothing is scheduled.
     pub fn is_delivered(&self) -> bool {
-        self.is_at_rest()
-            && self.queue.is_empty()
-            && !self.copies.iter().any(|copies| copies[0] != Copy::Gone || copies[1] == Copy::Again)
+        self.is_at_rest() && self.queue.is_empty() && !self.copies.iter().any(|copies| copies[0] != Copy::Gone || copies[1] == Copy::Again)
     }
 
     /// Everything that can happen next; the first is what happens when nothing goes wrong.
@@ -313,11 +303,9 @@ impl State {
             }
         }
         // Between the check that claim and look are fresh, and the call, no time passes.
-        let calling = self
-            .workers
-            .iter()
-            .flatten()
-            .any(|worker| engine.node(worker.node).pending.iter().any(|(_, request)| matches!(request, Request::Submit(_))));
+        let calling = self.workers.iter().flatten().any(|worker| {
+            engine.node(worker.node).pending.iter().any(|(_, request)| matches!(request, Request::Submit(_)))
+        });
         if disturbances && self.left.stalls > 0 && !calling {
             if self.queue.first().is_some_and(|(due, _)| *due > self.now) {
                 choices.push(Choice::Pass(Pass::StalledToNext));
@@ -341,7 +329,11 @@ impl State {
                     is_of(*key, "claims/") || (bounds.points == Points::Writes && is_of(*key, "targets/"))
                 }
                 Request::Submit(_) | Request::Observe => true,
-                Request::Read(_) | Request::Poll(_) | Request::Series | Request::Send { .. } | Request::Sleep => false,
+                Request::Read(_)
+                | Request::Poll(_)
+                | Request::Series
+                | Request::Send { .. }
+                | Request::Sleep => false,
             })
     }
 
