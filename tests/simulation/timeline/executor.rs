@@ -185,7 +185,7 @@ struct Timer {
 /// Sleeps under way.
 #[derive(Default)]
 pub struct Timers {
-    timers: Vec<Option<Timer>>,
+    all: Vec<Option<Timer>>,
     free: Vec<usize>,
     tenants: u64,
 }
@@ -194,21 +194,18 @@ impl Timers {
     fn arm(&mut self, instance: usize, waker: Waker) -> TimerId {
         self.tenants += 1;
         let timer = Some(Timer { tenant: self.tenants, instance, waker: Some(waker) });
-        let place = match self.free.pop() {
-            Some(place) => {
-                self.timers[place] = timer;
-                place
-            }
-            None => {
-                self.timers.push(timer);
-                self.timers.len() - 1
-            }
+        let place = if let Some(place) = self.free.pop() {
+            self.all[place] = timer;
+            place
+        } else {
+            self.all.push(timer);
+            self.all.len() - 1
         };
         TimerId { place, tenant: self.tenants }
     }
 
     fn get(&mut self, id: TimerId) -> Option<&mut Timer> {
-        self.timers.get_mut(id.place).and_then(Option::as_mut).filter(|timer| timer.tenant == id.tenant)
+        self.all.get_mut(id.place).and_then(Option::as_mut).filter(|timer| timer.tenant == id.tenant)
     }
 
     /// The instance that waits; `None` when nobody does any more.
@@ -226,7 +223,7 @@ impl Timers {
 
     fn free(&mut self, id: TimerId) {
         if self.get(id).is_some() {
-            self.timers[id.place] = None;
+            self.all[id.place] = None;
             self.free.push(id.place);
         }
     }

@@ -90,11 +90,11 @@ pub fn replay_command(seed: u64, options: &Options) -> String {
     let still: Vec<&str> = options.still.iter().map(|part| part.name()).collect();
     for (name, list) in [("without", lines.join(",")), ("still", still.join(","))] {
         if !list.is_empty() {
-            command += &format!(" --{name} {list}");
+            command.extend([" --", name, " ", list.as_str()]);
         }
     }
     if let Some(bug) = options.bug {
-        command += &format!(" --bug {}", bug.name());
+        command.extend([" --bug ", bug.name()]);
     }
     command
 }

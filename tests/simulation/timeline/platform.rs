@@ -65,7 +65,7 @@ pub struct Site {
 }
 
 impl Site {
-    pub fn new(target: Target, listed: bool, tells_since: bool) -> Self {
+    pub fn new(target: &Target, listed: bool, tells_since: bool) -> Self {
         let (key, kind) = (target.key(), target.platform());
         let mut site = Self {
             key,
@@ -408,7 +408,7 @@ impl Platform for FaultyPlatform {
         };
         // Once it is sent, nothing that happens to its sender holds it back.
         let number = self.handle.with(|world| world.call_sent(instance, &call));
-        let (fate, there, back) = self.handle.with(|world| world.fate_of_call());
+        let (fate, there, back) = self.handle.with(World::fate_of_call);
         let answer: Arc<std::sync::Mutex<Option<Submission>>> = Arc::default();
         match fate {
             Fate::NotSent => {

@@ -234,11 +234,11 @@ impl Story {
     pub fn sites(&self) -> (Vec<Site>, BTreeMap<String, usize>) {
         let mut sites: Vec<Site> = Vec::new();
         for service in &self.services {
-            let tells = service.target.platform() != PlatformKind::ContainerApp || sites.len() % 2 == 0;
-            sites.push(Site::new(service.target.clone(), true, tells));
+            let tells = service.target.platform() != PlatformKind::ContainerApp || sites.len().is_multiple_of(2);
+            sites.push(Site::new(&service.target, true, tells));
         }
         for outside in services::outside() {
-            sites.push(Site::new(outside, false, true));
+            sites.push(Site::new(&outside, false, true));
         }
         let by_key = sites.iter().enumerate().map(|(place, site)| (site.key.0.clone(), place)).collect();
         (sites, by_key)

@@ -278,9 +278,9 @@ impl World {
             lasts = self.chance.between(SECOND, 45 * SECOND);
         }
         if self.chance.next() & 1 == 0 {
-            travel.there = lasts
+            travel.there = lasts;
         } else {
-            travel.back = lasts
+            travel.back = lasts;
         }
         if !self.faults || instance == PERSON {
             return travel;
@@ -295,8 +295,7 @@ impl World {
             Side::Store => self.weather.store_errors,
             Side::Bus => self.weather.bus_errors,
             Side::Platform => self.weather.platform_errors,
-            Side::Telemetry => self.weather.telemetry_errors,
-            Side::Alerts => self.weather.telemetry_errors,
+            Side::Telemetry | Side::Alerts => self.weather.telemetry_errors,
             Side::Notifier => self.weather.notifier_errors,
         };
         let away = match side {

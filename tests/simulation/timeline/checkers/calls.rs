@@ -190,13 +190,11 @@ impl World {
         let (now, mut blind, mut problem, mut last) = (self.now, 0, None, None);
         let same = |sent: &&SentCall| sent.call.claim == call.claim && sent.call.step == call.step;
         for sent in self.checks.calls.sent.iter().filter(same) {
-            match (sent.answer, sent.heard) {
-                (Some(Answered::NotProcessed), true) => {}
-                // Also what was heard: it may be lost again with its instance, and of an operation that cannot be read only the target tells.
-                (_, false) | (Some(Answered::Taken | Answered::Refused | Answered::Busy) | None, true) => {
-                    blind += 1;
-                    last = Some(sent.at);
-                }
+            // Also what was heard counts: it may be lost again with its instance, and of an operation that cannot be read only the
+            // target tells.
+            if (sent.answer, sent.heard) != (Some(Answered::NotProcessed), true) {
+                blind += 1;
+                last = Some(sent.at);
             }
         }
         if let Some(last) = last {

@@ -22,7 +22,7 @@ struct Seen {
     rollback: String,
     waits: bool,
     approved: bool,
-    proposed_and_seen: bool,
+    read_by_a_person: bool,
     /// A decision to act was stored.
     acted: bool,
     /// A call was sent for it.
@@ -84,7 +84,7 @@ impl World {
                 rollback: rollback.to_owned(),
                 waits,
                 approved: approved || before.approved,
-                proposed_and_seen: before.proposed_and_seen,
+                read_by_a_person: before.read_by_a_person,
                 acted: before.acted || decision == "act",
                 sent: before.sent,
                 ended: before.ended || is_end(rollback),
@@ -94,7 +94,9 @@ impl World {
             match service {
                 Some(service) => self.judge_act(id, service),
                 None => {
-                    self.broken(Invariant::OnlyOurTargets, || format!("record {id} acts, and its alert is about nothing of ours"))
+                    self.broken(Invariant::OnlyOurTargets, || {
+                        format!("record {id} acts, and its alert is about nothing of ours")
+                    });
                 }
             }
         }
@@ -160,7 +162,7 @@ impl World {
             .records
             .seen
             .iter()
-            .filter(|(_, seen)| seen.decision == "propose" && seen.waits && !seen.approved && !seen.proposed_and_seen)
+            .filter(|(_, seen)| seen.decision == "propose" && seen.waits && !seen.approved && !seen.read_by_a_person)
             .map(|(id, _)| id.clone())
             .collect();
         let mut answers = Vec::new();
@@ -169,7 +171,7 @@ impl World {
             let answered = self.chance.percent(60);
             let approves = self.chance.percent(75);
             if let Some(seen) = self.checks.records.seen.get_mut(&id) {
-                seen.proposed_and_seen = true;
+                seen.read_by_a_person = true;
             }
             if answered {
                 answers.push((id, approves));
@@ -231,12 +233,12 @@ fn judge_record(world: &mut World, record: &Record) {
         });
     }
     let expected = match (decision.kind, record.rollback) {
-        (DecisionKind::Act, Some(RollbackState::Recovered)) => NoticeKind::Act,
-        (_, Some(RollbackState::NotRecovered | RollbackState::Failed | RollbackState::Unknown)) => NoticeKind::Page,
+        (_, Some(RollbackState::NotRecovered | RollbackState::Failed | RollbackState::Unknown)) | (DecisionKind::Page, _) => {
+            NoticeKind::Page
+        }
         (DecisionKind::Act, _) => NoticeKind::Act,
         (DecisionKind::Propose, _) => NoticeKind::Propose,
         (DecisionKind::Hold, _) => NoticeKind::Hold,
-        (DecisionKind::Page, _) => NoticeKind::Page,
         (DecisionKind::Ignore, _) => NoticeKind::Ignore,
     };
     let policy = world.story.policy.clone();
