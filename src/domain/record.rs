@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     alert::Alert,
@@ -95,7 +95,7 @@ pub struct Record {
     pub decision: Option<Decision>,
     pub decided_at: Option<Timestamp>,
     /// What the decision was made from, for a replay.
-    pub inputs: Option<Value>,
+    pub inputs: Option<KeptJson>,
     /// Grows with every change of the decision; a follow-up that carries an older one has no effect (A3).
     pub generation: u64,
     /// The generation for which receipt and notice are out; behind `generation` means that a crash came between.
@@ -223,4 +223,26 @@ pub struct Entry {
 pub struct ReceiptRef {
     pub key: String,
     pub sha256: String,
+}
+
+/// JSON that is kept letter by letter: only a replay reads it, while the document around it is written many times.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeptJson(Box<RawValue>);
+
+impl KeptJson {
+    /// `None` for what has no form in JSON.
+    pub fn of(value: &impl Serialize) -> Option<Self> {
+        to_raw_value(value).ok().map(Self)
+    }
+
+    pub fn text(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl PartialEq for KeptJson {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
 }

@@ -34,7 +34,7 @@ use crate::{
         known::Known,
         observation::Observation,
         policy::Policy,
-        record::{Record, RecordId},
+        record::{KeptJson, Record, RecordId},
         rollback::{Busy, Claim, ClaimKind, Fence, Phase, RollbackState, Step, StepKind},
         rule::RuleId,
         target::{Fingerprint, TargetKey},
@@ -475,8 +475,13 @@ impl Process {
                 (RuleId::A2, format!("this version is the result of the rollback of record {owner}"), owner.clone())
             }
         };
+        let found = self.record(record).await?;
+        if found.as_ref().is_some_and(|found| found.rollback.is_some_and(RollbackState::is_terminal)) {
+            // Ended by somebody else while we stood still: how it ended stays.
+            return Ok(Outcome::Settled { says: why });
+        }
         self.clear_busy(target, record).await?;
-        let Some(record) = self.record(record).await? else { return Ok(Outcome::Settled { says: why }) };
+        let Some(record) = found else { return Ok(Outcome::Settled { says: why }) };
         let now = self.ports.clock.now();
         let ended = owner == record.id
             || self.record(&owner).await?.is_none_or(|owner| owner.rollback.is_none_or(RollbackState::is_terminal));
@@ -535,7 +540,7 @@ impl Process {
         read_before: ReadBefore<Record>,
     ) -> Result<bool, PortError> {
         let now = self.ports.clock.now();
-        let inputs = serde_json::to_value(case).ok();
+        let inputs = KeptJson::of(case);
         let generation = record.generation;
         let stored = self
             .documents

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
+        decision::DecisionKind,
         record::{Record, RecordId},
         rollback::{Busy, Claim, ClaimKind, RollbackState},
         rule::RuleId,
@@ -86,24 +87,32 @@ impl Process {
     }
 
     /// What nobody but a person can judge: told once, and the target stays busy, so that nothing more is done about it.
+    ///
+    /// The target is marked first: a record that has ended is a reason to free its target.
     pub(super) async fn leave_to_a_person(&self, record: &RecordId, target: &TargetKey, why: &str) -> Result<Outcome, Trouble> {
         error!(record = %record, target = %target, why, "the rollback is left to a person");
+        let marked = self
+            .update_busy(target, record, |busy| {
+                busy.left_to_a_person.get_or_insert_with(|| why.to_owned());
+            })
+            .await?;
+        let Some(Loaded { value: state, .. }) = marked else {
+            return Ok(Outcome::Settled { says: "the rollback was ended by somebody else".to_owned() });
+        };
+        self.finish_leaving(record, &state, why).await
+    }
+
+    /// Ends the record of a target that is marked as left to a person, and tells. Called again after a crash, it does what is missing.
+    pub(super) async fn finish_leaving(&self, record: &RecordId, state: &TargetState, why: &str) -> Result<Outcome, Trouble> {
         let now = self.ports.clock.now();
-        let name = self.service_name(target).await;
+        let name = self.service_name(&state.target).await;
         let says = format!("{why}; the target stays blocked until a person has looked and runs `backout clear {name}`");
         self.store_end(record, RollbackState::Unknown, &says, None, now).await?;
         if let Some(record) = self.record(record).await? {
-            let steps = self.steps_of(target).await?;
-            self.finish_telling(&record, &steps).await?;
+            let steps = state.busy.iter().flat_map(|busy| &busy.steps).map(|step| step.says.clone());
+            self.finish_telling(&record, &steps.collect::<Vec<_>>()).await?;
         }
-        let state = self
-            .update_busy(target, record, |busy| {
-                busy.left_to_a_person = Some(why.to_owned());
-            })
-            .await?;
-        if let Some(state) = state {
-            self.wake_holds(&state.value).await?;
-        }
+        self.wake_holds(state).await?;
         Ok(Outcome::Settled { says })
     }
 
@@ -116,14 +125,6 @@ impl Process {
                 .map_or_else(|| target.to_string(), |service| service.name.to_string()),
             Err(_) => target.to_string(),
         }
-    }
-
-    async fn steps_of(&self, target: &TargetKey) -> Result<Vec<String>, PortError> {
-        let state = self.documents.read::<TargetState>(&keys::target(target)).await?;
-        Ok(state
-            .and_then(|loaded| loaded.value.busy)
-            .map(|busy| busy.steps.into_iter().map(|step| step.says).collect())
-            .unwrap_or_default())
     }
 
     /// The end: the record first, then receipt and notice, then the target is free, then those who waited are woken.
@@ -154,7 +155,7 @@ impl Process {
                     record.next_step_at = None;
                     record.note(now, format!("rollback {}: {says}", state.words()));
                     // A crash came between the claim and the decision that it was for: a rollback does not end without one.
-                    match rule.or_else(|| record.decision.is_none().then_some(RuleId::V5)) {
+                    match rule.or_else(|| (!has_decided_to_act(record)).then_some(RuleId::V5)) {
                         // Nothing was sent: the Act did not happen, and a person is told why.
                         Some(rule) => {
                             let accused = record.decision.take().and_then(|decision| decision.accused);
@@ -213,4 +214,9 @@ impl Process {
         }
         Ok(())
     }
+}
+
+/// Whether the Act that a call follows from is stored; before that nothing is sent.
+pub(super) fn has_decided_to_act(record: &Record) -> bool {
+    record.decision.as_ref().is_some_and(|decision| decision.kind == DecisionKind::Act)
 }

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::{
     Process,
-    documents::{Insert, keys},
+    documents::{Insert, Loaded, keys},
     outcome::Outcome,
     trouble::Trouble,
 };
@@ -40,6 +40,9 @@ pub struct Parked {
     pub body_bytes: usize,
     /// The first [`PARKED_BODY_BYTES_MAX`] bytes, in base64.
     pub body_base64: String,
+    /// A person was told, or will be by `sweep`.
+    #[serde(default)]
+    pub told: bool,
 }
 
 /// What became of a parked message that a person wants to have handled again.
@@ -97,26 +100,38 @@ impl Process {
             body_sha256,
             body_bytes: body.len(),
             body_base64: data_encoding::BASE64.encode(kept),
+            told: false,
         };
-        match self.documents.insert(&keys::parked(&id), parked).await? {
-            Insert::Now(_) => {
+        let key = keys::parked(&id);
+        match self.documents.insert(&key, parked).await? {
+            Insert::Now(loaded) => {
                 warn!(parked.id = %id, queue, reason, "parked a message; see `backout dead-letters list`");
-                let notice = Notice {
-                    kind: NoticeKind::Page,
-                    title: format!("a message on queue `{queue}` needs a person"),
-                    text: format!(
-                        "{reason}. It is kept as {id}; `backout dead-letters list` shows it, and whatever else is parked from this \
-                         queue within the hour, which is not told one by one."
-                    ),
-                    record: None,
-                };
-                // Whoever may send could fill the chat otherwise.
-                let hour = self.ports.clock.now().as_second().div_euclid(3600);
-                self.tell(&format!("parked-{queue}-{hour}"), notice).await?;
+                self.tell_of_parked(&key, loaded).await?;
             }
+            // A crash, or an answer that got lost, came between its document and the notice.
+            Insert::Taken(loaded) if !loaded.value.told => self.tell_of_parked(&key, loaded).await?,
             Insert::Taken(_) => {}
         }
         Ok(Outcome::Parked { says: format!("parked as {id}: {reason}") })
+    }
+
+    /// Once an hour and queue: whoever may send could fill the chat otherwise.
+    async fn tell_of_parked(&self, key: &Key, parked: Loaded<Parked>) -> Result<(), Trouble> {
+        let Loaded { value: parked, version } = parked;
+        let Parked { id, queue, reason, .. } = &parked;
+        let notice = Notice {
+            kind: NoticeKind::Page,
+            title: format!("a message on queue `{queue}` needs a person"),
+            text: format!(
+                "{reason}. It is kept as {id}; `backout dead-letters list` shows it, and whatever else is parked from this queue \
+                 within the hour, which is not told one by one."
+            ),
+            record: None,
+        };
+        let hour = self.ports.clock.now().as_second().div_euclid(3600);
+        self.tell(&format!("parked-{queue}-{hour}"), notice).await?;
+        self.documents.replace(key, &version, Parked { told: true, ..parked }).await?;
+        Ok(())
     }
 
     /// What is parked, the oldest first; at most `limit`, and of more than that any.
@@ -149,6 +164,7 @@ impl Process {
             body_sha256: String::new(),
             body_bytes: 0,
             body_base64: String::new(),
+            told: true,
         }
     }
 }

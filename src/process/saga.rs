@@ -8,7 +8,7 @@ use super::{
     Process,
     act::read_claim,
     documents::{Insert, Loaded, Replace, keys},
-    ending::End,
+    ending::{End, has_decided_to_act},
     outcome::Outcome,
     trouble::Trouble,
 };
@@ -58,7 +58,7 @@ impl Process {
             self.schedule_early_one(follow_up, busy.next_step_at).await?;
             return Ok(Outcome::Settled { says: "the wake-up came early; it is scheduled again".to_owned() });
         }
-        self.resume(target, &busy.record).await
+        self.resume_from(&state, &busy).await
     }
 
     /// Takes the next step of a target's rollback.
@@ -69,21 +69,27 @@ impl Process {
         let Some(busy) = state.value.busy.clone().filter(|busy| busy.record == *record) else {
             return Ok(Outcome::Settled { says: "the rollback has ended".to_owned() });
         };
+        self.resume_from(&state.value, &busy).await
+    }
+
+    /// `state`: as it was read just now; `busy`: in it.
+    async fn resume_from(&self, state: &TargetState, busy: &Busy) -> Result<Outcome, Trouble> {
+        let (target, record) = (&state.target, &busy.record);
         if let Some(why) = &busy.left_to_a_person {
-            return Ok(Outcome::Settled { says: format!("left to a person: {why}") });
+            return self.finish_leaving(record, state, why).await;
         }
         let Some(owner) = self.record(record).await? else {
             return self.leave_to_a_person(record, target, "its record is gone").await;
         };
         if let Some(ended) = owner.rollback.filter(|state| state.is_terminal()) {
             // A crash came between the record and the target's document.
-            return self.release(&owner, target, &busy, &format!("rollback {}", ended.words())).await;
+            return self.release(&owner, target, busy, &format!("rollback {}", ended.words())).await;
         }
         match busy.phase {
-            Phase::Claimed => self.resume_claimed(&owner, target, &busy).await,
-            Phase::Submitting => self.look_at_target(&owner, target, &busy, None).await,
-            Phase::Accepted => self.poll(&owner, target, &busy).await,
-            Phase::Verifying => self.verify(&owner, target, &busy).await,
+            Phase::Claimed => self.resume_claimed(&owner, target, busy).await,
+            Phase::Submitting => self.look_at_target(&owner, target, busy, None).await,
+            Phase::Accepted => self.poll(&owner, target, busy).await,
+            Phase::Verifying => self.verify(&owner, state, busy).await,
         }
     }
 
@@ -232,23 +238,30 @@ impl Process {
             return self.leave_to(&record.id, target, &claim.value).await;
         }
         let convergent = busy.steps.get(busy.step).is_some_and(|step| step.kind == StepKind::Convergent);
+        // Nothing is sent that no stored decision explains, for the first time or again.
+        let explained = has_decided_to_act(record);
         if resubmissions == 0 && (convergent || busy.service.resubmit == Resubmit::Once) {
             let mut next = claim.value.clone();
             if let ClaimKind::Rollback { resubmissions, .. } = &mut next.kind {
                 *resubmissions += 1;
             }
             return match self.documents.replace(&keys::claim(target, &busy.accused), &claim.version, next).await? {
-                Replace::Now(claim) => self.renew_and_send(&record.id, target, busy, claim, true).await,
+                Replace::Now(claim) if explained => self.renew_and_send(&record.id, target, busy, claim, true).await,
+                Replace::Now(claim) => self.decide_after_crash(record, target, busy, claim).await,
                 Replace::ChangedMeanwhile => self.look_later(target, busy).await,
             };
         }
         if !self.close_claim(target, busy, &claim).await? {
             return self.look_later(target, busy).await;
         }
-        let says = format!(
-            "the call was sent at most once, its answer never told, and after {} min {still}; it was not sent again",
-            busy.service.quiet_time.as_mins()
-        );
+        let minutes = busy.service.quiet_time.as_mins();
+        let says = if explained {
+            format!(
+                "the call was sent at most once, its answer never told, and after {minutes} min {still}; it was not sent again"
+            )
+        } else {
+            format!("nothing was sent: the process ended before its decision was stored; after {minutes} min {still}")
+        };
         self.end(&record.id, target, busy, End { state: RollbackState::Failed, says, rule: None }).await
     }
 

@@ -15,7 +15,7 @@ use crate::{
     decide::history,
     domain::{
         decision::{Decision, DecisionKind, Effect},
-        record::{Record, RecordId},
+        record::{KeptJson, Record, RecordId},
         rule::RuleId,
         target_state::{Firing, TargetState},
     },
@@ -52,7 +52,7 @@ impl Process {
         let next_step_at = next_step_at(&decision, now);
         self.learn(record, gathered, next_step_at).await?;
         self.freeze_if_flapping(&decision).await?;
-        let inputs = serde_json::to_value(&gathered.case).ok();
+        let inputs = KeptJson::of(&gathered.case);
         let updated = self
             .update_record(&record.id, record.generation, |record| {
                 decided(record, decision.clone(), now);

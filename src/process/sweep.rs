@@ -7,12 +7,7 @@ use futures::{
 use jiff::SignedDuration;
 use tracing::warn;
 
-use super::{
-    Process,
-    documents::{Loaded, keys},
-    outcome::Outcome,
-    trouble::Trouble,
-};
+use super::{Process, documents::keys, outcome::Outcome, trouble::Trouble};
 use crate::{
     decide::history,
     domain::{policy::Policy, service::Service, target_state::TargetState},
@@ -66,7 +61,8 @@ impl Process {
         if let Err(error) = &observation {
             warn!(service = %service.name, %error, "the sweep could not read a target");
         }
-        self.documents
+        let updated = self
+            .documents
             .update(
                 &document,
                 || Some(TargetState::new(key.clone())),
@@ -78,8 +74,14 @@ impl Process {
                 },
             )
             .await?;
-        let Some(Loaded { value: state, .. }) = self.documents.read::<TargetState>(&document).await? else { return Ok(0) };
-        self.wake_overdue(&state).await
+        let state = match updated {
+            Some((written, ())) => written,
+            None => match self.documents.read::<TargetState>(&document).await? {
+                Some(read) => read,
+                None => return Ok(0),
+            },
+        };
+        self.wake_overdue(&state.value).await
     }
 
     async fn wake_overdue(&self, state: &TargetState) -> Result<usize, Trouble> {

@@ -28,10 +28,13 @@ const BASELINE: SignedDuration = SignedDuration::from_mins(60);
 
 impl Process {
     /// The platform serves the good version, and the signal is back in range, with data (V2); else until the deadline (V3).
-    pub(super) async fn verify(&self, record: &Record, target: &TargetKey, busy: &Busy) -> Result<Outcome, Trouble> {
+    ///
+    /// `state`: of the target, as it was read just now.
+    pub(super) async fn verify(&self, record: &Record, state: &TargetState, busy: &Busy) -> Result<Outcome, Trouble> {
+        let target = &state.target;
         let now = self.ports.clock.now();
         let applied_at = busy.applied_at.unwrap_or(now);
-        let accused_since = self.accused_since(target, busy).await?.unwrap_or(busy.since);
+        let accused_since = accused_since(state, busy).unwrap_or(busy.since);
         let meant = self.signal_services(record, busy).await;
         let platform = self.ports.platforms.of(&busy.service.target);
         let from = accused_since - BASELINE - SignedDuration::from_mins(5);
@@ -129,13 +132,9 @@ impl Process {
         };
         if meant.is_empty() { vec![busy.service.clone()] } else { meant }
     }
+}
 
-    async fn accused_since(&self, target: &TargetKey, busy: &Busy) -> Result<Option<Timestamp>, PortError> {
-        let state = self.documents.read::<TargetState>(&keys::target(target)).await?;
-        Ok(state.and_then(|loaded| {
-            let state = &loaded.value;
-            let accused = state.rollouts.iter().find(|rollout| rollout.token == busy.accused)?;
-            history::rollout_since(state, accused).map(|began| began.not_before)
-        }))
-    }
+fn accused_since(state: &TargetState, busy: &Busy) -> Option<Timestamp> {
+    let accused = state.rollouts.iter().find(|rollout| rollout.token == busy.accused)?;
+    history::rollout_since(state, accused).map(|began| began.not_before)
 }

@@ -6,6 +6,7 @@ mod check;
 mod commands;
 mod crash;
 mod dead_letters;
+mod half_written;
 mod kill_matrix;
 mod load;
 mod local;

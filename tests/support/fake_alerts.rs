@@ -14,7 +14,7 @@ use serde_json::json;
 
 #[derive(Clone, Default)]
 pub struct FakeAlerts {
-    kept: Arc<Mutex<Vec<Alert>>>,
+    kept: Arc<Mutex<Vec<KeptAlert>>>,
     away: Arc<Mutex<BTreeMap<String, PortError>>>,
 }
 
@@ -22,8 +22,8 @@ impl FakeAlerts {
     /// Keeps an alert from now on, in place of what was kept under its id.
     pub fn keep(&self, alert: &Alert) {
         let mut kept = self.kept.lock().unwrap();
-        kept.retain(|known| known.id != alert.id);
-        kept.push(alert.clone());
+        kept.retain(|known| known.alert.id != alert.id);
+        kept.push(KeptAlert { message: message(alert), alert: alert.clone() });
     }
 
     /// The subscription can't be read; `None` ends that.
@@ -42,11 +42,11 @@ impl Alerts for FakeAlerts {
         if let Some(error) = self.away.lock().unwrap().get(subscription) {
             return Err(error.clone());
         }
-        let kept = self.kept.lock().unwrap().clone();
         let of_subscription = |alert: &Alert| alert.id.as_ref().is_some_and(|id| id.contains(subscription));
         let changed_at = |alert: &Alert| alert.resolved_at.max(alert.fired_at);
-        let kept = kept.into_iter().filter(|alert| of_subscription(alert) && changed_at(alert) >= Some(since));
-        Ok(kept.map(|alert| KeptAlert { message: message(&alert), alert }).collect())
+        let kept = self.kept.lock().unwrap();
+        let wanted = kept.iter().filter(|kept| of_subscription(&kept.alert) && changed_at(&kept.alert) >= Some(since));
+        Ok(wanted.cloned().collect())
     }
 }
 

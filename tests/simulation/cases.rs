@@ -1,0 +1,102 @@
+//! The simulation as a test: some thousand timelines, the seeds that once failed, and bugs that must be caught.
+
+use std::{
+    num::NonZeroUsize,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use super::timeline::{
+    bugs::{AnyBug, caught_by},
+    counts::Kind,
+    hunt::{hunt, replay_command, shrink},
+    run::{Options, run},
+};
+
+/// Seeds from here on.
+const TIMELINES: u64 = 2_000;
+
+/// Within so many timelines a bug must be caught.
+const CAUGHT_WITHIN: u64 = 300;
+
+/// Timelines that once broke an invariant, and why.
+const REGRESSIONS: &[(u64, &str)] = &[
+    (7_526, "a sender that had stood still wrote over how its rollback had ended meanwhile"),
+    (8_527, "the same, on another platform"),
+    (18_375, "the same, after a death"),
+];
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(2, NonZeroUsize::get)
+}
+
+#[test]
+fn nothing_breaks_in_two_thousand_timelines() {
+    let options = Options::default();
+    let haul = hunt(0..TIMELINES, threads(), &options, 1, |_| {});
+    if let Some((seed, broken)) = haul.broken.first_key_value() {
+        let (smallest, told) = shrink(*seed, &options, broken);
+        panic!(
+            "invariant {}: {}\n{}\nagain: {}",
+            broken.invariant,
+            broken.says,
+            told.trace.join("\n"),
+            replay_command(*seed, &smallest)
+        );
+    }
+    // A world in which nothing happens proves nothing.
+    for kind in Kind::ALL {
+        assert!(haul.counts.of(*kind) > 0, "in {TIMELINES} timelines: no {}", kind.says().trim());
+    }
+}
+
+#[test]
+fn the_same_seed_tells_the_same_timeline() {
+    let traced = Options { traced: true, ..Options::default() };
+    for seed in 0..40 {
+        let (first, second) = (run(seed, &traced), run(seed, &traced));
+        assert_eq!(first.digest, second.digest, "seed {seed}");
+        let differ = first.trace.iter().zip(&second.trace).find(|(one, other)| one != other);
+        assert_eq!(differ, None, "seed {seed}");
+        assert_eq!(first.trace.len(), second.trace.len(), "seed {seed}");
+    }
+}
+
+#[test]
+fn what_once_broke_holds() {
+    for (seed, why) in REGRESSIONS {
+        let told = run(*seed, &Options::default());
+        assert_eq!(told.broken, None, "seed {seed}, kept because {why}");
+    }
+}
+
+#[test]
+fn each_bug_is_caught_by_its_checker() {
+    let bugs = AnyBug::all();
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..threads() {
+            scope.spawn(|| {
+                while let Some(bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    is_caught(*bug);
+                }
+            });
+        }
+    });
+}
+
+fn is_caught(bug: AnyBug) {
+    assert_eq!(AnyBug::named(bug.name()), Some(bug));
+    let options = Options { bug: Some(bug), ..Options::default() };
+    let haul = hunt(0..CAUGHT_WITHIN, 1, &options, 1, |_| {});
+    let Some((seed, broken)) = haul.broken.first_key_value() else {
+        panic!("`{}` ({}) was not caught in {CAUGHT_WITHIN} timelines", bug.name(), bug.says());
+    };
+    assert!(
+        caught_by(bug).contains(&broken.invariant),
+        "`{}` was caught by {} in seed {seed}: {}",
+        bug.name(),
+        broken.invariant,
+        broken.says
+    );
+}

@@ -1,0 +1,194 @@
+//! Bugs of which each must be caught: those of `support::seeded`, and what only this world can show.
+
+use std::sync::Arc;
+
+use backout::{
+    domain::{policy::NotifyRule, target::Target},
+    ports::{Inserted, Key, Notice, Notifier, Platform, Platforms, PortError, Replaced, StateStore, Stored, Version},
+    process::Ports,
+};
+
+use super::{bodies::SECRET, checkers::Invariant, services};
+use crate::support::seeded::Bug;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnyBug {
+    Seeded(Bug),
+    /// A target is picked that the policy does not name.
+    TargetOfOthers,
+    /// A notice holds what the message held.
+    SecretTold,
+    /// A receipt holds what the message held.
+    SecretInReceipt,
+    /// Records count as written and are not.
+    RecordForgotten,
+    /// What is parked counts as kept and is not.
+    ParkedForgotten,
+    /// A record is written once more as if it were undecided.
+    DecisionForgotten,
+}
+
+impl AnyBug {
+    pub fn all() -> Vec<Self> {
+        let own = [
+            Self::TargetOfOthers,
+            Self::SecretTold,
+            Self::SecretInReceipt,
+            Self::RecordForgotten,
+            Self::ParkedForgotten,
+            Self::DecisionForgotten,
+        ];
+        Bug::ALL.into_iter().map(Self::Seeded).chain(own).collect()
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Seeded(bug) => bug.name(),
+            Self::TargetOfOthers => "target-of-others",
+            Self::SecretTold => "secret-told",
+            Self::SecretInReceipt => "secret-in-receipt",
+            Self::RecordForgotten => "record-forgotten",
+            Self::ParkedForgotten => "parked-forgotten",
+            Self::DecisionForgotten => "decision-forgotten",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().into_iter().find(|bug| bug.name() == name)
+    }
+
+    pub fn says(self) -> &'static str {
+        match self {
+            Self::Seeded(bug) => bug.says(),
+            Self::TargetOfOthers => "a target is picked that the policy does not name",
+            Self::SecretTold => "a notice quotes the message",
+            Self::SecretInReceipt => "a receipt quotes the message",
+            Self::RecordForgotten => "a record counts as written and is not",
+            Self::ParkedForgotten => "a parked message counts as kept and is not",
+            Self::DecisionForgotten => "what a rollback came to is written over",
+        }
+    }
+
+    pub fn sweeps(self) -> bool {
+        match self {
+            Self::Seeded(bug) => bug.sweeps(),
+            _ => true,
+        }
+    }
+
+    pub fn completes_before_handling(self) -> bool {
+        match self {
+            Self::Seeded(bug) => bug.completes_before_handling(),
+            _ => false,
+        }
+    }
+
+    pub fn put_into(self, ports: &Ports) -> Ports {
+        match self {
+            Self::Seeded(bug) => bug.put_into(ports),
+            Self::TargetOfOthers => Ports { platforms: Arc::new(OfOthers(Arc::clone(&ports.platforms))), ..ports.clone() },
+            Self::SecretTold => Ports { notifier: Arc::new(Talkative(Arc::clone(&ports.notifier))), ..ports.clone() },
+            Self::SecretInReceipt | Self::RecordForgotten | Self::ParkedForgotten | Self::DecisionForgotten => {
+                Ports { store: Arc::new(Forgetful { bug: self, real: Arc::clone(&ports.store) }), ..ports.clone() }
+            }
+        }
+    }
+}
+
+struct OfOthers(Arc<dyn Platforms>);
+
+impl Platforms for OfOthers {
+    fn of(&self, target: &Target) -> Arc<dyn Platform> {
+        let others = services::outside();
+        let same = |other: &&Target| other.platform() == target.platform();
+        self.0.of(others.iter().find(same).unwrap_or(target))
+    }
+}
+
+struct Talkative(Arc<dyn Notifier>);
+
+#[async_trait::async_trait]
+impl Notifier for Talkative {
+    async fn tell(&self, notice: &Notice, rule: &NotifyRule) -> Result<(), PortError> {
+        let notice = Notice { text: format!("{} {SECRET}", notice.text), ..notice.clone() };
+        self.0.tell(&notice, rule).await
+    }
+}
+
+struct Forgetful {
+    bug: AnyBug,
+    real: Arc<dyn StateStore>,
+}
+
+impl Forgetful {
+    fn forgets(&self, key: &Key) -> bool {
+        match self.bug {
+            AnyBug::RecordForgotten => key.as_str().starts_with("records/"),
+            AnyBug::ParkedForgotten => key.as_str().starts_with("parked/"),
+            _ => false,
+        }
+    }
+
+    fn written(&self, key: &Key, body: &[u8]) -> Vec<u8> {
+        let text = String::from_utf8_lossy(body);
+        match self.bug {
+            AnyBug::SecretInReceipt if key.as_str().starts_with("receipts/") => {
+                text.replacen("\"because\":\"", &format!("\"because\":\"{SECRET} "), 1).into_bytes()
+            }
+            AnyBug::DecisionForgotten if key.as_str().starts_with("records/") => {
+                text.replacen("\"rollback\":\"recovered\"", "\"rollback\":\"verifying\"", 1).into_bytes()
+            }
+            _ => body.to_vec(),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl StateStore for Forgetful {
+    async fn read(&self, key: &Key) -> Result<Option<Stored>, PortError> {
+        self.real.read(key).await
+    }
+
+    async fn insert(&self, key: &Key, body: &[u8]) -> Result<Inserted, PortError> {
+        if self.forgets(key) {
+            return Ok(Inserted::Now(Version("never".to_owned())));
+        }
+        self.real.insert(key, &self.written(key, body)).await
+    }
+
+    async fn replace(&self, key: &Key, version: &Version, body: &[u8]) -> Result<Replaced, PortError> {
+        self.real.replace(key, version, &self.written(key, body)).await
+    }
+
+    async fn delete(&self, key: &Key, version: &Version) -> Result<bool, PortError> {
+        self.real.delete(key, version).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Key>, PortError> {
+        self.real.list(prefix, after, limit).await
+    }
+}
+
+/// Which invariants catch a bug; the first to break ends a timeline, so there may be several. Tried on the seeds from 0 on.
+pub fn caught_by(bug: AnyBug) -> &'static [Invariant] {
+    match bug {
+        AnyBug::Seeded(bug) => match bug {
+            Bug::NoClaim | Bug::ClaimSkipped => &[Invariant::NeverOurOwn, Invariant::OnceOnly, Invariant::SentOnce],
+            Bug::FreshByReadOnly | Bug::NoQuietTime | Bug::ConcludeWithoutClosing | Bug::RetryPost => &[Invariant::SentOnce],
+            Bug::TombstoneLate | Bug::TombstoneMissing => &[Invariant::NeverOurOwn],
+            Bug::ClearEarly | Bug::BusyNeverWritten => &[Invariant::OneRecord],
+            Bug::NoFreshness | Bug::PreviousInsteadOfExplicit => &[Invariant::ExplicitAndReRead],
+            Bug::LookSkipped => &[Invariant::ExplicitAndReRead, Invariant::UnknownIsNeither],
+            Bug::UnknownReadAsGood => &[Invariant::UnknownIsNeither],
+            Bug::PauseIgnored => &[Invariant::KillSwitch, Invariant::UnknownIsNeither],
+            Bug::NoSweep => &[Invariant::Told, Invariant::Ends, Invariant::OneRecord],
+            Bug::NoticeSwallowed => &[Invariant::Told],
+            Bug::CompleteBeforeStore => &[Invariant::NothingLost],
+            Bug::PutBackForgotten => &[Invariant::NothingLost, Invariant::Told],
+        },
+        AnyBug::TargetOfOthers => &[Invariant::OnlyOurTargets],
+        AnyBug::SecretTold | AnyBug::SecretInReceipt => &[Invariant::NoSecrets],
+        AnyBug::RecordForgotten | AnyBug::ParkedForgotten => &[Invariant::NothingLost],
+        AnyBug::DecisionForgotten => &[Invariant::OneRecord],
+    }
+}
