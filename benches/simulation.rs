@@ -10,6 +10,7 @@ mod timeline;
 mod support {
     pub mod fake_alerts;
     pub mod kept_log;
+    pub mod leaks;
     pub mod policy;
     pub mod seeded;
 }

@@ -187,7 +187,7 @@ pub fn marker(at: Timestamp, reversible: Option<bool>) -> Marker {
 
 pub fn taken_back(accused: &str, accused_build: u32, claimed_at: Timestamp) -> TakenBack {
     TakenBack {
-        record: RecordId("earlier".to_owned()),
+        record: RecordId("b".repeat(26)),
         accused: token(accused),
         accused_fingerprint: build(accused_build),
         claimed_at,
