@@ -217,6 +217,8 @@ impl Process {
         let decision = super::decide(&gathered.case);
         if !may(&decision) {
             self.learn(record, &gathered, record.next_step_at).await?;
+            // What led to the decision that stands may be this very message, and the telling of it have failed.
+            self.finish_telling(record, &[]).await?;
             return Ok(Outcome::Settled { says: format!("record {}: nothing new ({})", record.id, decision.kind) });
         }
         match decision.kind {

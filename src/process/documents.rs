@@ -253,6 +253,11 @@ pub mod keys {
         Key::new(format!("{RECENT}{}-{record}", newest_first(fired_at.as_millisecond())))
     }
 
+    /// Behind the records of firings after `at`, and before the others.
+    pub fn recent_before(at: Timestamp) -> Key {
+        Key::new(format!("{RECENT}{}", newest_first(at.as_millisecond())))
+    }
+
     /// `None` for a name that is not of [`recent`].
     pub fn record_of_recent(key: &Key) -> Option<RecordId> {
         let (_, record) = key.as_str().strip_prefix(RECENT)?.split_once('-')?;

@@ -128,7 +128,7 @@ impl Process {
             ),
             record: None,
         };
-        let hour = self.ports.clock.now().as_second().div_euclid(3600);
+        let hour = parked.parked_at.as_second().div_euclid(3600);
         self.tell(&format!("parked-{queue}-{hour}"), notice).await?;
         self.documents.replace(key, &version, Parked { told: true, ..parked }).await?;
         Ok(())

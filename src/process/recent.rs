@@ -5,24 +5,36 @@
 //! end; an entry without its record is passed over. Records from before there were entries come last, and beyond the limit any of
 //! them.
 
-use jiff::Timestamp;
 use std::{cmp::Reverse, collections::BTreeSet};
+
+use futures::{
+    FutureExt as _,
+    stream::{self, StreamExt as _, TryStreamExt as _},
+};
+use jiff::{SignedDuration, Timestamp};
+use tracing::warn;
 
 use super::{
     Process,
     documents::{Loaded, keys},
+    trouble::Trouble,
 };
 use crate::{
     domain::record::{Record, RecordId},
     ports::{Key, PortError},
 };
-use futures::{
-    FutureExt as _,
-    stream::{self, StreamExt as _, TryStreamExt as _},
-};
 
 /// Records read at once for a list: one after the other they would take a trip each.
 const READ_SIDE_BY_SIDE: usize = 16;
+
+/// Longer than a handler may take for a message, and the wait before its next delivery: until then nothing is lost.
+const SOMEBODY_IS_AT_IT: SignedDuration = SignedDuration::from_mins(10);
+
+/// Longer ago the dead letter has been told, and there is nothing new to be learned of the firing.
+const CARRIED_ON_UNTIL: SignedDuration = SignedDuration::from_hours(6);
+
+/// Of a storm a sweep looks at the newest.
+const CARRIED_ON_MAX: usize = 100;
 
 /// Of an entry; its key says it all.
 const BODY: &[u8] = b"{}";
@@ -59,6 +71,33 @@ impl Process {
         }
         records.sort_by_key(|record| Reverse(fired_at(record)));
         Ok(records)
+    }
+
+    /// Carries on with the firings of the last hours that were never decided, or decided and never told: the message that should
+    /// have done it, or the wake-up that a copy of it left behind, has become a dead letter. No target's document knows of them.
+    pub(super) async fn carry_on(&self) -> Result<usize, Trouble> {
+        let now = self.ports.clock.now();
+        let (newest, oldest) = (keys::recent_before(now - SOMEBODY_IS_AT_IT), keys::recent_before(now - CARRIED_ON_UNTIL));
+        let listed = self.documents.store().list(keys::RECENT, Some(&newest), CARRIED_ON_MAX).await?;
+        let ids = listed.iter().take_while(|key| **key < oldest).filter_map(keys::record_of_recent).collect();
+        let mut carried_on = 0;
+        for record in self.read_records(ids).await? {
+            if record.decided_at.unwrap_or(record.received_at) + SOMEBODY_IS_AT_IT > now {
+                continue;
+            }
+            let is_acting = record.rollback.is_some_and(|state| !state.is_terminal());
+            if record.decision.is_none() {
+                warn!(record = %record.id, "a firing was never decided; waking it");
+                self.wake(&record).await?;
+            } else if record.told_generation < record.generation && !is_acting {
+                warn!(record = %record.id, "a decision was never told; telling it");
+                self.finish_telling(&record, &[]).await?;
+            } else {
+                continue;
+            }
+            carried_on += 1;
+        }
+        Ok(carried_on)
     }
 
     async fn read_records(&self, ids: Vec<RecordId>) -> Result<Vec<Record>, PortError> {

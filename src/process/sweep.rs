@@ -34,6 +34,10 @@ impl Process {
                 Err(error) => trouble = Some(error),
             }
         }
+        woken += self.carry_on().await.unwrap_or_else(|error| {
+            trouble = Some(error);
+            0
+        });
         let fetched = self.fetch_lost_alerts(policy).await.unwrap_or_else(|error| {
             trouble = Some(error);
             0

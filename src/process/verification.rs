@@ -13,7 +13,7 @@ use crate::{
     domain::{
         decision::{Effect, Reason},
         record::Record,
-        rollback::{Busy, RollbackState},
+        rollback::{Busy, RollbackState, StepKind},
         rule::RuleId,
         service::Service,
         target::TargetKey,
@@ -25,6 +25,13 @@ use crate::{
 
 /// What was measured before the accused version began to serve, for "usual".
 const BASELINE: SignedDuration = SignedDuration::from_mins(60);
+
+/// Whether a call that undoes itself, and of which no answer told anything, may still be on its way: then what was taken for its
+/// result was the doing of somebody else, and it will undo that. After the quiet time it has arrived or never will.
+fn may_still_arrive(busy: &Busy, applied_at: Timestamp, now: Timestamp) -> bool {
+    let is_toggle = busy.steps.get(busy.step).is_some_and(|step| step.kind == StepKind::Toggle);
+    is_toggle && busy.operation.is_none() && now < applied_at + busy.service.quiet_time
+}
 
 impl Process {
     /// The platform serves the good version, and the signal is back in range, with data (V2); else until the deadline (V3).
@@ -56,8 +63,15 @@ impl Process {
             }
         };
         if Some(&observation.running.token) != busy.result.as_ref() && observation.under_way.is_none() {
-            let says =
-                format!("{} runs now: somebody changed the target before the recovery was verified", observation.running.label);
+            let label = &observation.running.label;
+            if may_still_arrive(busy, applied_at, now) {
+                let says = format!(
+                    "{label} runs now, and our call was never answered: it may have arrived only now, and have undone what somebody \
+                     else had done"
+                );
+                return self.leave_to_a_person(&record.id, target, &says).await;
+            }
+            let says = format!("{label} runs now: somebody changed the target before the recovery was verified");
             return self.end(&record.id, target, busy, End { state: RollbackState::Unknown, says, rule: None }).await;
         }
         let signals: Vec<_> = signals.into_iter().flatten().collect();

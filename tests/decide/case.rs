@@ -22,7 +22,7 @@ use backout::{
         rule::RuleId,
         series::{EvidenceMetric, NoData, Point, Series, WorseWhen},
         service::{Budget, Mode, Resubmit, Reversible, Service, ServiceName},
-        target::{AppServiceTarget, AppServiceWay, Fingerprint, FingerprintSource, Target, VersionToken},
+        target::{AppServiceTarget, AppServiceWay, Fingerprint, FingerprintSource, Target, VersionToken, short_hash},
         target_state::{Firing, Marker, Rollout, TakenBack, TargetState},
     },
 };
@@ -166,7 +166,7 @@ pub fn obstacle(rule: RuleId, weight: ObstacleWeight) -> Obstacle {
 
 pub fn firing(record: &str, fired_at: Timestamp, resolved_at: Option<Timestamp>) -> Firing {
     Firing {
-        record: RecordId(record.to_owned()),
+        record: RecordId(short_hash(&[record])),
         rule: "checkout-5xx".to_owned(),
         resource: site("checkout"),
         fired_at,

@@ -7,6 +7,7 @@ use backout::{
         known::Known,
         observation::Observation,
         record::RecordId,
+        target::short_hash,
         target_state::TargetState,
     },
 };
@@ -168,7 +169,7 @@ fn firings_are_kept_once_and_bounded() {
         add_firing(&mut state, firing(&format!("r{index}"), fired_at, Some(fired_at + seconds(40))));
     }
     assert_eq!(state.firings.len(), TargetState::FIRINGS_MAX);
-    assert_eq!(state.firings[0].record.0, "r10");
+    assert_eq!(state.firings[0].record.0, short_hash(&["r10"]));
     assert!(state.firings.iter().all(|firing| firing.resolved_at == Some(firing.fired_at + seconds(30))));
 }
 

@@ -48,6 +48,8 @@ async fn other_leftovers(world: &World, count: usize) {
 async fn story(fill: impl AsyncFn(&World)) -> [Counts; 4] {
     let mut world = World::with(policy(vec![service("checkout"), service("elsewhere")]));
     fill(&world).await;
+    // A sweep looks after the firings of the last hours.
+    world.advance(SignedDuration::from_hours(30 * 24));
     // One fake platform stands for both, so that only one of them is swept.
     let counted = Counted::new(world.ports.store.clone());
     world.ports.store = Arc::<Counted>::clone(&counted);

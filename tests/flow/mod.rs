@@ -33,3 +33,4 @@ mod told_once;
 mod trips;
 mod two_deliveries;
 mod two_services;
+mod undecided;

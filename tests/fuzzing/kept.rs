@@ -11,6 +11,7 @@ use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
+use tracing::subscriber::{NoSubscriber, with_default};
 
 use super::properties::{FAMILIES, change};
 
@@ -57,6 +58,11 @@ fn json_files(folder: &Path, into: &mut Vec<(String, Vec<u8>)>) {
 /// Every kept input holds; and so do `cases` changed ones.
 fn holds(family: &str, cases: u32) {
     let (_, property) = FAMILIES.iter().find(|(name, _)| *name == family).unwrap();
+    let property = |input: &[u8]| match family {
+        // It logs its input, said back to it, which may look like a secret.
+        "host" => with_default(NoSubscriber::new(), || property(input)),
+        _ => property(input),
+    };
     let kept = kept(family);
     assert!(!kept.is_empty(), "nothing is kept for `{family}`");
     for (name, input) in &kept {

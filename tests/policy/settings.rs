@@ -457,7 +457,7 @@ fn the_list_of_names() {
         assert!(setting.docs.ends_with('.') && setting.docs.len() > 15, "{}", setting.name);
         assert!(!setting.default.is_empty(), "{}", setting.name);
     }
-    assert_eq!(names::ALL.iter().filter(|setting| setting.secret).count(), 7);
+    assert_eq!(names::ALL.iter().filter(|setting| setting.secret).count(), 9);
 }
 
 struct NextToBinary(MapSource);

@@ -24,6 +24,10 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (7_526, "a sender that had stood still wrote over how its rollback had ended meanwhile"),
     (8_527, "the same, on another platform"),
     (18_375, "the same, after a death"),
+    (1_245, "a person did the same swap while ours was on its way: ours undid it, and the target was free"),
+    (120_923, "the same, after longer"),
+    (105_384, "a firing was never decided: its message and the wake-up that a copy left had become dead letters"),
+    (109_291, "a decision was stored and its telling failed; when the message came again, there was nothing new to decide"),
 ];
 
 fn threads() -> usize {

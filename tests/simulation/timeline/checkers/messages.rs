@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::super::{counts::Kind, queue::Queued, story::Meaning, world::World};
@@ -15,8 +16,8 @@ pub struct Messages {
     completed: BTreeSet<usize>,
     /// Firings whose message was completed when it was neither parked nor put back.
     firings: BTreeSet<usize>,
-    /// Hashes of bodies that were parked.
-    parked: BTreeSet<String>,
+    /// Whatever was ever parked; a person may have replayed it since.
+    parked: Vec<ParkedValue>,
 }
 
 impl Messages {
@@ -42,8 +43,12 @@ impl World {
         }
     }
 
-    pub fn body_parked(&mut self, sha256: &str) {
-        self.checks.messages.parked.insert(sha256.to_owned());
+    pub fn parked_written(&mut self, key: &str, body: &str) {
+        let Ok(ParkedDocument { value }) = serde_json::from_str(body) else {
+            self.broken(Invariant::NothingLost, || format!("`{key}` is not readable"));
+            return;
+        };
+        self.checks.messages.parked.push(value);
     }
 
     /// A message was taken out of its queue for good.
@@ -51,7 +56,7 @@ impl World {
         let Some(origin) = done.origin.or_else(|| self.origin_of(done)) else { return };
         self.checks.messages.completed.insert(origin);
         let sent = &self.story.messages[origin];
-        let parked = self.checks.messages.parked.contains(&sent.body_sha256);
+        let parked = self.checks.messages.parked.iter().any(|parked| parked.body_sha256 == sent.body_sha256);
         let again = self.queue.messages.values().any(|queued| queued.message.body == sent.body);
         if parked || again {
             return;
@@ -73,17 +78,6 @@ impl World {
         }
     }
 
-    /// Whether a message about the firing of a record is left to a person in the queue.
-    pub(super) fn is_dead_letter(&self, record: &str) -> bool {
-        let about = |meaning: &Meaning| match meaning {
-            Meaning::Alert { firing, .. } => self.story.firings[*firing].record.0 == record,
-            Meaning::Deployment { .. } | Meaning::Elsewhere | Meaning::Nonsense => false,
-        };
-        let bodies: Vec<&Vec<u8>> =
-            self.story.messages.iter().filter(|sent| about(&sent.meaning)).map(|sent| &sent.body).collect();
-        self.queue.dead.iter().any(|dead| bodies.contains(&&dead.message.body))
-    }
-
     /// What we put back ourselves has the same bytes.
     fn origin_of(&self, done: &Queued) -> Option<usize> {
         if done.message.returns == 0 && done.message.message_id.is_none() {
@@ -103,11 +97,22 @@ struct ParkedDocument {
 #[serde(rename_all = "camelCase")]
 struct ParkedValue {
     id: String,
+    queue: String,
+    parked_at: Timestamp,
+    body_sha256: String,
     body_bytes: usize,
     body_base64: String,
 }
 
-/// Everything that was sent is done, parked with its body, or a dead letter; and each parked one was told.
+impl ParkedValue {
+    /// A notice speaks for what is parked from its queue within the hour, by clocks that differ a little.
+    fn is_spoken_for_by(&self, other: &Self) -> bool {
+        let apart = self.parked_at.duration_since(other.parked_at).abs();
+        self.queue == other.queue && apart <= SignedDuration::from_mins(63)
+    }
+}
+
+/// Everything that was sent is done, parked with its body, or a dead letter; and people were told of each parked one.
 pub fn judge(world: &mut World, documents: &StoredDocuments) {
     for (key, body) in documents.range("parked/".to_owned()..).take_while(|(key, _)| key.starts_with("parked/")) {
         let Ok(ParkedDocument { value }) = serde_json::from_slice::<ParkedDocument>(body) else {
@@ -117,9 +122,13 @@ pub fn judge(world: &mut World, documents: &StoredDocuments) {
         if value.body_base64.len() < value.body_bytes {
             world.broken(Invariant::NothingLost, || format!("`{key}` does not hold its body"));
         }
-        if !world.checks.notices.names(&value.id) {
-            world.broken(Invariant::Told, || format!("`{key}` was parked, and nobody was told"));
-        }
+    }
+    let parked = &world.checks.messages.parked;
+    let named: Vec<&ParkedValue> = parked.iter().filter(|value| world.checks.notices.names(&value.id)).collect();
+    let untold =
+        parked.iter().find(|value| !named.iter().any(|named| value.is_spoken_for_by(named))).map(|value| value.id.clone());
+    if let Some(untold) = untold {
+        world.broken(Invariant::Told, || format!("`{untold}` was parked, and nobody was told"));
     }
     let dead: Vec<Vec<u8>> = world.queue.dead.iter().map(|dead| dead.message.body.clone()).collect();
     let lost = world.checks.messages.sent.iter().copied().find(|message| {

@@ -211,10 +211,6 @@ pub fn judge(world: &mut World, documents: &StoredDocuments) {
 fn judge_record(world: &mut World, record: &Record) {
     let id = &record.id;
     let Some(decision) = &record.decision else {
-        // Whoever queues its dead letter again lets it be decided.
-        if world.is_dead_letter(&id.0) {
-            return;
-        }
         world.broken(Invariant::OneRecord, || format!("record {id} was never decided"));
         return;
     };

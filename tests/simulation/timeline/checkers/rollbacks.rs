@@ -81,11 +81,7 @@ impl World {
             "targets" => self.target_written(instance, key, text),
             "claims" => self.claim_written(key, text),
             "records" => self.record_written(key, text),
-            "parked" => {
-                if let Some(sha256) = text_after(text, "\"bodySha256\":\"") {
-                    self.body_parked(sha256);
-                }
-            }
+            "parked" => self.parked_written(key, text),
             "control" => self.tell(|| format!("  control: {}", text.contains("\"paused\":true"))),
             _ => {}
         }
