@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use futures::{
+    FutureExt as _,
+    stream::{self, StreamExt as _, TryStreamExt as _},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
@@ -60,6 +64,9 @@ struct Envelope<T> {
 /// How often a read-modify-write is tried again when somebody else was faster.
 const UPDATES_MAX: usize = 10;
 
+/// Calls of the store at once for a list: one after the other, each would take a trip.
+pub const SIDE_BY_SIDE: usize = 16;
+
 #[derive(Clone)]
 pub struct Documents {
     store: Arc<dyn StateStore>,
@@ -88,6 +95,13 @@ impl Documents {
 
     pub async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<Loaded<T>>, PortError> {
         Ok(self.read_envelope(key).await?.map(|(envelope, version)| Loaded { value: envelope.value, version }))
+    }
+
+    /// What is there of several documents, in the order of their keys.
+    pub async fn read_each<T: DeserializeOwned + Send>(&self, keys: &[Key]) -> Result<Vec<T>, PortError> {
+        let reads: Vec<_> = keys.iter().map(|key| self.read::<T>(key).boxed()).collect();
+        let read: Vec<Option<Loaded<T>>> = stream::iter(reads).buffered(SIDE_BY_SIDE).try_collect().await?;
+        Ok(read.into_iter().flatten().map(|loaded| loaded.value).collect())
     }
 
     /// Inserts if the key is free. Our own write whose answer got lost counts as `Now`.

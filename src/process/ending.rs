@@ -88,8 +88,21 @@ impl Process {
 
     /// What nobody but a person can judge: told once, and the target stays busy, so that nothing more is done about it.
     ///
-    /// The target is marked first: a record that has ended is a reason to free its target.
-    pub(super) async fn leave_to_a_person(&self, record: &RecordId, target: &TargetKey, why: &str) -> Result<Outcome, Trouble> {
+    /// The claim is closed first: whoever stood still before its call fails to renew. Then the target is marked: a record that has
+    /// ended is a reason to free its target.
+    pub(super) async fn leave_to_a_person(
+        &self,
+        record: &RecordId,
+        target: &TargetKey,
+        busy: &Busy,
+        why: &str,
+    ) -> Result<Outcome, Trouble> {
+        if let Some(claim) = read_claim(&self.documents, target, busy).await? {
+            let is_ours = matches!(&claim.value.kind, ClaimKind::Rollback { record: owner, .. } if owner == record);
+            if is_ours && !self.close_claim(target, busy, &claim).await? {
+                return self.look_later(target, busy).await;
+            }
+        }
         error!(record = %record, target = %target, why, "the rollback is left to a person");
         let marked = self
             .update_busy(target, record, |busy| {

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::{
     Process,
-    documents::{Insert, Loaded, keys},
+    documents::{Insert, Loaded, SIDE_BY_SIDE, keys},
     trouble::Trouble,
 };
 use crate::{
@@ -43,8 +43,6 @@ const MAY_FAIL_FOR: SignedDuration = SignedDuration::from_mins(30);
 const TIMES_DIFFER: SignedDuration = SignedDuration::from_secs(1);
 
 const SUBSCRIPTIONS_SIDE_BY_SIDE: usize = 8;
-
-const RECORDS_SIDE_BY_SIDE: usize = 16;
 
 /// Messages of one sweep for each subscription; the next one goes on. In the hour that firings are looked for, that is more than a
 /// subscription's list holds, so none is passed over for ever; and none waits because another subscription has as many.
@@ -78,7 +76,7 @@ impl Process {
                     self.alerts_are_readable(subscription).await?;
                     let due = kept.into_iter().filter(|kept| self.is_due(&kept.alert, policy));
                     let reads = due.map(|kept| async move { (self.record(&RecordId::of(&kept.alert)).await, kept) }.boxed());
-                    let known: Vec<_> = stream::iter(reads.collect::<Vec<_>>()).buffered(RECORDS_SIDE_BY_SIDE).collect().await;
+                    let known: Vec<_> = stream::iter(reads.collect::<Vec<_>>()).buffered(SIDE_BY_SIDE).collect().await;
                     let mut of_this_one = 0;
                     for (record, kept) in known {
                         if of_this_one < FETCHED_MAX && self.is_lost(&kept.alert, record?, policy, &mut states).await? {

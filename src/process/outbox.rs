@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::{
     Process,
-    documents::{Insert, Loaded, Replace, keys},
+    documents::{Insert, Loaded, Replace, SIDE_BY_SIDE, keys},
     trouble::Trouble,
 };
 use crate::{
@@ -32,8 +32,6 @@ const TOLD_KEPT: SignedDuration = SignedDuration::from_mins(60);
 
 /// How long one sweep sends: far below `functionTimeout`, after which the host kills the handler, and whatever else it does.
 const SENDING_TIME: Duration = Duration::from_mins(1);
-
-const SIDE_BY_SIDE: usize = 16;
 
 /// Kept under a key made of what is told. Whoever moves it to `sendingSince` by compare-and-set sends it, nobody else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

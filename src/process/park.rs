@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::{
     Process,
-    documents::{Insert, Loaded, keys},
+    documents::{SIDE_BY_SIDE, keys},
     outcome::Outcome,
     trouble::Trouble,
 };
@@ -27,8 +27,6 @@ use crate::{
 /// Bodies above this are cut; the hash still names the whole.
 pub const PARKED_BODY_BYTES_MAX: usize = 256 * 1024;
 
-const READ_SIDE_BY_SIDE: usize = 16;
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Parked {
@@ -40,9 +38,6 @@ pub struct Parked {
     pub body_bytes: usize,
     /// The first [`PARKED_BODY_BYTES_MAX`] bytes, in base64.
     pub body_base64: String,
-    /// A person was told, or will be by `sweep`.
-    #[serde(default)]
-    pub told: bool,
 }
 
 /// What became of a parked message that a person wants to have handled again.
@@ -100,25 +95,20 @@ impl Process {
             body_sha256,
             body_bytes: body.len(),
             body_base64: data_encoding::BASE64.encode(kept),
-            told: false,
         };
         let key = keys::parked(&id);
-        match self.documents.insert(&key, parked).await? {
-            Insert::Now(loaded) => {
-                warn!(parked.id = %id, queue, reason, "parked a message; see `backout dead-letters list`");
-                self.tell_of_parked(&key, loaded).await?;
-            }
-            // A crash, or an answer that got lost, came between its document and the notice.
-            Insert::Taken(loaded) if !loaded.value.told => self.tell_of_parked(&key, loaded).await?,
-            Insert::Taken(_) => {}
+        // Told before it is kept: what is there was told, whatever died in between.
+        if self.documents.read::<Parked>(&key).await?.is_none() {
+            warn!(parked.id = %id, queue, reason, "parking a message; see `backout dead-letters list`");
+            self.tell_of_parked(&parked).await?;
+            self.documents.insert(&key, parked).await?;
         }
         Ok(Outcome::Parked { says: format!("parked as {id}: {reason}") })
     }
 
     /// Once an hour and queue: whoever may send could fill the chat otherwise.
-    async fn tell_of_parked(&self, key: &Key, parked: Loaded<Parked>) -> Result<(), Trouble> {
-        let Loaded { value: parked, version } = parked;
-        let Parked { id, queue, reason, .. } = &parked;
+    async fn tell_of_parked(&self, parked: &Parked) -> Result<(), Trouble> {
+        let Parked { id, queue, reason, .. } = parked;
         let notice = Notice {
             kind: NoticeKind::Page,
             title: format!("a message on queue `{queue}` needs a person"),
@@ -129,16 +119,14 @@ impl Process {
             record: None,
         };
         let hour = parked.parked_at.as_second().div_euclid(3600);
-        self.tell(&format!("parked-{queue}-{hour}"), notice).await?;
-        self.documents.replace(key, &version, Parked { told: true, ..parked }).await?;
-        Ok(())
+        self.tell(&format!("parked-{queue}-{hour}"), notice).await
     }
 
     /// What is parked, the oldest first; at most `limit`, and of more than that any.
     pub async fn parked(&self, limit: usize) -> Result<Vec<Parked>, PortError> {
         let keys: Vec<Key> = self.documents.store().list(keys::PARKED, None, limit).await?;
         let reads: Vec<_> = keys.iter().map(|key| self.parked_under(key).boxed()).collect();
-        let read: Vec<_> = stream::iter(reads).buffered(READ_SIDE_BY_SIDE).try_collect().await?;
+        let read: Vec<_> = stream::iter(reads).buffered(SIDE_BY_SIDE).try_collect().await?;
         let mut parked: Vec<Parked> = read.into_iter().flatten().collect();
         parked.sort_by_key(|parked| parked.parked_at);
         Ok(parked)
@@ -164,7 +152,6 @@ impl Process {
             body_sha256: String::new(),
             body_bytes: 0,
             body_base64: String::new(),
-            told: true,
         }
     }
 }

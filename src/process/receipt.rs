@@ -9,7 +9,7 @@ use futures::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::documents::{Documents, Insert, Loaded, keys};
+use super::documents::{Documents, Insert, Loaded, SIDE_BY_SIDE, keys};
 use crate::{
     domain::{
         decision::DecisionKind,
@@ -22,9 +22,6 @@ use crate::{
     },
     ports::{Key, PortError, PortErrorKind},
 };
-
-/// Receipts of a chain that are read at once for its check.
-const READ_SIDE_BY_SIDE: usize = 16;
 
 /// The one-page record of a decision, or of the end of its rollback. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -249,7 +246,7 @@ pub async fn verify_chain(documents: &Documents, target: &TargetKey) -> Result<C
     let count = state.as_ref().map_or(0, |loaded| loaded.value.receipt_count);
     let keys: Vec<Key> = (0..count).map(|number| keys::target_receipt(target, number)).collect();
     let reads = keys.iter().map(|key| documents.read::<Receipt>(key).boxed());
-    let mut receipts = stream::iter(reads.collect::<Vec<_>>()).buffered(READ_SIDE_BY_SIDE).zip(stream::iter(0..));
+    let mut receipts = stream::iter(reads.collect::<Vec<_>>()).buffered(SIDE_BY_SIDE).zip(stream::iter(0..));
     let mut previous = None;
     while let Some((receipt, number)) = receipts.next().await {
         let receipt = receipt?.filter(|receipt| receipt.value.previous == previous && receipt.value.number == number);

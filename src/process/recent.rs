@@ -7,25 +7,14 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
-use futures::{
-    FutureExt as _,
-    stream::{self, StreamExt as _, TryStreamExt as _},
-};
 use jiff::{SignedDuration, Timestamp};
 use tracing::warn;
 
-use super::{
-    Process,
-    documents::{Loaded, keys},
-    trouble::Trouble,
-};
+use super::{Process, documents::keys, trouble::Trouble};
 use crate::{
     domain::record::{Record, RecordId},
     ports::{Key, PortError},
 };
-
-/// Records read at once for a list: one after the other they would take a trip each.
-const READ_SIDE_BY_SIDE: usize = 16;
 
 /// Longer than a handler may take for a message, and the wait before its next delivery: until then nothing is lost.
 const SOMEBODY_IS_AT_IT: SignedDuration = SignedDuration::from_mins(10);
@@ -102,9 +91,7 @@ impl Process {
 
     async fn read_records(&self, ids: Vec<RecordId>) -> Result<Vec<Record>, PortError> {
         let keys: Vec<Key> = ids.iter().map(keys::record).collect();
-        let reads: Vec<_> = keys.iter().map(|key| self.documents.read::<Record>(key).boxed()).collect();
-        let read: Vec<Option<Loaded<Record>>> = stream::iter(reads).buffered(READ_SIDE_BY_SIDE).try_collect().await?;
-        Ok(read.into_iter().flatten().map(|loaded| loaded.value).collect())
+        self.documents.read_each(&keys).await
     }
 }
 

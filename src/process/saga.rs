@@ -79,7 +79,7 @@ impl Process {
             return self.finish_leaving(record, state, why).await;
         }
         let Some(owner) = self.record(record).await? else {
-            return self.leave_to_a_person(record, target, "its record is gone").await;
+            return self.leave_to_a_person(record, target, busy, "its record is gone").await;
         };
         if let Some(ended) = owner.rollback.filter(|state| state.is_terminal()) {
             // A crash came between the record and the target's document.
@@ -195,7 +195,7 @@ impl Process {
             Happened::Applied { token, fingerprint } => self.applied(record, target, busy, token, fingerprint).await,
             Happened::Surprise(what) => {
                 let what = failed.map_or_else(|| what.clone(), |why| format!("{why}; {what}"));
-                self.leave_to_a_person(&record.id, target, &what).await
+                self.leave_to_a_person(&record.id, target, busy, &what).await
             }
             Happened::Nothing => {
                 let still = still_runs(&observation);
@@ -431,6 +431,7 @@ impl Process {
                 .leave_to_a_person(
                     &record.id,
                     target,
+                    busy,
                     &format!("after {} min there is still no end: {what}", UNDECIDED_MAX.as_mins()),
                 )
                 .await;
@@ -563,7 +564,8 @@ impl Process {
         Ok(updated.map(|(loaded, ())| loaded))
     }
 
-    /// Frees a target that is busy with `record`; wake-ups from before are stale from here on.
+    /// Frees a target that is busy with `record`; wake-ups from before are stale from here on. One that was left to a person stays
+    /// as it is, also for somebody who read it before that.
     pub(super) async fn clear_busy(
         &self,
         target: &TargetKey,
@@ -575,7 +577,7 @@ impl Process {
                 &keys::target(target),
                 || None,
                 |state: &mut TargetState| {
-                    state.busy.as_ref().filter(|busy| busy.record == *record)?;
+                    state.busy.as_ref().filter(|busy| busy.record == *record && busy.left_to_a_person.is_none())?;
                     state.busy = None;
                     state.generation += 1;
                     Some(())

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Process,
-    documents::{Loaded, keys},
+    documents::{SIDE_BY_SIDE, keys},
 };
 use crate::{
     decide::{case::StormAlert, who},
@@ -38,8 +38,6 @@ const READ_FIRST: usize = 16;
 /// Old notes that are looked for at once, and that one sweep removes.
 const OLD_PAGE: usize = 500;
 const OLD_MAX: usize = 10_000;
-
-const SIDE_BY_SIDE: usize = 16;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct StormDocument {
@@ -89,10 +87,9 @@ impl Process {
     }
 
     async fn read_notes(&self, keys: &[Key]) -> Result<Vec<StormAlert>, PortError> {
-        let reads: Vec<_> = keys.iter().map(|key| self.documents.read::<StormDocument>(key).boxed()).collect();
-        let read: Vec<_> = stream::iter(reads).buffered(SIDE_BY_SIDE).try_collect().await?;
-        let note = |Loaded { value: StormDocument { resource, at, explained_by }, .. }| StormAlert { resource, at, explained_by };
-        Ok(read.into_iter().flatten().map(note).collect())
+        let notes: Vec<StormDocument> = self.documents.read_each(keys).await?;
+        let note = |StormDocument { resource, at, explained_by }| StormAlert { resource, at, explained_by };
+        Ok(notes.into_iter().map(note).collect())
     }
 
     /// Removes notes that no rule looks at any more.

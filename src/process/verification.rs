@@ -69,7 +69,7 @@ impl Process {
                     "{label} runs now, and our call was never answered: it may have arrived only now, and have undone what somebody \
                      else had done"
                 );
-                return self.leave_to_a_person(&record.id, target, &says).await;
+                return self.leave_to_a_person(&record.id, target, busy, &says).await;
             }
             let says = format!("{label} runs now: somebody changed the target before the recovery was verified");
             return self.end(&record.id, target, busy, End { state: RollbackState::Unknown, says, rule: None }).await;

@@ -171,7 +171,6 @@ fn parked(body: &[u8], kept_bytes: usize, reason: &str) -> Parked {
         body_sha256,
         body_bytes: body.len(),
         body_base64: data_encoding::BASE64.encode(&body[..kept_bytes]),
-        told: true,
     }
 }
 

@@ -6,11 +6,7 @@ use backout::{
 };
 use jiff::SignedDuration;
 
-use crate::support::{
-    lethal::{Death, Switch},
-    policy::alert,
-    world::World,
-};
+use crate::support::{lethal::Death, policy::alert, world::World};
 
 /// An alert below the gate: it ends at once.
 fn minor(world: &World, id: &str) -> backout::domain::alert::Alert {
@@ -77,21 +73,14 @@ async fn a_death_between_a_record_and_its_entry_is_mended_when_the_message_comes
 async fn dies_and_comes_again(death: Option<Death>, major: bool) -> u64 {
     let world = World::new();
     let firing = if major { world.break_it().await } else { minor(&world, "a") };
-    let switch = death.map_or_else(Switch::that_never_dies, Switch::that_dies);
-    let mortal = world.process_behind(&switch);
-    tokio::select! {
-        biased;
-        outcome = Box::pin(mortal.alert_received(firing.clone(), &world.policy)) => { outcome.unwrap(); }
-        () = switch.died() => {}
-    }
-    drop(mortal);
+    let calls = world.takes_in(&firing, death).await;
     world.advance(SignedDuration::from_secs(2));
     world.process().alert_received(firing.clone(), &world.policy).await.unwrap();
     let record = world.record(&firing).await;
     assert_eq!(listed(&world, 10).await, std::slice::from_ref(&record.id), "{death:?}");
     let entries = world.ports.store.list(keys::RECENT, None, 10).await.unwrap();
     assert_eq!(entries, [keys::recent(firing.fired_at.unwrap(), &record.id)], "{death:?}");
-    switch.calls()
+    calls
 }
 
 #[tokio::test]

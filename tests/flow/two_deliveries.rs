@@ -108,26 +108,30 @@ async fn the_loser_leaves_the_record_to_the_winner() {
     assert_eq!((world.platform.calls(), world.platform.running().as_str()), (1, GOOD));
 }
 
-/// At the first look at a claim, another wake-up stores that the operation was accepted.
-struct AcceptedMeanwhile {
+/// Once some document has been read for the first time, somebody else changes one before the reader goes on.
+struct ChangedMeanwhile {
     inner: Arc<dyn StateStore>,
-    target: Key,
-    looks: AtomicU32,
+    /// What the key of the first begins with.
+    read: &'static str,
+    /// The one that is changed; `None` for the one that was read.
+    changed: Option<Key>,
+    change: fn(&mut Value),
+    reads: AtomicU32,
 }
 
 #[async_trait::async_trait]
-impl StateStore for AcceptedMeanwhile {
+impl StateStore for ChangedMeanwhile {
     async fn read(&self, key: &Key) -> Result<Option<Stored>, PortError> {
-        let read = self.inner.read(key).await;
-        if key.as_str().starts_with("claims/") && self.looks.fetch_add(1, Ordering::SeqCst) == 0 {
-            let stored = self.inner.read(&self.target).await?.unwrap();
-            let mut state: Value = serde_json::from_slice(&stored.body).unwrap();
-            state["value"]["busy"]["phase"] = json!("accepted");
-            state["value"]["busy"]["operation"] = json!({ "of": "the other one" });
-            let body = serde_json::to_vec(&state).unwrap();
-            assert!(matches!(self.inner.replace(&self.target, &stored.version, &body).await?, Replaced::Now(_)));
+        let read = self.inner.read(key).await?;
+        if read.is_some() && key.as_str().starts_with(self.read) && self.reads.fetch_add(1, Ordering::SeqCst) == 0 {
+            let changed = self.changed.as_ref().unwrap_or(key);
+            let stored = self.inner.read(changed).await?.unwrap();
+            let mut document: Value = serde_json::from_slice(&stored.body).unwrap();
+            (self.change)(&mut document["value"]);
+            let body = serde_json::to_vec(&document).unwrap();
+            assert!(matches!(self.inner.replace(changed, &stored.version, &body).await?, Replaced::Now(_)));
         }
-        read
+        Ok(read)
     }
 
     async fn insert(&self, key: &Key, body: &[u8]) -> Result<Inserted, PortError> {
@@ -155,13 +159,21 @@ async fn a_look_that_found_nothing_does_not_undo_what_another_wake_up_stored() {
     world.platform.answer_next(&[Answer::LostBeforeEffect]);
     world.process().alert_received(firing, &world.policy).await.unwrap();
     let target = keys::target(&world.target("checkout").key());
-    let store =
-        Arc::new(AcceptedMeanwhile { inner: Arc::clone(&world.ports.store), target: target.clone(), looks: AtomicU32::new(0) });
+    let store = Arc::new(ChangedMeanwhile {
+        inner: Arc::clone(&world.ports.store),
+        read: "claims/",
+        changed: Some(target.clone()),
+        change: |state| {
+            state["busy"]["phase"] = json!("accepted");
+            state["busy"]["operation"] = json!({ "of": "the other one" });
+        },
+        reads: AtomicU32::new(0),
+    });
     let ports = Ports { store: store.clone(), ..world.ports.clone() };
     let process = watched_process(ports, Arc::new(FixedPolicy(Arc::clone(&world.policy))));
     world.advance(SignedDuration::from_secs(20));
     world.deliver_due(&process).await;
-    assert!(store.looks.load(Ordering::SeqCst) > 0, "the look came to the claim");
+    assert!(store.reads.load(Ordering::SeqCst) > 0, "the look came to the claim");
     let stored = world.ports.store.read(&target).await.unwrap().unwrap();
     let state: Value = serde_json::from_slice(&stored.body).unwrap();
     assert_eq!(
@@ -170,54 +182,21 @@ async fn a_look_that_found_nothing_does_not_undo_what_another_wake_up_stored() {
     );
 }
 
-/// When a copy has found its record, the first copy stores a decision before the copy is counted.
-struct DecidedMeanwhile {
-    inner: Arc<dyn StateStore>,
-    found: AtomicU32,
-}
-
-#[async_trait::async_trait]
-impl StateStore for DecidedMeanwhile {
-    async fn read(&self, key: &Key) -> Result<Option<Stored>, PortError> {
-        let read = self.inner.read(key).await?;
-        if let Some(stored) = &read
-            && key.as_str().starts_with("records/")
-            && self.found.fetch_add(1, Ordering::SeqCst) == 0
-        {
-            let mut record: Value = serde_json::from_slice(&stored.body).unwrap();
-            record["value"]["generation"] = json!(record["value"]["generation"].as_u64().unwrap() + 1);
-            let body = serde_json::to_vec(&record).unwrap();
-            assert!(matches!(self.inner.replace(key, &stored.version, &body).await?, Replaced::Now(_)));
-        }
-        Ok(read)
-    }
-
-    async fn insert(&self, key: &Key, body: &[u8]) -> Result<Inserted, PortError> {
-        self.inner.insert(key, body).await
-    }
-
-    async fn replace(&self, key: &Key, version: &Version, body: &[u8]) -> Result<Replaced, PortError> {
-        self.inner.replace(key, version, body).await
-    }
-
-    async fn delete(&self, key: &Key, version: &Version) -> Result<bool, PortError> {
-        self.inner.delete(key, version).await
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Key>, PortError> {
-        self.inner.list(prefix, after, limit).await
-    }
-}
-
 #[tokio::test]
 async fn a_copy_is_counted_while_the_first_one_goes_on() {
     let world = World::new();
     let firing = world.break_it().await;
     world.process().alert_received(firing.clone(), &world.policy).await.unwrap();
-    let store = Arc::new(DecidedMeanwhile { inner: Arc::clone(&world.ports.store), found: AtomicU32::new(0) });
+    let store = Arc::new(ChangedMeanwhile {
+        inner: Arc::clone(&world.ports.store),
+        read: "records/",
+        changed: None,
+        change: |record| record["generation"] = json!(record["generation"].as_u64().unwrap() + 1),
+        reads: AtomicU32::new(0),
+    });
     let ports = Ports { store: store.clone(), ..world.ports.clone() };
     let process = watched_process(ports, Arc::new(FixedPolicy(Arc::clone(&world.policy))));
     process.alert_received(firing.clone(), &world.policy).await.unwrap();
-    assert!(store.found.load(Ordering::SeqCst) > 1, "the record was read, and read again to count");
+    assert!(store.reads.load(Ordering::SeqCst) > 1, "the record was read, and read again to count");
     assert_eq!((world.record(&firing).await.duplicates, world.platform.calls()), (1, 1));
 }

@@ -6,7 +6,7 @@ use backout::{
 };
 
 use crate::support::{
-    lethal::{Death, Switch},
+    lethal::Death,
     world::{GOOD, World},
 };
 
@@ -14,21 +14,14 @@ use crate::support::{
 async fn dies_and_is_lost(death: Option<Death>) -> (u64, bool) {
     let world = World::new();
     let firing = world.break_it().await;
-    let switch = death.map_or_else(Switch::that_never_dies, Switch::that_dies);
-    let mortal = world.process_behind(&switch);
-    tokio::select! {
-        biased;
-        outcome = Box::pin(mortal.alert_received(firing.clone(), &world.policy)) => { outcome.unwrap(); }
-        () = switch.died() => {}
-    }
-    drop(mortal);
+    let calls = world.takes_in(&firing, death).await;
     let process = world.process();
     let id = RecordId::of(&firing);
     // Died before its record: the message is all there was.
-    let Some(left) = process.record(&id).await.unwrap() else { return (switch.calls(), false) };
+    let Some(left) = process.record(&id).await.unwrap() else { return (calls, false) };
     // Died before its place on the list of recent firings: likewise.
     if world.ports.store.list(keys::RECENT, None, 1).await.unwrap().is_empty() {
-        return (switch.calls(), false);
+        return (calls, false);
     }
     // Whatever it had scheduled is lost with it.
     while let Some((wake_up, _)) = world.queue.take() {
@@ -44,7 +37,7 @@ async fn dies_and_is_lost(death: Option<Death>) -> (u64, bool) {
     if left.decision.is_none() && left.rollback.is_none() {
         assert_eq!(world.platform.running() == GOOD, record.rollback == Some(RollbackState::Recovered), "{says}");
     }
-    (switch.calls(), left.decision.is_none())
+    (calls, left.decision.is_none())
 }
 
 #[tokio::test]

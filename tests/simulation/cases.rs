@@ -29,6 +29,10 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (18_375, "the same, after a death"),
     (1_245, "a person did the same swap while ours was on its way: ours undid it, and the target was free"),
     (120_923, "the same, after longer"),
+    (1_120_412, "whoever had stood still freed a target that somebody else had left to a person meanwhile"),
+    (1_147_772, "the same, on another platform"),
+    (1_166_111, "a sender that had stood still sent, although the target had been left to a person: the claim was open"),
+    (1_144_300, "a message was parked, its process died before it told, and the next delivery was not parked any more"),
     (105_384, "a firing was never decided: its message and the wake-up that a copy left had become dead letters"),
     (109_291, "a decision was stored and its telling failed; when the message came again, there was nothing new to decide"),
 ];

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -64,6 +65,7 @@ pub struct Scene {
     /// Of a handler process.
     pub environment: BTreeMap<String, String>,
     documents: Documents,
+    store_file: PathBuf,
     pumps: Vec<JoinHandle<()>>,
     _folder: TempDir,
 }
@@ -138,7 +140,7 @@ impl Scene {
             hosts.push(Arc::new(program::handler(options).await.unwrap()));
         }
         let stalled: Arc<Vec<AtomicBool>> = Arc::new(hosts.iter().map(|_| AtomicBool::new(false)).collect());
-        let documents = Documents::new(Arc::new(SqliteStore::new(store_file)));
+        let documents = Documents::new(Arc::new(SqliteStore::new(store_file.clone())));
         Self {
             azure,
             hosts,
@@ -150,6 +152,7 @@ impl Scene {
             calls_before: 0,
             environment,
             documents,
+            store_file,
             pumps: Vec::new(),
             _folder: folder,
         }
@@ -278,10 +281,26 @@ impl Scene {
     }
 
     /// SIGSTOP, or SIGCONT: the process keeps its memory and its connections.
+    ///
+    /// Not in the middle of a write, which would keep the lock of the store's file from everybody: blob storage knows no such lock.
     pub async fn stall(&self, place: usize, stalled: bool) {
-        let HandlerState::Running { pid, .. } = self.hosts[place].state() else { panic!("{:?}", self.hosts[place].state()) };
-        let signal = if stalled { "-STOP" } else { "-CONT" };
         self.stalled[place].store(stalled, Ordering::Release);
+        self.signal(place, if stalled { "-STOP" } else { "-CONT" }).await;
+        while stalled && self.somebody_writes() {
+            self.signal(place, "-CONT").await;
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            self.signal(place, "-STOP").await;
+        }
+    }
+
+    fn somebody_writes(&self) -> bool {
+        let file = rusqlite::Connection::open(&self.store_file).unwrap();
+        file.busy_timeout(Duration::ZERO).unwrap();
+        file.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_err()
+    }
+
+    async fn signal(&self, place: usize, signal: &str) {
+        let HandlerState::Running { pid, .. } = self.hosts[place].state() else { panic!("{:?}", self.hosts[place].state()) };
         let status = tokio::process::Command::new("kill").args([signal, &pid.to_string()]).status().await.unwrap();
         assert!(status.success(), "kill {signal} {pid}: {status}");
     }

@@ -23,7 +23,7 @@ use super::{
     fake_queue::FakeQueue,
     fake_telemetry::FakeTelemetry,
     leaks::watched_process,
-    lethal::Switch,
+    lethal::{Death, Switch},
     policy::{FixedPolicy, alert, policy, service},
 };
 
@@ -94,6 +94,18 @@ impl World {
 
     pub fn process_behind(&self, switch: &Switch) -> Process {
         watched_process(switch.guard(&self.ports), Arc::new(FixedPolicy(Arc::clone(&self.policy))))
+    }
+
+    /// Takes in an alert with a process that may die; returns the number of its calls.
+    pub async fn takes_in(&self, firing: &Alert, death: Option<Death>) -> u64 {
+        let switch = death.map_or_else(Switch::that_never_dies, Switch::that_dies);
+        let mortal = self.process_behind(&switch);
+        tokio::select! {
+            biased;
+            outcome = Box::pin(mortal.alert_received(firing.clone(), &self.policy)) => { outcome.unwrap(); }
+            () = switch.died() => {}
+        }
+        switch.calls()
     }
 
     /// The sweep sees the good build serve; then the bad one is swapped in, and requests fail from then on. Returns the firing.
