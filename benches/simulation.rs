@@ -32,6 +32,9 @@ use timeline::{
     story::Part,
 };
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs timelines of the deterministic simulation.
 #[derive(Parser)]
 #[command(name = "cargo sim")]

@@ -34,6 +34,9 @@ pub struct TargetState {
     /// Newest receipt of this target's chain, and how many there are.
     pub receipt_head: Option<ReceiptRef>,
     pub receipt_count: u64,
+    /// The newest receipts, oldest first: who tells once more what somebody else has just told finds it here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub written_receipts: Vec<WrittenReceipt>,
 }
 
 impl TargetState {
@@ -42,6 +45,8 @@ impl TargetState {
     pub const FIRINGS_MAX: usize = 50;
     pub const HOLDS_MAX: usize = 50;
     pub const TAKEN_BACK_MAX: usize = 20;
+    /// Others that may be told of the target between two who tell the same.
+    pub const WRITTEN_RECEIPTS_MAX: usize = 8;
 
     pub fn new(target: TargetKey) -> Self {
         Self {
@@ -56,6 +61,7 @@ impl TargetState {
             frozen: None,
             receipt_head: None,
             receipt_count: 0,
+            written_receipts: Vec::new(),
         }
     }
 }
@@ -115,4 +121,13 @@ pub struct TakenBack {
     pub claimed_at: Timestamp,
     pub result: Option<VersionToken>,
     pub result_fingerprint: Option<Fingerprint>,
+}
+
+/// A receipt of the target's chain, by what it tells: one state of one record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WrittenReceipt {
+    pub record: RecordId,
+    pub generation: u64,
+    pub number: u64,
 }

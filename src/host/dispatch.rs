@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::{FutureExt as _, future::BoxFuture};
 use tracing::{Instrument, error, warn};
 
 use super::{
@@ -48,12 +49,12 @@ impl Dispatcher {
             Err(PolicyTrouble::Wrong(problems)) => return self.park(delivery, &problems).await,
         };
         match delivery.function {
-            Function::Sweep => self.process.sweep(&policy).await,
+            Function::Sweep => self.process.sweep(&policy).boxed().await,
             Function::FollowUps => match FollowUp::read(&delivery.body) {
                 Ok(follow_up) => {
                     observability::name_record(&follow_up.record);
                     let record = follow_up.record.clone();
-                    in_record_trace(&record, delivery, self.process.follow_up_received(follow_up, &policy)).await
+                    in_record_trace(&record, delivery, self.process.follow_up_received(follow_up, &policy).boxed()).await
                 }
                 Err(why) => self.park(delivery, &why).await,
             },
@@ -84,10 +85,10 @@ impl Dispatcher {
         match (delivery.function, understood.event) {
             (Function::Alerts, Event::Alert(alert)) => {
                 let record = RecordId::of(&alert);
-                in_record_trace(&record, delivery, self.process.alert_received(alert, policy)).await
+                in_record_trace(&record, delivery, self.process.alert_received(alert, policy).boxed()).await
             }
-            (Function::Deployments, Event::Deployment(event)) => self.process.deployment_received(event, policy, false).await,
-            (Function::Markers, Event::Deployment(event)) => self.process.deployment_received(event, policy, true).await,
+            (Function::Deployments, Event::Deployment(event)) => self.process.deployment_received(event, policy, false).boxed().await,
+            (Function::Markers, Event::Deployment(event)) => self.process.deployment_received(event, policy, true).boxed().await,
             (_, Event::Other(other)) => {
                 if let Some(warning) = other.warning {
                     warn!(queue, event = other.name, "{warning}");
@@ -156,14 +157,15 @@ impl Deliveries for Dispatcher {
     }
 }
 
-/// Handles a message as a step of its record's trace.
+/// Handles a message as a step of its record's trace. In a box from the start: the whole of a story takes kilobytes, which each
+/// hand that it passes through would copy.
 async fn in_record_trace(
     record: &RecordId,
     delivery: &Delivery,
-    handling: impl Future<Output = Result<Outcome, Trouble>> + Send,
+    handling: BoxFuture<'_, Result<Outcome, Trouble>>,
 ) -> Result<Outcome, Trouble> {
     let span = spans::handled(record, delivery.function.name(), &delivery.invocation_id, delivery.trace_parent.as_deref());
-    let handled = Box::pin(handling.instrument(span.clone())).await;
+    let handled = handling.instrument(span.clone()).await;
     match &handled {
         Ok(Outcome::Settled { .. } | Outcome::Parked { .. } | Outcome::PutBack { .. }) => {}
         Ok(Outcome::DeliverAgain { .. }) => spans::fail(&span, "deliver_again"),

@@ -210,7 +210,12 @@ impl Documents {
 
     async fn read_envelope<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<(Envelope<T>, Version)>, PortError> {
         let Some(stored) = self.store.read(key).await? else { return Ok(None) };
-        let envelope = serde_json::from_slice(&stored.body).map_err(|error| {
+        // Checked for UTF-8 as a whole, which is quicker than string by string; what is none is told with its place.
+        let envelope = match std::str::from_utf8(&stored.body) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(&stored.body),
+        };
+        let envelope = envelope.map_err(|error| {
             // The error's own words quote what stands there.
             let (line, column) = (error.line(), error.column());
             let says = format!(

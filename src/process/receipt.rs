@@ -18,7 +18,7 @@ use crate::{
         record::{Entry, ReceiptRef, Record, RecordId},
         rollback::RollbackState,
         target::{TargetKey, sha256_hex},
-        target_state::TargetState,
+        target_state::{TargetState, WrittenReceipt},
     },
     ports::{Key, PortError, PortErrorKind},
 };
@@ -28,6 +28,9 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
     pub record: RecordId,
+    /// The record's generation that it tells of; not there in receipts of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
     pub number: u64,
     /// SHA-256 of the previous receipt's JSON in this chain; `None` for the first.
     pub previous: Option<String>,
@@ -68,6 +71,7 @@ impl Receipt {
         let way = accused.and_then(|accused| accused.way_back.as_ref());
         Some(Self {
             record: record.id.clone(),
+            generation: Some(record.generation),
             number: 0,
             previous: None,
             written_at,
@@ -151,7 +155,8 @@ impl Receipt {
     }
 }
 
-/// Appends to the chain of the record's target, or of the record where it means none.
+/// Appends to the chain of the record's target, or of the record where it means none. Called again for the same generation of the
+/// record, by a copy of the message or after a crash: the receipt that is there.
 ///
 /// Crash between the receipt and the head: the next writer finds the number taken and moves on behind it.
 pub async fn append(documents: &Documents, receipt: Receipt) -> Result<ReceiptRef, PortError> {
@@ -159,32 +164,48 @@ pub async fn append(documents: &Documents, receipt: Receipt) -> Result<ReceiptRe
         append_to_target(documents, &target, receipt).await
     } else {
         let record = receipt.record.clone();
-        append_from(documents, |number| keys::record_receipt(&record, number), 0, None, receipt)
-            .await
-            .map(|(reference, _)| reference)
+        let appended = append_from(documents, |number| keys::record_receipt(&record, number), 0, None, receipt).await?;
+        Ok(appended.reference)
     }
 }
 
 async fn append_to_target(documents: &Documents, target: &TargetKey, receipt: Receipt) -> Result<ReceiptRef, PortError> {
     let key = keys::target(target);
-    let head = documents.read::<TargetState>(&key).await?.map(|loaded| (loaded.value.receipt_count, loaded.value.receipt_head));
-    let (count, previous) = head.unwrap_or((0, None));
-    let (reference, number) =
-        append_from(documents, |number| keys::target_receipt(target, number), count, previous.map(|head| head.sha256), receipt)
-            .await?;
+    let state =
+        documents.read::<TargetState>(&key).await?.map_or_else(|| TargetState::new(target.clone()), |loaded| loaded.value);
+    let is_same = |written: &&WrittenReceipt| written.record == receipt.record && Some(written.generation) == receipt.generation;
+    if let Some(written) = state.written_receipts.iter().find(is_same) {
+        let at = keys::target_receipt(target, written.number);
+        if let Some(found) = documents.read::<Receipt>(&at).await? {
+            return Ok(ReceiptRef { key: at.to_string(), sha256: found.value.sha256() });
+        }
+    }
+    let previous = state.receipt_head.map(|head| head.sha256);
+    let appended =
+        append_from(documents, |number| keys::target_receipt(target, number), state.receipt_count, previous, receipt).await?;
     documents
         .update(
             &key,
             || Some(TargetState::new(target.clone())),
             |state: &mut TargetState| {
-                (state.receipt_count <= number).then(|| {
-                    state.receipt_count = number + 1;
-                    state.receipt_head = Some(reference.clone());
-                })
+                let is_newest = state.receipt_count <= appended.number;
+                if is_newest {
+                    state.receipt_count = appended.number + 1;
+                    state.receipt_head = Some(appended.reference.clone());
+                }
+                (note_written(state, &appended.passed) || is_newest).then_some(())
             },
         )
         .await?;
-    Ok(reference)
+    Ok(appended.reference)
+}
+
+/// A receipt in its place.
+struct Appended {
+    reference: ReceiptRef,
+    number: u64,
+    /// It, and those before it that the head did not name yet: whoever moves the head on keeps what it goes past.
+    passed: Vec<WrittenReceipt>,
 }
 
 async fn append_from(
@@ -193,30 +214,40 @@ async fn append_from(
     mut number: u64,
     mut previous: Option<String>,
     mut receipt: Receipt,
-) -> Result<(ReceiptRef, u64), PortError> {
+) -> Result<Appended, PortError> {
+    let mut passed = Vec::new();
     loop {
         receipt.number = number;
         receipt.previous = previous;
         let at = key(number);
-        match documents.insert(&at, receipt.clone()).await? {
-            Insert::Now(_) => return Ok((ReceiptRef { key: at.to_string(), sha256: receipt.sha256() }, number)),
-            Insert::Taken(Loaded { value: found, .. }) if is_same_step(&found, &receipt) => {
-                return Ok((ReceiptRef { key: at.to_string(), sha256: found.sha256() }, number));
-            }
+        let (there, is_ours) = match documents.insert(&at, receipt.clone()).await? {
+            Insert::Now(Loaded { value, .. }) => (value, true),
             Insert::Taken(Loaded { value: found, .. }) => {
-                previous = Some(found.sha256());
-                number += 1;
+                let is_same = found.record == receipt.record && found.generation == receipt.generation;
+                (found, is_same)
             }
+        };
+        if let Some(generation) = there.generation {
+            passed.push(WrittenReceipt { record: there.record.clone(), generation, number });
         }
+        let sha256 = there.sha256();
+        if is_ours {
+            return Ok(Appended { reference: ReceiptRef { key: at.to_string(), sha256 }, number, passed });
+        }
+        previous = Some(sha256);
+        number += 1;
     }
 }
 
-/// The receipt of the same step, written before a crash: told once only.
-fn is_same_step(found: &Receipt, mine: &Receipt) -> bool {
-    found.record == mine.record
-        && found.decision == mine.decision
-        && found.rollback == mine.rollback
-        && found.because == mine.because
+/// `false` where all of them were known.
+fn note_written(state: &mut TargetState, passed: &[WrittenReceipt]) -> bool {
+    let new: Vec<WrittenReceipt> = passed.iter().filter(|written| !state.written_receipts.contains(written)).cloned().collect();
+    let is_news = !new.is_empty();
+    state.written_receipts.extend(new);
+    state.written_receipts.sort_by_key(|written| written.number);
+    let surplus = state.written_receipts.len().saturating_sub(TargetState::WRITTEN_RECEIPTS_MAX);
+    state.written_receipts.drain(..surplus);
+    is_news
 }
 
 /// Reads one receipt by its reference.

@@ -71,12 +71,15 @@ impl Process {
         let (inserted, keys) =
             futures::join!(self.documents.insert(&own, document), self.documents.store().list(keys::STORM, None, listed));
         inserted?;
-        let others = newest_of_each_other(keys?, &own);
+        let horizon = now - rule.within;
+        // What is older may wait for the next sweep to remove it, but no rule looks at it.
+        let oldest = keys::storm_before(slice_of(horizon, rule) - SignedDuration::from_secs(1));
+        let keys = keys?.into_iter().take_while(|key| *key < oldest).collect();
+        let others = newest_of_each_other(keys, &own);
         // Bodies are read only when there are enough firings for a storm at all.
         if others.len() < enough {
             return Ok(Vec::new());
         }
-        let horizon = now - rule.within;
         let (first, rest) = others.split_at(others.len().min(READ_FIRST.max(enough * 2)));
         let mut storm = self.read_notes(first).await?;
         let counts_anyway = |note: &&StormAlert| note.at >= horizon && note.explained_by.iter().all(|name| !ours.contains(name));

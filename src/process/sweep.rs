@@ -65,10 +65,12 @@ impl Process {
         if let Err(error) = &observation {
             warn!(service = %service.name, %error, "the sweep could not read a target");
         }
+        let read = self.documents.read::<TargetState>(&document).await?;
         let updated = self
             .documents
-            .update(
+            .update_from(
                 &document,
+                read.clone().into(),
                 || Some(TargetState::new(key.clone())),
                 |state: &mut TargetState| {
                     let observation = observation.as_ref().ok()?;
@@ -78,13 +80,7 @@ impl Process {
                 },
             )
             .await?;
-        let state = match updated {
-            Some((written, ())) => written,
-            None => match self.documents.read::<TargetState>(&document).await? {
-                Some(read) => read,
-                None => return Ok(0),
-            },
-        };
+        let Some(state) = updated.map(|(written, ())| written).or(read) else { return Ok(0) };
         self.wake_overdue(&state.value).await
     }
 

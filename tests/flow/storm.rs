@@ -8,7 +8,7 @@ use backout::{
         rule::RuleId,
         service::{Mode, Service},
     },
-    process::Process,
+    process::{Process, documents::keys},
 };
 use jiff::SignedDuration;
 
@@ -102,6 +102,19 @@ async fn alerts_count_for_five_minutes() {
         let last = fire(&town, &process, "checkout").await;
         assert_eq!(decided(&town, &last).await.0, kind, "{seconds} s later");
     }
+}
+
+/// Found by the benchmark of years of history, whose notes are none: each alert read them until a sweep had removed them.
+#[tokio::test]
+async fn notes_that_no_rule_looks_at_any_more_are_not_read() {
+    let town = broken_checkout(unrelated()).await;
+    let store = &town.world.ports.store;
+    for (number, hours) in (1..=20).zip([1, 24, 24 * 365].into_iter().cycle()) {
+        let long_ago = town.world.now() - SignedDuration::from_hours(hours);
+        store.insert(&keys::storm(long_ago, &number.to_string()), b"no note").await.unwrap();
+    }
+    let last = fire(&town, &town.world.process(), "checkout").await;
+    assert_eq!((decided(&town, &last).await.0, town.calls()), (DecisionKind::Act, 1));
 }
 
 #[tokio::test]

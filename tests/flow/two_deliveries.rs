@@ -6,9 +6,19 @@ use std::sync::{
 };
 
 use backout::{
-    domain::{decision::DecisionKind, rollback::RollbackState},
+    domain::{
+        alert::{Alert, Severity},
+        decision::DecisionKind,
+        record::Record,
+        rollback::RollbackState,
+        target_state::TargetState,
+    },
     ports::{FollowUp, Inserted, Key, PortError, Replaced, StateStore, Stored, Version},
-    process::{Ports, documents::keys},
+    process::{
+        Ports,
+        documents::{Documents, keys},
+        receipt::{ChainCheck, verify_chain},
+    },
 };
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -199,4 +209,61 @@ async fn a_copy_is_counted_while_the_first_one_goes_on() {
     process.alert_received(firing.clone(), &world.policy).await.unwrap();
     assert!(store.reads.load(Ordering::SeqCst) > 1, "the record was read, and read again to count");
     assert_eq!((world.record(&firing).await.duplicates, world.platform.calls()), (1, 1));
+}
+
+/// A firing of too little weight to act on; it is told at once.
+fn mild(world: &World, name: &str) -> Alert {
+    let mut firing = alert(name, "checkout", world.now());
+    firing.severity = Severity::new(4);
+    firing
+}
+
+/// As whoever tells the record finds it while another one is still at it.
+async fn as_before_it_was_told(documents: &Documents, record: &Record) {
+    let forget = |record: &mut Record| {
+        record.told_generation = 0;
+        record.receipt = None;
+        Some(())
+    };
+    documents.update(&keys::record(&record.id), || None, forget).await.unwrap().unwrap();
+}
+
+/// Found under load: of two who told the same firing, the slower one came behind the receipt of another firing, and wrote a second.
+#[tokio::test]
+async fn two_who_tell_the_same_write_one_receipt() {
+    let world = World::new();
+    let process = world.process();
+    let (first, documents) = (mild(&world, "a1"), Documents::new(world.ports.store.clone()));
+    process.alert_received(first.clone(), &world.policy).await.unwrap();
+    let told = world.record(&first).await;
+    process.alert_received(mild(&world, "a2"), &world.policy).await.unwrap();
+    as_before_it_was_told(&documents, &told).await;
+    process.alert_received(first.clone(), &world.policy).await.unwrap();
+    let again = world.record(&first).await;
+    assert_eq!((again.told_generation, &again.receipt), (again.generation, &told.receipt));
+    let chain = verify_chain(&documents, &world.target("checkout").key()).await.unwrap();
+    assert_eq!(chain, ChainCheck::Sound { receipts: 2 });
+}
+
+/// The same, where the first one had written its receipt and not named it as the newest, and the other firing's teller went past it.
+#[tokio::test]
+async fn a_receipt_that_another_teller_went_past_is_not_written_again() {
+    let world = World::new();
+    let process = world.process();
+    let (first, documents) = (mild(&world, "a1"), Documents::new(world.ports.store.clone()));
+    let target = keys::target(&world.target("checkout").key());
+    process.alert_received(first.clone(), &world.policy).await.unwrap();
+    let told = world.record(&first).await;
+    let forget_head = |state: &mut TargetState| {
+        (state.receipt_count, state.receipt_head) = (0, None);
+        state.written_receipts.clear();
+        Some(())
+    };
+    documents.update(&target, || None, forget_head).await.unwrap().unwrap();
+    process.alert_received(mild(&world, "a2"), &world.policy).await.unwrap();
+    as_before_it_was_told(&documents, &told).await;
+    process.alert_received(first.clone(), &world.policy).await.unwrap();
+    assert_eq!(world.record(&first).await.receipt, told.receipt);
+    let chain = verify_chain(&documents, &world.target("checkout").key()).await.unwrap();
+    assert_eq!(chain, ChainCheck::Sound { receipts: 2 });
 }
