@@ -1,8 +1,9 @@
 //! Many alerts at once, and years of history: what becomes of them, and what they cost.
 //!
 //! `cargo bench --bench load` has 10,000 alerts on 1,000 services and 100,000 records behind it; `-- 2000` takes another number of
-//! alerts. Fails where something is lost, doubled or called, and where memory grows beyond [`GROWTH_MAX_KILOBYTES`]; never on speed, so each
-//! figure stands beside another one of the same machine at about the same time.
+//! alerts, and `-- 5000 blobs` has them all over Azurite and nothing else. Fails where something is lost, doubled or called, and
+//! where memory grows beyond [`GROWTH_MAX_KILOBYTES`]; never on speed, so each figure stands beside another one of the same
+//! machine at about the same time.
 //!
 //! SQLite waits for the disk at each write. On a slow one `TMPDIR=/dev/shm` shows what is left without that.
 //!
@@ -41,7 +42,9 @@ use support::{
 const FIRINGS: usize = 10_000;
 const SIDE_BY_SIDE: usize = 16;
 
-/// Private memory that a handler may need beyond what it needs after a tenth of the alerts.
+/// Alerts after which a handler has met everything that it keeps a part of.
+const WARM_AFTER: usize = 1_000;
+/// Private memory that it may need beyond what it needs then.
 const GROWTH_MAX_KILOBYTES: u64 = 8 * 1024;
 
 /// Records with their receipts, of which half are one target's; and as many claims, parked bodies and notes.
@@ -55,8 +58,13 @@ fn main() -> anyhow::Result<()> {
         println!("NOTE: not an optimised build; the figures mean nothing.");
     }
     let firings = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(FIRINGS);
+    let only_blobs = std::env::args().any(|argument| argument == "blobs");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
+        if only_blobs {
+            let azurite = azurite::over_http().context("Azurite is not there")?;
+            return Box::pin(storm("blobs in Azurite", load(firings, SIDE_BY_SIDE), Place::Blobs(azurite))).await.map(drop);
+        }
         storms(firings).await?;
         Box::pin(histories(firings)).await
     })
@@ -103,8 +111,12 @@ async fn storm(name: &str, load: Load, place: Place) -> anyhow::Result<Seen> {
     let kept = kept(&store).await;
     print_storm(name, load, &seen, &kept);
     assert_right(&seen, &kept);
-    let (first, last) = seen.memory.first().zip(seen.memory.last()).context("memory was looked at")?;
-    ensure!(last.1 <= first.1 + GROWTH_MAX_KILOBYTES, "memory grew from {} to {} kB", first.1, last.1);
+    match seen.memory.iter().find(|(done, _)| *done >= WARM_AFTER).zip(seen.memory.last()) {
+        Some((warm, last)) => {
+            ensure!(last.1 <= warm.1 + GROWTH_MAX_KILOBYTES, "memory grew from {} to {} kB", warm.1, last.1);
+        }
+        None => println!("  NOT JUDGED: how memory grows after {WARM_AFTER} alerts"),
+    }
     Ok(seen)
 }
 
