@@ -176,7 +176,8 @@ async fn append_to_target(documents: &Documents, target: &TargetKey, receipt: Re
     let is_same = |written: &&WrittenReceipt| written.record == receipt.record && Some(written.generation) == receipt.generation;
     if let Some(written) = state.written_receipts.iter().find(is_same) {
         let at = keys::target_receipt(target, written.number);
-        if let Some(found) = documents.read::<Receipt>(&at).await? {
+        let found = documents.read::<Receipt>(&at).await?;
+        if let Some(found) = found.filter(|found| found.value.record == receipt.record) {
             return Ok(ReceiptRef { key: at.to_string(), sha256: found.value.sha256() });
         }
     }

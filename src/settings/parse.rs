@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     azure::cloud::Cloud,
-    domain::{resource_id::ResourceId, service::Mode},
+    domain::{printable::printable, resource_id::ResourceId, service::Mode},
     policy::nearest,
 };
 
@@ -185,7 +185,7 @@ impl Reader<'_> {
                 continue;
             }
             if let Some(known) = nearest(&name.to_ascii_uppercase(), ALL.iter().map(|setting| setting.name)) {
-                self.problem(&name, "is no setting of backout", format!("did you mean `{known}`?"));
+                self.problem(&printable(&name), "is no setting of backout", format!("did you mean `{known}`?"));
             }
         }
     }
