@@ -42,9 +42,9 @@ use support::{
 const FIRINGS: usize = 10_000;
 const SIDE_BY_SIDE: usize = 16;
 
-/// Alerts after which a handler has met everything that it keeps a part of.
+/// Growth counts from this alert on; until then pools fill. A shorter run is not judged, and says so.
 const WARM_AFTER: usize = 1_000;
-/// Private memory that it may need beyond what it needs then.
+/// Private memory that a handler may need beyond what it needs then.
 const GROWTH_MAX_KILOBYTES: u64 = 8 * 1024;
 
 /// Records with their receipts, of which half are one target's; and as many claims, parked bodies and notes.
