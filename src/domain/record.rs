@@ -4,7 +4,6 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     alert::Alert,
@@ -94,8 +93,10 @@ pub struct Record {
     /// `None` until the first decision is stored.
     pub decision: Option<Decision>,
     pub decided_at: Option<Timestamp>,
-    /// What the decision was made from, for a replay.
-    pub inputs: Option<KeptJson>,
+    /// What was read for the newest decision that was made by reading, for a replay: a document of its own, because it is most of
+    /// what is kept and is never needed to go on.
+    #[serde(default)]
+    pub decided_from: Option<DocumentRef>,
     /// Grows with every change of the decision; a follow-up that carries an older one has no effect (A3).
     pub generation: u64,
     /// The generation for which receipt and notice are out; behind `generation` means that a crash came between.
@@ -111,7 +112,7 @@ pub struct Record {
     pub rollback: Option<RollbackState>,
     pub timeline: Vec<Entry>,
     /// Key and hash of the newest receipt about this record.
-    pub receipt: Option<ReceiptRef>,
+    pub receipt: Option<DocumentRef>,
     /// What was told last, so that metrics count each outcome once; not there in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<ToldOutcome>,
@@ -141,7 +142,7 @@ impl Record {
             policy_sha256,
             decision: None,
             decided_at: None,
-            inputs: None,
+            decided_from: None,
             generation: 0,
             told_generation: 0,
             next_step_at: None,
@@ -219,30 +220,9 @@ pub struct Entry {
     pub what: String,
 }
 
+/// Another document of the store, by key and content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReceiptRef {
+pub struct DocumentRef {
     pub key: String,
     pub sha256: String,
-}
-
-/// JSON that is kept letter by letter: only a replay reads it, while the document around it is written many times.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct KeptJson(Box<RawValue>);
-
-impl KeptJson {
-    /// `None` for what has no form in JSON.
-    pub fn of(value: &impl Serialize) -> Option<Self> {
-        to_raw_value(value).ok().map(Self)
-    }
-
-    pub fn text(&self) -> &str {
-        self.0.get()
-    }
-}
-
-impl PartialEq for KeptJson {
-    fn eq(&self, other: &Self) -> bool {
-        self.text() == other.text()
-    }
 }

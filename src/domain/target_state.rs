@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    record::{ReceiptRef, RecordId},
+    record::{DocumentRef, RecordId},
     rollback::Busy,
     target::{Fingerprint, TargetKey, VersionToken},
 };
@@ -32,7 +32,7 @@ pub struct TargetState {
     /// Why automation is off until a person clears it (A7).
     pub frozen: Option<String>,
     /// Newest receipt of this target's chain, and how many there are.
-    pub receipt_head: Option<ReceiptRef>,
+    pub receipt_head: Option<DocumentRef>,
     pub receipt_count: u64,
     /// The newest receipts, oldest first: who tells once more what somebody else has just told finds it here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -1,6 +1,6 @@
 //! The protocol that acts once (design section 5): busy, claim, re-read, send; each order here prevents something.
 //!
-//! (a) was [`super::gather`]. (b) compare-and-set the target to busy, beside the budget. (c) insert the claim, read the
+//! (a) was [`super::gather`]. (b) compare-and-set the target to busy, beside the budget; keep the inputs. (c) insert the claim, read the
 //! live state and the kill switch again, store the decision, side by side. (d) send, only within [`FRESH`] of our own
 //! last write of the claim and of our look at the live state. (e) store what the answer said. Three sequential trips lead to
 //! the call; one more where a platform's preflight asks in two.
@@ -34,7 +34,7 @@ use crate::{
         known::Known,
         observation::Observation,
         policy::Policy,
-        record::{KeptJson, Record, RecordId},
+        record::{DocumentRef, Record, RecordId},
         rollback::{Busy, Claim, ClaimKind, Fence, Phase, RollbackState, Step, StepKind},
         rule::RuleId,
         target::{Fingerprint, TargetKey},
@@ -114,11 +114,12 @@ impl Process {
         let claim_key = keys::claim(&target, &busy.accused);
         let state = Self::busy_state(record, facts, busy.clone());
         let approved = gathered.case.approval.is_some();
-        let (set, reserved) = futures::join!(
+        let (set, reserved, inputs) = futures::join!(
             self.write_target(&target, gathered.version_of(&target), state),
-            self.reserve(facts, &claim_key, approved, gathered.budget_of(&target))
+            self.reserve(facts, &claim_key, approved, gathered.budget_of(&target)),
+            self.keep_inputs(&record.id, &gathered.case)
         );
-        let (set, reserved) = (set?, reserved?);
+        let (set, reserved, inputs) = (set?, reserved?, inputs?);
         let Some(state) = set else {
             // Another delivery about this very record was faster: the rollback is its own, and must find the record as it left it.
             let now = self.documents.read::<TargetState>(&keys::target(&target)).await?;
@@ -133,7 +134,7 @@ impl Process {
             self.clear_busy(&target, &record.id).await?;
             return self.decide_again(record).await;
         }
-        let outcome = self.claim_and_send(record, &decision, &gathered, &state, &busy).await?;
+        let outcome = self.claim_and_send(record, &decision, inputs, gathered.record.clone(), &state, &busy).await?;
         // What else was read is kept, and people are told, after the call and off the way to it.
         let after = self.record(&record.id).await?;
         // Where the claim was somebody else's, the record waits, and stays on the lists.
@@ -156,7 +157,8 @@ impl Process {
         decision: &Decision,
         case: &Case,
     ) -> Result<Outcome, Trouble> {
-        if !self.store_decision(record, decision, case, busy, ReadBefore::NotRead).await? {
+        let inputs = self.keep_inputs(&record.id, case).await?;
+        if !self.store_decision(record, decision, inputs, busy, ReadBefore::NotRead).await? {
             return self.look_later(target, busy).await;
         }
         self.renew_and_send(&record.id, target, busy, claim, false).await
@@ -277,7 +279,8 @@ impl Process {
         &self,
         record: &Record,
         decision: &Decision,
-        gathered: &Gathered,
+        inputs: DocumentRef,
+        read_before: ReadBefore<Record>,
         state: &Loaded<TargetState>,
         busy: &Busy,
     ) -> Result<Outcome, Trouble> {
@@ -296,7 +299,7 @@ impl Process {
                 self.documents.insert(&claim_key, claim),
                 self.look_before_call(busy),
                 self.read_paused(),
-                self.store_decision(record, decision, &gathered.case, busy, gathered.record.clone())
+                self.store_decision(record, decision, inputs, busy, read_before)
             )
         };
         let (inserted, look, paused, stored) = Box::pin(claiming.instrument(spans::claim())).await;
@@ -498,9 +501,9 @@ impl Process {
                 decided(record, decision.clone(), now);
             })
             .await?;
-        if let Some(Loaded { value: record, .. }) = updated {
-            self.note_hold(&record).await?;
-            self.finish_telling(&record, &[]).await?;
+        if let Some(written) = updated {
+            self.note_hold(&written.value).await?;
+            self.finish_telling_written(written).await?;
         }
         Ok(Outcome::Settled { says: why })
     }
@@ -535,33 +538,21 @@ impl Process {
         &self,
         record: &Record,
         decision: &Decision,
-        case: &Case,
+        inputs: DocumentRef,
         busy: &Busy,
         read_before: ReadBefore<Record>,
     ) -> Result<bool, PortError> {
         let now = self.ports.clock.now();
-        let inputs = KeptJson::of(case);
-        let generation = record.generation;
         let stored = self
-            .documents
-            .update_from(
-                &keys::record(&record.id),
-                read_before,
-                || None,
-                |record: &mut Record| {
-                    if record.generation != generation {
-                        return None;
-                    }
-                    decided(record, decision.clone(), now);
-                    record.inputs.clone_from(&inputs);
-                    record.rollback = Some(RollbackState::Claimed);
-                    record.note(now, format!("claimed token {} of {}", busy.accused, busy.service.target.key()));
-                    if let Some(approval) = record.approval.as_mut().filter(|approval| approval.counts()) {
-                        approval.used = true;
-                    }
-                    Some(())
-                },
-            )
+            .update_record_from(&record.id, record.generation, read_before, |record| {
+                decided(record, decision.clone(), now);
+                record.decided_from = Some(inputs.clone());
+                record.rollback = Some(RollbackState::Claimed);
+                record.note(now, format!("claimed token {} of {}", busy.accused, busy.service.target.key()));
+                if let Some(approval) = record.approval.as_mut().filter(|approval| approval.counts()) {
+                    approval.used = true;
+                }
+            })
             .await?;
         Ok(stored.is_some())
     }
@@ -572,9 +563,9 @@ impl Process {
         let says = "the target changed while it was decided; deciding again".to_owned();
         let decision = super::alert::hold(RuleId::A3, says.clone(), now + DECIDE_AGAIN_AFTER);
         let updated = self.update_record(&record.id, record.generation, |record| decided(record, decision.clone(), now)).await?;
-        if let Some(Loaded { value: record, .. }) = updated {
-            self.note_hold(&record).await?;
-            self.finish_telling(&record, &[]).await?;
+        if let Some(written) = updated {
+            self.note_hold(&written.value).await?;
+            self.finish_telling_written(written).await?;
         }
         Ok(Outcome::Settled { says: format!("record {}: {says}", record.id) })
     }

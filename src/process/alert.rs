@@ -122,7 +122,8 @@ impl Process {
                 let target = busy.service.target.key();
                 return self.resume(&target, &record.id).await;
             }
-            return self.attach(record, busy, &gathered).await;
+            let busy = busy.clone();
+            return self.attach(record, &busy, gathered).await;
         }
         let decision = super::decide(&gathered.case);
         match decision.kind {
@@ -134,16 +135,21 @@ impl Process {
     }
 
     /// The target is busy with another record's rollback: this one waits for its end.
-    pub(super) async fn attach(&self, record: &Record, busy: &Busy, gathered: &Gathered) -> Result<Outcome, Trouble> {
+    async fn attach(&self, record: &Record, busy: &Busy, gathered: Gathered) -> Result<Outcome, Trouble> {
         let now = self.ports.clock.now();
         let says =
             format!("a rollback of `{}` is under way (record {}); this alert ends with it", busy.service.name, busy.record);
         let decision = hold(RuleId::A4, says, busy.next_step_at.max(now) + ATTACHED_PAUSE);
         let to = busy.record.clone();
-        if self.update_record(&record.id, record.generation, |record| record.attached_to = Some(to.clone())).await?.is_none() {
+        let attached = self
+            .update_record_from(&record.id, record.generation, gathered.record.clone(), |record| {
+                record.attached_to = Some(to.clone());
+            })
+            .await?;
+        let Some(attached) = attached else {
             return Ok(Outcome::Settled { says: format!("record {} was decided by another delivery meanwhile", record.id) });
-        }
-        self.settle(record, decision, gathered).await
+        };
+        self.settle(record, decision, &gathered.about(attached)).await
     }
 
     /// Resolved: it ends a hold, and never starts anything (E1). It may come before its Fired.
@@ -188,29 +194,30 @@ impl Process {
                 }
             })
             .await?;
-        let Some(Loaded { value: record, .. }) = updated else {
+        let Some(written) = updated else {
             // Somebody decided meanwhile: take the message again, on the new state.
             return Ok(Outcome::DeliverAgain { says: format!("record {} changed while its alert was resolved", found.id) });
         };
-        self.unhold(&record, Some(resolved_at)).await?;
-        self.finish_telling(&record, &[]).await?;
-        Ok(Outcome::Settled { says: format!("record {}: resolved", record.id) })
+        self.unhold(&written.value, Some(resolved_at)).await?;
+        self.finish_telling_written(written).await?;
+        Ok(Outcome::Settled { says: format!("record {}: resolved", found.id) })
     }
 
     /// Decides a record again, on what is known now. `may` says whether a new decision may take the place of the old one.
     pub(super) async fn look(
         &self,
-        record: &Record,
+        read: &Loaded<Record>,
         policy: &Policy,
         may: impl Fn(&Decision) -> bool + Send,
     ) -> Result<Outcome, Trouble> {
+        let record = &read.value;
         let meant: Vec<&Service> = record.services.iter().filter_map(|name| policy.services.get(name)).collect();
         if meant.is_empty() {
-            let gathered = self.gather(record, &[], policy).await?;
+            let gathered = self.gather(record, &[], policy).await?.about(read.clone());
             let decision = ignore(RuleId::C4, "the services that this alert means are not in the policy any more".to_owned());
             return self.settle(record, decision, &gathered).await;
         }
-        let gathered = self.gather(record, &meant, policy).await?;
+        let gathered = self.gather(record, &meant, policy).await?.about(read.clone());
         if gathered.case.services.iter().any(|facts| facts.state.busy.is_some()) {
             return Box::pin(self.judge(record, gathered)).await;
         }

@@ -71,14 +71,14 @@ impl Process {
             })
             .await
             .map_err(Trouble::from)?;
-        let Some(Loaded { value: record, .. }) = updated else {
+        let Some(written) = updated else {
             let by = "another answer or a new decision".to_owned();
             return Err(NotAnswered::Answered { record: id.clone(), by });
         };
         match verdict {
             Verdict::Declined => {
-                self.unhold(&record, None).await.map_err(Trouble::from)?;
-                self.finish_telling(&record, &[]).await?;
+                self.unhold(&written.value, None).await.map_err(Trouble::from)?;
+                self.finish_telling_written(written).await?;
                 Ok(format!("declined; record {id} is closed and nothing is done"))
             }
             Verdict::Approved => {
@@ -87,7 +87,7 @@ impl Process {
                     record: id.clone(),
                     target: None,
                     step: StepName::Approval,
-                    generation: record.generation,
+                    generation: written.value.generation,
                     due_at: now,
                 })
                 .await?;
@@ -99,7 +99,8 @@ impl Process {
     }
 
     /// Decides again with the approval; the rules that no approval lifts still stand.
-    pub(super) async fn approval_received(&self, record: &Record, policy: &Policy) -> Result<Outcome, Trouble> {
+    pub(super) async fn approval_received(&self, read: &Loaded<Record>, policy: &Policy) -> Result<Outcome, Trouble> {
+        let record = &read.value;
         if !record.approval.as_ref().is_some_and(Approval::counts) {
             return Ok(Outcome::Settled { says: format!("record {} has no unused approval", record.id) });
         }
@@ -117,7 +118,7 @@ impl Process {
         }
         // A Hold leaves proposal and approval as they are; the next wake-up looks again.
         let outcome = self
-            .look(record, policy, |decision| match decision.kind {
+            .look(read, policy, |decision| match decision.kind {
                 DecisionKind::Act | DecisionKind::Page | DecisionKind::Ignore => true,
                 DecisionKind::Hold | DecisionKind::Propose => false,
             })

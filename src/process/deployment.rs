@@ -119,14 +119,14 @@ impl Process {
         }
         let mut again = 0;
         for id in records {
-            if let Some(record) = self.record(&id).await?
-                && now.duration_since(record.received_at) <= LATE_WINDOW
-                && is_open(&record)
+            if let Some(read) = self.read_record(&id).await?
+                && now.duration_since(read.value.received_at) <= LATE_WINDOW
+                && is_open(&read.value)
             {
                 again += 1;
-                let before = record.decision.clone();
-                let span = spans::judged_again(&record.id);
-                self.look(&record, policy, move |decision| raises(before.as_ref(), decision)).instrument(span).await?;
+                let before = read.value.decision.clone();
+                let span = spans::judged_again(&id);
+                self.look(&read, policy, move |decision| raises(before.as_ref(), decision)).instrument(span).await?;
             }
         }
         Ok(again)

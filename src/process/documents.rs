@@ -260,6 +260,11 @@ pub mod keys {
         Key::new(format!("{RECORDS}{record}"))
     }
 
+    /// Equal inputs of a record are one document.
+    pub fn inputs(record: &RecordId, sha256: &str) -> Key {
+        Key::new(format!("inputs/{record}/{sha256}"))
+    }
+
     pub fn control() -> Key {
         Key::new("control")
     }

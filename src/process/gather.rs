@@ -38,7 +38,7 @@ pub(super) struct Gathered {
     pub versions: Vec<(TargetKey, Option<Version>)>,
     /// Budget documents as they were read, by target.
     budgets: Vec<(TargetKey, ReadBefore<BudgetDocument>)>,
-    /// The record as it was inserted a moment ago, where that is so: its next write needs no read.
+    /// The record as it was when reading began, where that is known: its next write needs no read.
     pub record: ReadBefore<Record>,
 }
 
@@ -47,7 +47,7 @@ impl Gathered {
         self.versions.iter().find(|(key, _)| key == target).and_then(|(_, version)| version.clone())
     }
 
-    /// With the record that was just inserted.
+    /// With the record as it stands in the store.
     pub fn about(mut self, record: Loaded<Record>) -> Self {
         self.record = ReadBefore::There(record);
         self

@@ -2,7 +2,13 @@
 
 use jiff::SignedDuration;
 
-use super::{Process, documents::Loaded, outcome::Outcome, settle::decided, trouble::Trouble};
+use super::{
+    Process,
+    documents::{Loaded, ReadBefore},
+    outcome::Outcome,
+    settle::decided,
+    trouble::Trouble,
+};
 use crate::{
     domain::{
         decision::{Decision, DecisionKind},
@@ -12,7 +18,7 @@ use crate::{
         rollback::RollbackState,
         rule::RuleId,
     },
-    ports::{FollowUp, StepName},
+    ports::{FollowUp, PortError, StepName},
 };
 
 /// Between two looks at a rollback that another record waits for.
@@ -28,26 +34,28 @@ impl Process {
     }
 
     async fn record_step(&self, follow_up: &FollowUp, policy: &Policy) -> Result<Outcome, Trouble> {
-        let Some(record) = self.record(&follow_up.record).await? else {
+        let Some(read) = self.read_record(&follow_up.record).await? else {
             return Ok(Outcome::Settled { says: format!("record {} is not known; the wake-up has no effect", follow_up.record) });
         };
-        self.finish_telling(&record, &[]).await?;
+        let record = &read.value;
+        self.finish_telling(record, &[]).await?;
         if record.generation != follow_up.generation {
             // It may be stale because this very message led to a call, and the process died before it could go on.
-            self.wake(&record).await?;
+            self.wake(record).await?;
             return Ok(Outcome::Settled { says: format!("record {} has gone on; the wake-up is stale", record.id) });
         }
         match follow_up.step {
-            StepName::LookAgain => self.look_again(&record, follow_up, policy).await,
-            StepName::Approval => self.approval_received(&record, policy).await,
-            StepName::Expire => self.expire(&record, follow_up).await,
+            StepName::LookAgain => self.look_again(&read, follow_up, policy).await,
+            StepName::Approval => self.approval_received(&read, policy).await,
+            StepName::Expire => self.expire(&read, follow_up).await,
             StepName::Rollback => {
                 Ok(Outcome::Settled { says: "a rollback's step belongs to its target, not to the record".to_owned() })
             }
         }
     }
 
-    async fn look_again(&self, record: &Record, follow_up: &FollowUp, policy: &Policy) -> Result<Outcome, Trouble> {
+    async fn look_again(&self, read: &Loaded<Record>, follow_up: &FollowUp, policy: &Policy) -> Result<Outcome, Trouble> {
+        let record = &read.value;
         let waits = record.decision.as_ref().is_none_or(|decision| decision.kind == DecisionKind::Hold);
         if !waits {
             return Ok(Outcome::Settled { says: format!("record {} does not wait any more", record.id) });
@@ -59,29 +67,32 @@ impl Process {
                 Some(RollbackState::Recovered) => {
                     let decision =
                         super::alert::ignore(RuleId::V1, format!("the rollback of record {attached} recovered the service"));
-                    return self.end_attached(record, decision).await;
+                    return self.end_attached(read, decision).await;
                 }
                 Some(ended @ (RollbackState::NotRecovered | RollbackState::Failed | RollbackState::Unknown)) => {
                     let decision = super::alert::page(
                         RuleId::V3,
                         format!("the rollback of record {attached} ended as {}, and this alert waited for it", ended.words()),
                     );
-                    return self.end_attached(record, decision).await;
+                    return self.end_attached(read, decision).await;
                 }
                 Some(RollbackState::Claimed | RollbackState::Submitting | RollbackState::Accepted | RollbackState::Verifying) => {
                     let because = record.decision.as_ref().map(|decision| decision.because.clone()).unwrap_or_default();
                     let decision = super::alert::hold(RuleId::A4, because, now + ATTACHED_PAUSE);
-                    let updated = self
-                        .update_record(&record.id, record.generation, |record| decided(record, decision.clone(), now))
-                        .await?;
-                    if let Some(Loaded { value: record, .. }) = updated {
-                        self.finish_telling(&record, &[]).await?;
+                    if let Some(written) = self.decide_of(read, decision).await? {
+                        self.finish_telling_written(written).await?;
                     }
                     return Ok(Outcome::Settled { says: format!("record {} still waits for record {attached}", record.id) });
                 }
                 // It never came to a rollback there: this alert is judged on its own.
                 None => {
-                    self.update_record(&record.id, record.generation, |record| record.attached_to = None).await?;
+                    let alone = self
+                        .update_record_from(&record.id, record.generation, ReadBefore::There(read.clone()), |record| {
+                            record.attached_to = None;
+                        })
+                        .await?;
+                    let read = alone.as_ref().unwrap_or(read);
+                    return self.look(read, policy, |_| true).await;
                 }
             }
         } else if let Some(due_at) = record.next_step_at.filter(|due_at| *due_at > now) {
@@ -90,22 +101,31 @@ impl Process {
                 says: format!("the wake-up came early; record {} is looked at again at {}", record.id, whole_seconds(due_at)),
             });
         }
-        self.look(record, policy, |_| true).await
+        self.look(read, policy, |_| true).await
     }
 
     /// Ends a record that waited for another one's rollback.
-    async fn end_attached(&self, record: &Record, decision: Decision) -> Result<Outcome, Trouble> {
-        let now = self.ports.clock.now();
-        let updated = self.update_record(&record.id, record.generation, |record| decided(record, decision.clone(), now)).await?;
-        self.unhold(record, None).await?;
-        if let Some(Loaded { value: record, .. }) = updated {
-            self.finish_telling(&record, &[]).await?;
+    async fn end_attached(&self, read: &Loaded<Record>, decision: Decision) -> Result<Outcome, Trouble> {
+        let says = format!("record {}: {}", read.value.id, decision.because);
+        let written = self.decide_of(read, decision).await?;
+        self.unhold(&read.value, None).await?;
+        if let Some(written) = written {
+            self.finish_telling_written(written).await?;
         }
-        Ok(Outcome::Settled { says: format!("record {}: {}", record.id, decision.because) })
+        Ok(Outcome::Settled { says })
+    }
+
+    /// Stores a decision that follows from what other records say; `None` when somebody else went on meanwhile.
+    async fn decide_of(&self, read: &Loaded<Record>, decision: Decision) -> Result<Option<Loaded<Record>>, PortError> {
+        let now = self.ports.clock.now();
+        let (id, generation) = (&read.value.id, read.value.generation);
+        let decide = |record: &mut Record| decided(record, decision.clone(), now);
+        self.update_record_from(id, generation, ReadBefore::There(read.clone()), decide).await
     }
 
     /// A proposal that nobody answered: nothing is done, and the record says so.
-    async fn expire(&self, record: &Record, follow_up: &FollowUp) -> Result<Outcome, Trouble> {
+    async fn expire(&self, read: &Loaded<Record>, follow_up: &FollowUp) -> Result<Outcome, Trouble> {
+        let record = &read.value;
         let now = self.ports.clock.now();
         if record.decision.as_ref().is_none_or(|decision| decision.kind != DecisionKind::Propose) {
             return Ok(Outcome::Settled { says: format!("record {} has no open proposal", record.id) });
@@ -116,7 +136,7 @@ impl Process {
                 says: format!("the proposal of record {} is open until {}", record.id, whole_seconds(due_at)),
             });
         }
-        self.update_record(&record.id, record.generation, |record| {
+        self.update_record_from(&record.id, record.generation, ReadBefore::There(read.clone()), |record| {
             record.next_step_at = None;
             record.note(now, "the proposal expired without an answer; nothing was done");
         })

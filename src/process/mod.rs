@@ -1,6 +1,6 @@
 //! The one async story: record, decide, claim, perform once, verify, tell. Nothing here is about Azure.
 //!
-//! [`alert`] and [`deployment`] take events in, [`gather`] reads side by side what [`crate::decide`] judges, [`settle`]
+//! [`alert`] and [`deployment`] take events in, [`gather`] reads side by side what [`crate::decide`] judges, [`inputs`] keeps it, [`settle`]
 //! stores a decision, [`storm`] counts firings nearby, [`act`] is the protocol that acts once, [`answered`] what its answers mean, [`saga`] follows a rollback, [`verification`] its recovery, [`ending`] ends it, [`follow_up`] and
 //! [`sweep`] keep everything moving, [`lost_alerts`] finds firings that never arrived, [`park`] and [`outbox`] see that nothing is lost
 //! or silent, [`recent`] lists the newest records.
@@ -17,6 +17,7 @@ pub mod ending;
 pub mod follow_up;
 pub mod gather;
 pub mod hold;
+pub mod inputs;
 pub mod lost_alerts;
 pub mod mark;
 pub mod outbox;

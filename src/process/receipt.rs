@@ -15,7 +15,7 @@ use crate::{
         decision::DecisionKind,
         instant::whole_seconds,
         printable::printable,
-        record::{Entry, ReceiptRef, Record, RecordId},
+        record::{DocumentRef, Entry, Record, RecordId},
         rollback::RollbackState,
         target::{TargetKey, sha256_hex},
         target_state::{TargetState, WrittenReceipt},
@@ -159,7 +159,7 @@ impl Receipt {
 /// record, by a copy of the message or after a crash: the receipt that is there.
 ///
 /// Crash between the receipt and the head: the next writer finds the number taken and moves on behind it.
-pub async fn append(documents: &Documents, receipt: Receipt) -> Result<ReceiptRef, PortError> {
+pub async fn append(documents: &Documents, receipt: Receipt) -> Result<DocumentRef, PortError> {
     if let Some(target) = receipt.target.clone() {
         append_to_target(documents, &target, receipt).await
     } else {
@@ -169,7 +169,7 @@ pub async fn append(documents: &Documents, receipt: Receipt) -> Result<ReceiptRe
     }
 }
 
-async fn append_to_target(documents: &Documents, target: &TargetKey, receipt: Receipt) -> Result<ReceiptRef, PortError> {
+async fn append_to_target(documents: &Documents, target: &TargetKey, receipt: Receipt) -> Result<DocumentRef, PortError> {
     let key = keys::target(target);
     let state =
         documents.read::<TargetState>(&key).await?.map_or_else(|| TargetState::new(target.clone()), |loaded| loaded.value);
@@ -178,7 +178,7 @@ async fn append_to_target(documents: &Documents, target: &TargetKey, receipt: Re
         let at = keys::target_receipt(target, written.number);
         let found = documents.read::<Receipt>(&at).await?;
         if let Some(found) = found.filter(|found| found.value.record == receipt.record) {
-            return Ok(ReceiptRef { key: at.to_string(), sha256: found.value.sha256() });
+            return Ok(DocumentRef { key: at.to_string(), sha256: found.value.sha256() });
         }
     }
     let previous = state.receipt_head.map(|head| head.sha256);
@@ -203,7 +203,7 @@ async fn append_to_target(documents: &Documents, target: &TargetKey, receipt: Re
 
 /// A receipt in its place.
 struct Appended {
-    reference: ReceiptRef,
+    reference: DocumentRef,
     number: u64,
     /// It, and those before it that the head did not name yet: whoever moves the head on keeps what it goes past.
     passed: Vec<WrittenReceipt>,
@@ -233,7 +233,7 @@ async fn append_from(
         }
         let sha256 = there.sha256();
         if is_ours {
-            return Ok(Appended { reference: ReceiptRef { key: at.to_string(), sha256 }, number, passed });
+            return Ok(Appended { reference: DocumentRef { key: at.to_string(), sha256 }, number, passed });
         }
         previous = Some(sha256);
         number += 1;
@@ -252,7 +252,7 @@ fn note_written(state: &mut TargetState, passed: &[WrittenReceipt]) -> bool {
 }
 
 /// Reads one receipt by its reference.
-pub async fn read(documents: &Documents, reference: &ReceiptRef) -> Result<Option<Receipt>, PortError> {
+pub async fn read(documents: &Documents, reference: &DocumentRef) -> Result<Option<Receipt>, PortError> {
     let key = Key::parse(&reference.key).ok_or_else(|| {
         let says = "the record names a receipt by what is no key of the store; somebody changed the record";
         PortError::new("read a receipt", PortErrorKind::Invalid, says)

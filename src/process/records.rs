@@ -14,7 +14,7 @@ use crate::{
         decision::DecisionKind,
         instant::whole_seconds,
         policy::NoticeKind,
-        record::{ReceiptRef, Record, RecordId},
+        record::{DocumentRef, Record, RecordId},
         rollback::RollbackState,
         rule::RuleId,
     },
@@ -24,7 +24,11 @@ use crate::{
 
 impl Process {
     pub async fn record(&self, id: &RecordId) -> Result<Option<Record>, PortError> {
-        Ok(self.documents.read::<Record>(&keys::record(id)).await?.map(|loaded| loaded.value))
+        Ok(self.read_record(id).await?.map(|loaded| loaded.value))
+    }
+
+    pub(super) async fn read_record(&self, id: &RecordId) -> Result<Option<Loaded<Record>>, PortError> {
+        self.documents.read(&keys::record(id)).await
     }
 
     /// Changes the record if it is still at `generation`; `None` when somebody else went on meanwhile.
@@ -32,12 +36,21 @@ impl Process {
         &self,
         id: &RecordId,
         generation: u64,
+        change: impl FnMut(&mut Record) + Send,
+    ) -> Result<Option<Loaded<Record>>, PortError> {
+        self.update_record_from(id, generation, ReadBefore::NotRead, change).await
+    }
+
+    /// [`Self::update_record`] whose first try starts from what was read before, and so saves the trip.
+    pub(super) async fn update_record_from(
+        &self,
+        id: &RecordId,
+        generation: u64,
+        read_before: ReadBefore<Record>,
         mut change: impl FnMut(&mut Record) + Send,
     ) -> Result<Option<Loaded<Record>>, PortError> {
-        let updated = self
-            .documents
-            .update(&keys::record(id), || None, |record: &mut Record| (record.generation == generation).then(|| change(record)))
-            .await?;
+        let change = |record: &mut Record| (record.generation == generation).then(|| change(record));
+        let updated = self.documents.update_from(&keys::record(id), read_before, || None, change).await?;
         Ok(updated.map(|(loaded, ())| loaded))
     }
 
@@ -62,11 +75,11 @@ impl Process {
         Ok(())
     }
 
-    async fn tell_of(&self, record: &Record, steps: &[String]) -> Result<Option<ReceiptRef>, Trouble> {
+    async fn tell_of(&self, record: &Record, steps: &[String]) -> Result<Option<DocumentRef>, Trouble> {
         Box::pin(self.write_and_tell(record, steps).instrument(spans::tell())).await
     }
 
-    async fn write_and_tell(&self, record: &Record, steps: &[String]) -> Result<Option<ReceiptRef>, Trouble> {
+    async fn write_and_tell(&self, record: &Record, steps: &[String]) -> Result<Option<DocumentRef>, Trouble> {
         let now = self.ports.clock.now();
         let receipt = match Receipt::of(record, steps, now).filter(|receipt| receipt.decision != DecisionKind::Hold) {
             Some(receipt) => Some(super::receipt::append(&self.documents, receipt).await?),
@@ -83,7 +96,7 @@ impl Process {
         &self,
         id: &RecordId,
         generation: u64,
-        receipt: Option<ReceiptRef>,
+        receipt: Option<DocumentRef>,
         known: ReadBefore<Record>,
     ) -> Result<(), PortError> {
         let told = |record: &mut Record| {
@@ -114,7 +127,7 @@ impl Process {
     }
 
     /// The newest receipt about a record.
-    pub async fn receipt(&self, reference: &ReceiptRef) -> Result<Option<Receipt>, PortError> {
+    pub async fn receipt(&self, reference: &DocumentRef) -> Result<Option<Receipt>, PortError> {
         super::receipt::read(&self.documents, reference).await
     }
 }

@@ -7,7 +7,7 @@ use tracing::{Instrument, info};
 use super::{
     Process,
     act::read_claim,
-    documents::{Insert, Loaded, Replace, keys},
+    documents::{Insert, Loaded, ReadBefore, Replace, keys},
     ending::{End, has_decided_to_act},
     outcome::Outcome,
     trouble::Trouble,
@@ -47,18 +47,18 @@ impl Process {
         let Some(target) = &follow_up.target else {
             return Ok(Outcome::Settled { says: "a rollback's wake-up without a target has no effect".to_owned() });
         };
-        let state = self.documents.read::<TargetState>(&keys::target(target)).await?.map(|loaded| loaded.value);
-        let Some((state, busy)) = state.and_then(|state| state.busy.clone().map(|busy| (state, busy))) else {
+        let state = self.documents.read::<TargetState>(&keys::target(target)).await?;
+        let Some((state, busy)) = state.as_ref().and_then(|state| Some((state, state.value.busy.as_ref()?))) else {
             return Ok(Outcome::Settled { says: "the rollback has ended; the wake-up has no effect".to_owned() });
         };
-        if busy.record != follow_up.record || state.generation != follow_up.generation {
+        if busy.record != follow_up.record || state.value.generation != follow_up.generation {
             return Ok(Outcome::Settled { says: "the wake-up is stale; it has no effect".to_owned() });
         }
         if self.ports.clock.now() < busy.next_step_at {
             self.schedule_early_one(follow_up, busy.next_step_at).await?;
             return Ok(Outcome::Settled { says: "the wake-up came early; it is scheduled again".to_owned() });
         }
-        self.resume_from(&state, &busy).await
+        self.resume_from(state, busy).await
     }
 
     /// Takes the next step of a target's rollback.
@@ -66,17 +66,17 @@ impl Process {
         let Some(state) = self.documents.read::<TargetState>(&keys::target(target)).await? else {
             return Ok(Outcome::Settled { says: "the target is not known any more".to_owned() });
         };
-        let Some(busy) = state.value.busy.clone().filter(|busy| busy.record == *record) else {
+        let Some(busy) = state.value.busy.as_ref().filter(|busy| busy.record == *record) else {
             return Ok(Outcome::Settled { says: "the rollback has ended".to_owned() });
         };
-        self.resume_from(&state.value, &busy).await
+        self.resume_from(&state, busy).await
     }
 
     /// `state`: as it was read just now; `busy`: in it.
-    async fn resume_from(&self, state: &TargetState, busy: &Busy) -> Result<Outcome, Trouble> {
-        let (target, record) = (&state.target, &busy.record);
+    async fn resume_from(&self, state: &Loaded<TargetState>, busy: &Busy) -> Result<Outcome, Trouble> {
+        let (target, record) = (&state.value.target, &busy.record);
         if let Some(why) = &busy.left_to_a_person {
-            return self.finish_leaving(record, state, why).await;
+            return self.finish_leaving(record, &state.value, why).await;
         }
         let Some(owner) = self.record(record).await? else {
             return self.leave_to_a_person(record, target, busy, "its record is gone").await;
@@ -86,15 +86,16 @@ impl Process {
             return self.release(&owner, target, busy, &format!("rollback {}", ended.words())).await;
         }
         match busy.phase {
-            Phase::Claimed => self.resume_claimed(&owner, target, busy).await,
-            Phase::Submitting => self.look_at_target(&owner, target, busy, None).await,
-            Phase::Accepted => self.poll(&owner, target, busy).await,
+            Phase::Claimed => self.resume_claimed(&owner, state, busy).await,
+            Phase::Submitting => self.look_at_target(&owner, state, busy, None).await,
+            Phase::Accepted => self.poll(&owner, state, busy).await,
             Phase::Verifying => self.verify(&owner, state, busy).await,
         }
     }
 
     /// Busy, and maybe nothing sent: our insert of the claim tells.
-    async fn resume_claimed(&self, record: &Record, target: &TargetKey, busy: &Busy) -> Result<Outcome, Trouble> {
+    async fn resume_claimed(&self, record: &Record, state: &Loaded<TargetState>, busy: &Busy) -> Result<Outcome, Trouble> {
+        let target = &state.value.target;
         let claim = Claim {
             target: target.clone(),
             token: busy.accused.clone(),
@@ -113,12 +114,12 @@ impl Process {
                         }
                         return self.renew_and_send(&record.id, target, busy, claim, true).await;
                     }
-                    self.look_at_target(record, target, busy, None).await
+                    self.look_at_target(record, state, busy, None).await
                 }
                 // Closed by ourselves: a crash came between the conclusion and its record.
                 ClaimKind::Rollback { record: owner, closed: true, .. } if *owner == record.id => {
                     let why = "the rollback was given up just before a restart".to_owned();
-                    self.look_at_target(record, target, busy, Some(why)).await
+                    self.look_at_target(record, state, busy, Some(why)).await
                 }
                 ClaimKind::Rollback { .. } | ClaimKind::Tombstone { .. } => self.leave_to(&record.id, target, &claim.value).await,
             },
@@ -181,17 +182,18 @@ impl Process {
     async fn look_at_target(
         &self,
         record: &Record,
-        target: &TargetKey,
+        state: &Loaded<TargetState>,
         busy: &Busy,
         failed: Option<String>,
     ) -> Result<Outcome, Trouble> {
+        let target = &state.value.target;
         let platform = self.ports.platforms.of(&busy.service.target);
         let observation = match platform.observe().instrument(spans::look(&busy.service)).await {
             Ok(observation) => observation,
-            Err(error) => return self.try_later(record, target, busy, &format!("the target could not be read: {error}")).await,
+            Err(error) => return self.try_later(record, state, busy, &format!("the target could not be read: {error}")).await,
         };
         match progress::what_happened(busy, &observation) {
-            Happened::UnderWay(what) => self.try_later(record, target, busy, &format!("under way: {what}")).await,
+            Happened::UnderWay(what) => self.try_later(record, state, busy, &format!("under way: {what}")).await,
             Happened::Applied { token, fingerprint } => self.applied(record, target, busy, token, fingerprint).await,
             Happened::Surprise(what) => {
                 let what = failed.map_or_else(|| what.clone(), |why| format!("{why}; {what}"));
@@ -265,8 +267,8 @@ impl Process {
         self.end(&record.id, target, busy, End { state: RollbackState::Failed, says, rule: None }).await
     }
 
-    async fn poll(&self, record: &Record, target: &TargetKey, busy: &Busy) -> Result<Outcome, Trouble> {
-        let Some(operation) = &busy.operation else { return self.look_at_target(record, target, busy, None).await };
+    async fn poll(&self, record: &Record, state: &Loaded<TargetState>, busy: &Busy) -> Result<Outcome, Trouble> {
+        let Some(operation) = &busy.operation else { return self.look_at_target(record, state, busy, None).await };
         let platform = self.ports.platforms.of(&busy.service.target);
         let pause = |poll_after_seconds: u32| SignedDuration::from_secs(i64::from(poll_after_seconds.clamp(5, 300)));
         let span = spans::poll(&busy.service);
@@ -274,22 +276,24 @@ impl Process {
         spans::polled(&span, &polled);
         match polled {
             Ok(OperationState::Running { poll_after_seconds }) => {
-                self.wait_for_an_end(record, target, busy, pause(poll_after_seconds), "the operation is running").await
+                self.wait_for_an_end(record, state, busy, pause(poll_after_seconds), "the operation is running").await
             }
             Ok(OperationState::WaitsForAPerson { says, poll_after_seconds }) => {
-                self.wait_for_an_end(record, target, busy, pause(poll_after_seconds), &says).await
+                self.wait_for_an_end(record, state, busy, pause(poll_after_seconds), &says).await
             }
-            Ok(OperationState::Succeeded) if busy.step + 1 < busy.steps.len() => self.advance(&record.id, target, busy).await,
-            Ok(OperationState::Succeeded) => self.look_at_target(record, target, busy, None).await,
+            Ok(OperationState::Succeeded) if busy.step + 1 < busy.steps.len() => {
+                self.advance(&record.id, &state.value.target, busy).await
+            }
+            Ok(OperationState::Succeeded) => self.look_at_target(record, state, busy, None).await,
             Ok(OperationState::Failed { says }) => {
                 let step = busy.steps.get(busy.step).map(|step| format!("{}: ", step.says)).unwrap_or_default();
-                self.look_at_target(record, target, busy, Some(format!("{step}{says}"))).await
+                self.look_at_target(record, state, busy, Some(format!("{step}{says}"))).await
             }
             Ok(OperationState::Unknown { says }) => {
                 info!(record = %record.id, says, "the operation can't be read; looking at the target instead");
-                self.look_at_target(record, target, busy, None).await
+                self.look_at_target(record, state, busy, None).await
             }
-            Err(error) => self.try_later(record, target, busy, &format!("the operation could not be read: {error}")).await,
+            Err(error) => self.try_later(record, state, busy, &format!("the operation could not be read: {error}")).await,
         }
     }
 
@@ -303,9 +307,10 @@ impl Process {
         let step = busy.step;
         // Two wake-ups may see the same end: whoever moves on sends, and the other one has nothing to send.
         let moved = self
-            .update_busy_if(
+            .update_busy_from(
                 target,
                 record,
+                ReadBefore::NotRead,
                 |busy| busy.step == step,
                 |busy| {
                     busy.step += 1;
@@ -386,21 +391,27 @@ impl Process {
         Ok(())
     }
 
-    /// Waits within a phase; the end of waiting is the phase's own.
+    /// Waits within a phase; the end of waiting is the phase's own. `state`: of the target, as it was when its step began.
     pub(super) async fn wait(
         &self,
         record: &Record,
-        target: &TargetKey,
+        state: &Loaded<TargetState>,
         busy: &Busy,
         pause: SignedDuration,
         what: &str,
     ) -> Result<Outcome, Trouble> {
         let next_step_at = self.ports.clock.now() + pause;
         let moved = self
-            .update_busy(target, &record.id, |busy| {
-                busy.tries += 1;
-                busy.next_step_at = next_step_at;
-            })
+            .update_busy_from(
+                &state.value.target,
+                &record.id,
+                ReadBefore::There(state.clone()),
+                |_| true,
+                |busy| {
+                    busy.tries += 1;
+                    busy.next_step_at = next_step_at;
+                },
+            )
             .await?;
         let Some(state) = moved else {
             return Ok(Outcome::Settled { says: "the rollback was ended by somebody else".to_owned() });
@@ -413,15 +424,15 @@ impl Process {
     }
 
     /// Waits with a growing pause while the target can't be read or something is under way; after long, a person is asked.
-    async fn try_later(&self, record: &Record, target: &TargetKey, busy: &Busy, what: &str) -> Result<Outcome, Trouble> {
+    async fn try_later(&self, record: &Record, state: &Loaded<TargetState>, busy: &Busy, what: &str) -> Result<Outcome, Trouble> {
         let seconds = (15_i64 << busy.tries.min(4)).min(180);
-        self.wait_for_an_end(record, target, busy, SignedDuration::from_secs(seconds), what).await
+        self.wait_for_an_end(record, state, busy, SignedDuration::from_secs(seconds), what).await
     }
 
     async fn wait_for_an_end(
         &self,
         record: &Record,
-        target: &TargetKey,
+        state: &Loaded<TargetState>,
         busy: &Busy,
         pause: SignedDuration,
         what: &str,
@@ -430,13 +441,13 @@ impl Process {
             return self
                 .leave_to_a_person(
                     &record.id,
-                    target,
+                    &state.value.target,
                     busy,
                     &format!("after {} min there is still no end: {what}", UNDECIDED_MAX.as_mins()),
                 )
                 .await;
         }
-        self.wait(record, target, busy, pause, what).await
+        self.wait(record, state, busy, pause, what).await
     }
 
     /// Wakes the rollback of a target, if it is `record`'s.
@@ -514,7 +525,7 @@ impl Process {
         what: String,
     ) -> Result<Outcome, Trouble> {
         let moved = self
-            .update_busy_if(target, record, still, |busy| {
+            .update_busy_from(target, record, ReadBefore::NotRead, still, |busy| {
                 if busy.phase != phase {
                     busy.tries = 0;
                 }
@@ -538,21 +549,23 @@ impl Process {
         record: &RecordId,
         change: impl FnMut(&mut Busy) + Send,
     ) -> Result<Option<Loaded<TargetState>>, PortError> {
-        self.update_busy_if(target, record, |_| true, change).await
+        self.update_busy_from(target, record, ReadBefore::NotRead, |_| true, change).await
     }
 
-    /// The same, unless it is not any more as `still` has it.
-    async fn update_busy_if(
+    /// The same, unless it is not any more as `still` has it; and the first try starts from what was read before.
+    async fn update_busy_from(
         &self,
         target: &TargetKey,
         record: &RecordId,
+        read_before: ReadBefore<TargetState>,
         still: impl Fn(&Busy) -> bool + Send + Sync,
         mut change: impl FnMut(&mut Busy) + Send,
     ) -> Result<Option<Loaded<TargetState>>, PortError> {
         let updated = self
             .documents
-            .update(
+            .update_from(
                 &keys::target(target),
+                read_before,
                 || None,
                 |state: &mut TargetState| {
                     let busy = state.busy.as_mut().filter(|busy| busy.record == *record && still(busy))?;

@@ -15,7 +15,7 @@ use crate::{
     decide::history,
     domain::{
         decision::{Decision, DecisionKind, Effect},
-        record::{KeptJson, Record, RecordId},
+        record::{Record, RecordId},
         rule::RuleId,
         target_state::{Firing, TargetState},
     },
@@ -50,13 +50,13 @@ impl Process {
     pub(super) async fn settle(&self, record: &Record, decision: Decision, gathered: &Gathered) -> Result<Outcome, Trouble> {
         let now = self.ports.clock.now();
         let next_step_at = next_step_at(&decision, now);
-        self.learn(record, gathered, next_step_at).await?;
+        let ((), inputs) =
+            futures::try_join!(self.learn(record, gathered, next_step_at), self.keep_inputs(&record.id, &gathered.case))?;
         self.freeze_if_flapping(&decision).await?;
-        let inputs = KeptJson::of(&gathered.case);
         let updated = self
-            .update_record(&record.id, record.generation, |record| {
+            .update_record_from(&record.id, record.generation, gathered.record.clone(), |record| {
                 decided(record, decision.clone(), now);
-                record.inputs.clone_from(&inputs);
+                record.decided_from = Some(inputs.clone());
             })
             .await?;
         match updated {

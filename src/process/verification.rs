@@ -4,7 +4,14 @@ use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use tracing::Instrument;
 
-use super::{Process, documents::keys, ending::End, outcome::Outcome, saga::VERIFY_PAUSE, trouble::Trouble};
+use super::{
+    Process,
+    documents::{Loaded, keys},
+    ending::End,
+    outcome::Outcome,
+    saga::VERIFY_PAUSE,
+    trouble::Trouble,
+};
 use crate::{
     decide::{
         history,
@@ -16,7 +23,6 @@ use crate::{
         rollback::{Busy, RollbackState, StepKind},
         rule::RuleId,
         service::Service,
-        target::TargetKey,
         target_state::TargetState,
     },
     observability::spans,
@@ -37,11 +43,11 @@ impl Process {
     /// The platform serves the good version, and the signal is back in range, with data (V2); else until the deadline (V3).
     ///
     /// `state`: of the target, as it was read just now.
-    pub(super) async fn verify(&self, record: &Record, state: &TargetState, busy: &Busy) -> Result<Outcome, Trouble> {
-        let target = &state.target;
+    pub(super) async fn verify(&self, record: &Record, state: &Loaded<TargetState>, busy: &Busy) -> Result<Outcome, Trouble> {
+        let target = &state.value.target;
         let now = self.ports.clock.now();
         let applied_at = busy.applied_at.unwrap_or(now);
-        let accused_since = accused_since(state, busy).unwrap_or(busy.since);
+        let accused_since = accused_since(&state.value, busy).unwrap_or(busy.since);
         let meant = self.signal_services(record, busy).await;
         let platform = self.ports.platforms.of(&busy.service.target);
         let from = accused_since - BASELINE - SignedDuration::from_mins(5);
@@ -59,7 +65,7 @@ impl Process {
                 return self.end(&record.id, target, busy, End { state: RollbackState::Unknown, says, rule: None }).await;
             }
             Err(error) => {
-                return self.wait(record, target, busy, VERIFY_PAUSE, &format!("the target could not be read: {error}")).await;
+                return self.wait(record, state, busy, VERIFY_PAUSE, &format!("the target could not be read: {error}")).await;
             }
         };
         if Some(&observation.running.token) != busy.result.as_ref() && observation.under_way.is_none() {
@@ -89,7 +95,7 @@ impl Process {
                 .await
             }
             Recovery::Recovered(_) => {
-                self.wait_or_end(record, target, busy, late, RollbackState::Unknown, "the platform still works on it".to_owned())
+                self.wait_or_end(record, state, busy, late, RollbackState::Unknown, "the platform still works on it".to_owned())
                     .await
             }
             // No wait can make it good, and nothing more is tried: a person must know at once (V4).
@@ -98,9 +104,9 @@ impl Process {
                 self.end(&record.id, target, busy, End { state: RollbackState::NotRecovered, says, rule: None }).await
             }
             Recovery::Worse(says) | Recovery::StillBad(says) => {
-                self.wait_or_end(record, target, busy, late, RollbackState::NotRecovered, says).await
+                self.wait_or_end(record, state, busy, late, RollbackState::NotRecovered, says).await
             }
-            Recovery::Unknown(says) => self.wait_or_end(record, target, busy, late, RollbackState::Unknown, says).await,
+            Recovery::Unknown(says) => self.wait_or_end(record, state, busy, late, RollbackState::Unknown, says).await,
         }
     }
 
@@ -125,17 +131,17 @@ impl Process {
     async fn wait_or_end(
         &self,
         record: &Record,
-        target: &TargetKey,
+        state: &Loaded<TargetState>,
         busy: &Busy,
         late: bool,
-        state: RollbackState,
+        end: RollbackState,
         says: String,
     ) -> Result<Outcome, Trouble> {
         if late {
             let says = format!("{} min after the rollback took effect: {says}", busy.service.verify_within.as_mins());
-            return self.end(&record.id, target, busy, End { state, says, rule: None }).await;
+            return self.end(&record.id, &state.value.target, busy, End { state: end, says, rule: None }).await;
         }
-        self.wait(record, target, busy, VERIFY_PAUSE, &says).await
+        self.wait(record, state, busy, VERIFY_PAUSE, &says).await
     }
 
     /// The services whose signals showed the fault: those that the alert means, else the target's own.

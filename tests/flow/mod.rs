@@ -7,6 +7,7 @@ mod commands;
 mod crash;
 mod dead_letters;
 mod half_written;
+mod inputs;
 mod kill_matrix;
 mod load;
 mod local;

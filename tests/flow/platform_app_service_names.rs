@@ -10,6 +10,7 @@ use backout::{
         rule::RuleId,
         target::{AppServiceWay, FingerprintSource, RUN_FROM_PACKAGE, sha256_hex},
     },
+    ports::Key,
     process::Ports,
     sim::{Delivery, Fault, FaultBody, FaultEffect, LockLevel, Moment},
 };
@@ -73,8 +74,9 @@ async fn a_staging_slot_that_was_redeployed_leaves_the_image() {
     let patch = scene.azure.journal().into_iter().find(|entry| entry.method == "PATCH").unwrap();
     assert_eq!(patch.identity.as_deref(), Some("actor"));
     // What was known when the rollback was decided is in the stored case, the named way included.
-    let inputs: serde_json::Value = serde_json::from_str(record.inputs.unwrap().text()).unwrap();
-    let ways = inputs.pointer("/services/0/observation/is/waysBack").unwrap().as_array().unwrap();
+    let inputs = scene.ports.store.read(&Key::new(record.decided_from.unwrap().key)).await.unwrap().unwrap();
+    let inputs: serde_json::Value = serde_json::from_slice(&inputs.body).unwrap();
+    let ways = inputs.pointer("/value/services/0/observation/is/waysBack").unwrap().as_array().unwrap();
     let names: Vec<&str> = ways.iter().map(|way| way["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["slot staging", "the image registry"]);
 }

@@ -157,7 +157,7 @@ impl Reader {
             None => (String::new(), serde_json::from_slice(&self.texts.lock().unwrap().bodies.text(body)).unwrap()),
         };
         if name.starts_with("records/") {
-            for part in ["timeline", "inputs", "duplicates", "receipt", "decidedAt", "receivedAt", "alert"] {
+            for part in ["timeline", "decidedFrom", "duplicates", "receipt", "decidedAt", "receivedAt", "alert"] {
                 value.as_object_mut().unwrap().remove(part);
             }
             if let Some(decision) = value["decision"].as_object_mut() {

@@ -251,7 +251,7 @@ impl Tape {
         let mut texts = self.texts.lock().unwrap();
         if texts.keys.text(key).starts_with(b"records/") {
             let mut document: Value = serde_json::from_slice(&plain).unwrap();
-            document["value"]["inputs"] = Value::Null;
+            document["value"]["decidedFrom"] = Value::Null;
             document["value"]["timeline"] = json!([]);
             document["value"]["duplicates"] = json!(0);
             plain = serde_json::to_vec(&document).unwrap();

@@ -24,6 +24,8 @@ pub enum AnyBug {
     RecordForgotten,
     /// What is parked counts as kept and is not.
     ParkedForgotten,
+    /// What a decision was made from counts as kept and is not.
+    InputsForgotten,
     /// A record is written once more as if it were undecided.
     DecisionForgotten,
 }
@@ -36,6 +38,7 @@ impl AnyBug {
             Self::SecretInReceipt,
             Self::RecordForgotten,
             Self::ParkedForgotten,
+            Self::InputsForgotten,
             Self::DecisionForgotten,
         ];
         Bug::ALL.into_iter().map(Self::Seeded).chain(own).collect()
@@ -49,6 +52,7 @@ impl AnyBug {
             Self::SecretInReceipt => "secret-in-receipt",
             Self::RecordForgotten => "record-forgotten",
             Self::ParkedForgotten => "parked-forgotten",
+            Self::InputsForgotten => "inputs-forgotten",
             Self::DecisionForgotten => "decision-forgotten",
         }
     }
@@ -65,6 +69,7 @@ impl AnyBug {
             Self::SecretInReceipt => "a receipt quotes the message",
             Self::RecordForgotten => "a record counts as written and is not",
             Self::ParkedForgotten => "a parked message counts as kept and is not",
+            Self::InputsForgotten => "what a decision was made from counts as kept and is not",
             Self::DecisionForgotten => "what a rollback came to is written over",
         }
     }
@@ -88,7 +93,11 @@ impl AnyBug {
             Self::Seeded(bug) => bug.put_into(ports),
             Self::TargetOfOthers => Ports { platforms: Arc::new(OfOthers(Arc::clone(&ports.platforms))), ..ports.clone() },
             Self::SecretTold => Ports { notifier: Arc::new(Talkative(Arc::clone(&ports.notifier))), ..ports.clone() },
-            Self::SecretInReceipt | Self::RecordForgotten | Self::ParkedForgotten | Self::DecisionForgotten => {
+            Self::SecretInReceipt
+            | Self::RecordForgotten
+            | Self::ParkedForgotten
+            | Self::InputsForgotten
+            | Self::DecisionForgotten => {
                 Ports { store: Arc::new(Forgetful { bug: self, real: Arc::clone(&ports.store) }), ..ports.clone() }
             }
         }
@@ -125,6 +134,7 @@ impl Forgetful {
         match self.bug {
             AnyBug::RecordForgotten => key.as_str().starts_with("records/"),
             AnyBug::ParkedForgotten => key.as_str().starts_with("parked/"),
+            AnyBug::InputsForgotten => key.as_str().starts_with("inputs/"),
             _ => false,
         }
     }
@@ -174,7 +184,8 @@ pub fn caught_by(bug: AnyBug) -> &'static [Invariant] {
     match bug {
         AnyBug::Seeded(bug) => match bug {
             Bug::NoClaim | Bug::ClaimSkipped => &[Invariant::NeverOurOwn, Invariant::OnceOnly, Invariant::SentOnce],
-            Bug::FreshByReadOnly | Bug::NoQuietTime | Bug::ConcludeWithoutClosing | Bug::RetryPost => &[Invariant::SentOnce],
+            Bug::FreshByReadOnly => &[Invariant::SentOnce, Invariant::NeverOurOwn],
+            Bug::NoQuietTime | Bug::ConcludeWithoutClosing | Bug::RetryPost => &[Invariant::SentOnce],
             Bug::TombstoneLate | Bug::TombstoneMissing => &[Invariant::NeverOurOwn],
             Bug::ClearEarly | Bug::BusyNeverWritten => &[Invariant::OneRecord],
             Bug::NoFreshness => &[Invariant::ExplicitAndReRead, Invariant::KillSwitch],
@@ -190,6 +201,6 @@ pub fn caught_by(bug: AnyBug) -> &'static [Invariant] {
         AnyBug::TargetOfOthers => &[Invariant::OnlyOurTargets],
         AnyBug::SecretTold | AnyBug::SecretInReceipt => &[Invariant::NoSecrets],
         AnyBug::RecordForgotten | AnyBug::ParkedForgotten => &[Invariant::NothingLost],
-        AnyBug::DecisionForgotten => &[Invariant::OneRecord],
+        AnyBug::InputsForgotten | AnyBug::DecisionForgotten => &[Invariant::OneRecord],
     }
 }

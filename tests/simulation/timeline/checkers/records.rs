@@ -60,7 +60,7 @@ impl World {
     pub(super) fn record_written(&mut self, key: &str, text: &str) {
         let id = key.trim_start_matches("records/");
         let decision = text_after(text, "\"decision\":{\"kind\":\"").unwrap_or_default();
-        // What follows the inputs is short; the inputs are not.
+        // Behind the decision, whose words are a person's or an alert's.
         let rest = &text[text.rfind("\"toldGeneration\":").unwrap_or(0)..];
         let rollback = text_after(rest, "\"rollback\":\"").unwrap_or_default();
         let waits = !rest.contains("\"nextStepAt\":null");
@@ -201,14 +201,14 @@ pub fn judge(world: &mut World, documents: &StoredDocuments) {
             world.broken(Invariant::OneRecord, || format!("`{key}` is not readable"));
             return;
         };
-        judge_record(world, &record);
+        judge_record(world, &record, documents);
     }
     judge_firings(world, documents);
     judge_receipts(world, documents);
 }
 
 /// It has ended, was told, and can be explained.
-fn judge_record(world: &mut World, record: &Record) {
+fn judge_record(world: &mut World, record: &Record, documents: &StoredDocuments) {
     let id = &record.id;
     let Some(decision) = &record.decision else {
         world.broken(Invariant::OneRecord, || format!("record {id} was never decided"));
@@ -245,8 +245,19 @@ fn judge_record(world: &mut World, record: &Record) {
         world.broken(Invariant::Told, || format!("record {id} ended as {expected:?}, and a channel for that was never told"));
     }
     // Whatever was decided by reading can be decided again from what is stored.
-    if decision.kind == DecisionKind::Act && record.inputs.is_none() {
-        world.broken(Invariant::OneRecord, || format!("record {id} acts, and nothing stored explains it"));
+    match &record.decided_from {
+        Some(inputs) => {
+            let stored = documents.get(&inputs.key).and_then(|body| serde_json::from_slice::<Document<'_>>(body).ok());
+            if stored.is_none_or(|stored| sha256_hex(stored.value.get().as_bytes()) != inputs.sha256) {
+                let key = &inputs.key;
+                world
+                    .broken(Invariant::OneRecord, || format!("record {id} was decided from `{key}`, which does not stand there"));
+            }
+        }
+        None if decision.kind == DecisionKind::Act => {
+            world.broken(Invariant::OneRecord, || format!("record {id} acts, and nothing stored explains it"));
+        }
+        None => {}
     }
     if record.receipt.is_none() {
         world.broken(Invariant::OneRecord, || format!("record {id} ended without a receipt"));

@@ -88,7 +88,8 @@ impl World {
     }
 
     pub fn store_deleted(&mut self, instance: usize, key: &Key) {
-        let kept = ["claims/", "records/", "receipts/", "targets/"].iter().any(|prefix| key.as_str().starts_with(prefix));
+        let kept =
+            ["claims/", "inputs/", "records/", "receipts/", "targets/"].iter().any(|prefix| key.as_str().starts_with(prefix));
         if kept {
             self.broken(Invariant::OnceOnly, || format!("instance {instance} removed `{key}`, which is kept for ever"));
         }
