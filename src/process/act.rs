@@ -462,7 +462,7 @@ impl Process {
         match unsent {
             Unsent::Look => self.look_later(target, busy).await,
             Unsent::Later(why) => self.not_sent(record, target, busy, claim, &why, None).await,
-            Unsent::GiveUp(rule, why) => self.give_up_unsent(record, target, busy, rule, &why).await,
+            Unsent::GiveUp(rule, why) => self.give_up_unsent(record, target, busy, claim, rule, &why).await,
             Unsent::Theirs => self.leave_to(record, target, &claim.value).await,
         }
     }

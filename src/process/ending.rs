@@ -34,33 +34,45 @@ pub(super) struct End {
 
 impl Process {
     /// The call provably took no effect: the claim is closed, the target is free, a person is told what it was (V5).
+    /// `claim`: as it was before that was seen; `None` where there was none.
     pub(super) async fn failed(
         &self,
         record: &RecordId,
         target: &TargetKey,
         busy: &Busy,
+        claim: Option<&Loaded<Claim>>,
         says: String,
     ) -> Result<Outcome, Trouble> {
-        self.close_and_end(record, target, busy, End { state: RollbackState::Failed, says, rule: None }).await
+        self.close_and_end(record, target, busy, claim, End { state: RollbackState::Failed, says, rule: None }).await
     }
 
     /// Nothing was sent and nothing will be: the claim is closed first, so that a stalled sender fails to renew.
+    /// `claim`: the one under which nothing was sent.
     pub(super) async fn give_up_unsent(
         &self,
         record: &RecordId,
         target: &TargetKey,
         busy: &Busy,
+        claim: &Loaded<Claim>,
         rule: RuleId,
         why: &str,
     ) -> Result<Outcome, Trouble> {
         let end = End { state: RollbackState::Failed, says: format!("nothing was sent: {why}"), rule: Some(rule) };
-        self.close_and_end(record, target, busy, end).await
+        self.close_and_end(record, target, busy, Some(claim), end).await
     }
 
-    /// Closes the claim, then ends; a claim that moved on meanwhile means that somebody else may have sent, so it is looked at instead.
-    async fn close_and_end(&self, record: &RecordId, target: &TargetKey, busy: &Busy, end: End) -> Result<Outcome, Trouble> {
-        if let Some(claim) = read_claim(&self.documents, target, busy).await?
-            && !self.close_claim(target, busy, &claim).await?
+    /// Closes the claim as it was when the end was seen, then ends. One that moved on since means that somebody else may have sent, so
+    /// the target is looked at instead: to read the claim only now would close theirs.
+    async fn close_and_end(
+        &self,
+        record: &RecordId,
+        target: &TargetKey,
+        busy: &Busy,
+        claim: Option<&Loaded<Claim>>,
+        end: End,
+    ) -> Result<Outcome, Trouble> {
+        if let Some(claim) = claim
+            && !self.close_claim(target, busy, claim).await?
         {
             return self.look_later(target, busy).await;
         }

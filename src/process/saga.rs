@@ -110,7 +110,7 @@ impl Process {
                     if busy.not_sent_attempt == Some(*attempt) {
                         if busy.tries >= UNSENT_TRIES_MAX {
                             let why = format!("the call could not be sent in {} tries", busy.tries);
-                            return self.give_up_unsent(&record.id, target, busy, RuleId::V5, &why).await;
+                            return self.give_up_unsent(&record.id, target, busy, &claim, RuleId::V5, &why).await;
                         }
                         return self.renew_and_send(&record.id, target, busy, claim, true).await;
                     }
@@ -141,6 +141,7 @@ impl Process {
                         &record.id,
                         target,
                         busy,
+                        &claim,
                         RuleId::V7,
                         &format!("the policy is not readable any more: {problems}"),
                     )
@@ -172,6 +173,7 @@ impl Process {
             &record.id,
             target,
             busy,
+            &claim,
             RuleId::A5,
             &format!("nothing was sent before a restart, and now the decision is {}: {}", decision.kind, decision.because),
         )
@@ -188,6 +190,8 @@ impl Process {
     ) -> Result<Outcome, Trouble> {
         let target = &state.value.target;
         let platform = self.ports.platforms.of(&busy.service.target);
+        // Before the look: whoever moves it on meanwhile may send, and what is seen here says nothing of that.
+        let claim = if failed.is_some() { read_claim(&self.documents, target, busy).await? } else { None };
         let observation = match platform.observe().instrument(spans::look(&busy.service)).await {
             Ok(observation) => observation,
             Err(error) => return self.try_later(record, state, busy, &format!("the target could not be read: {error}")).await,
@@ -197,12 +201,13 @@ impl Process {
             Happened::Applied { token, fingerprint } => self.applied(record, target, busy, token, fingerprint).await,
             Happened::Surprise(what) => {
                 let what = failed.map_or_else(|| what.clone(), |why| format!("{why}; {what}"));
+                self.mark_as_maybe_ours(record, target, busy, &observation).await?;
                 self.leave_to_a_person(&record.id, target, busy, &what).await
             }
             Happened::Nothing => {
                 let still = still_runs(&observation);
                 match failed {
-                    Some(why) => self.failed(&record.id, target, busy, format!("{why}; {still}")).await,
+                    Some(why) => self.failed(&record.id, target, busy, claim.as_ref(), format!("{why}; {still}")).await,
                     None => self.nothing_happened(record, target, busy, &still).await,
                 }
             }
@@ -230,7 +235,7 @@ impl Process {
             // Closed by ourselves: a crash came between the conclusion and its record.
             ClaimKind::Rollback { record: owner, closed: true, .. } if *owner == record.id => {
                 let says = format!("the rollback was given up just before a restart; {still}");
-                return self.failed(&record.id, target, busy, says).await;
+                return self.failed(&record.id, target, busy, Some(&claim), says).await;
             }
             ClaimKind::Rollback { .. } | ClaimKind::Tombstone { .. } => {
                 return self.leave_to(&record.id, target, &claim.value).await;
@@ -338,7 +343,7 @@ impl Process {
         fingerprint: Fingerprint,
     ) -> Result<Outcome, Trouble> {
         let now = self.ports.clock.now();
-        self.tombstone(record, target, &token, &fingerprint, now).await?;
+        self.tombstone(record, target, &token, Some(&fingerprint), now).await?;
         let moved = self
             .update_busy(target, &record.id, |busy| {
                 // Two wake-ups at once see the same; the second must not begin the watch again.
@@ -360,19 +365,35 @@ impl Process {
         Ok(Outcome::Settled { says })
     }
 
+    /// Marks what runs as ours where a call of ours may have been sent and something else came of it than was to be: who put it
+    /// there, no read can tell.
+    pub(super) async fn mark_as_maybe_ours(
+        &self,
+        record: &Record,
+        target: &TargetKey,
+        busy: &Busy,
+        observation: &Observation,
+    ) -> Result<(), PortError> {
+        let running = &observation.running;
+        if running.token == busy.accused {
+            return Ok(());
+        }
+        self.tombstone(record, target, &running.token, running.fingerprint.as_ref(), self.ports.clock.now()).await
+    }
+
     /// The token that our call produced is never taken back (A2). Called twice: the same tombstone.
     async fn tombstone(
         &self,
         record: &Record,
         target: &TargetKey,
         token: &VersionToken,
-        fingerprint: &Fingerprint,
+        fingerprint: Option<&Fingerprint>,
         now: Timestamp,
     ) -> Result<(), PortError> {
         let tombstone = Claim {
             target: target.clone(),
             token: token.clone(),
-            kind: ClaimKind::Tombstone { record: record.id.clone(), fingerprint: Some(fingerprint.clone()) },
+            kind: ClaimKind::Tombstone { record: record.id.clone(), fingerprint: fingerprint.cloned() },
             written_at: now,
         };
         self.documents.insert(&keys::claim(target, token), tombstone).await?;
@@ -383,7 +404,7 @@ impl Process {
                 |state: &mut TargetState| {
                     let ours = state.taken_back.iter_mut().find(|rollback| rollback.record == record.id)?;
                     ours.result = Some(token.clone());
-                    ours.result_fingerprint = Some(fingerprint.clone());
+                    ours.result_fingerprint = fingerprint.cloned();
                     Some(())
                 },
             )

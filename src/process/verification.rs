@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::Instrument;
 
 use super::{
-    Process,
+    PolicyTrouble, Process,
     documents::{Loaded, keys},
     ending::End,
     outcome::Outcome,
@@ -48,7 +48,10 @@ impl Process {
         let now = self.ports.clock.now();
         let applied_at = busy.applied_at.unwrap_or(now);
         let accused_since = accused_since(&state.value, busy).unwrap_or(busy.since);
-        let meant = self.signal_services(record, busy).await;
+        let (meant, unknown) = match self.signal_services(record, busy).await {
+            Ok(meant) => (meant, None),
+            Err(problems) => (Vec::new(), Some(format!("what is measured for the alert is not known: {problems}"))),
+        };
         let platform = self.ports.platforms.of(&busy.service.target);
         let from = accused_since - BASELINE - SignedDuration::from_mins(5);
         let signals: Vec<_> = meant.iter().map(|service| self.read_signals(service, from, now).boxed()).collect();
@@ -75,13 +78,14 @@ impl Process {
                     "{label} runs now, and our call was never answered: it may have arrived only now, and have undone what somebody \
                      else had done"
                 );
+                self.mark_as_maybe_ours(record, target, busy, &observation).await?;
                 return self.leave_to_a_person(&record.id, target, busy, &says).await;
             }
             let says = format!("{label} runs now: somebody changed the target before the recovery was verified");
             return self.end(&record.id, target, busy, End { state: RollbackState::Unknown, says, rule: None }).await;
         }
         let signals: Vec<_> = signals.into_iter().flatten().collect();
-        let recovery = recovery::judge(&signals, accused_since, applied_at, now);
+        let recovery = unknown.map_or_else(|| recovery::judge(&signals, accused_since, applied_at, now), Recovery::Unknown);
         spans::verified(&span, &recovery);
         let serving = observation.under_way.is_none();
         match recovery {
@@ -144,13 +148,15 @@ impl Process {
         self.wait(record, state, busy, VERIFY_PAUSE, &says).await
     }
 
-    /// The services whose signals showed the fault: those that the alert means, else the target's own.
-    async fn signal_services(&self, record: &Record, busy: &Busy) -> Vec<Service> {
+    /// The services whose signals showed the fault: those that the alert means, else the target's own. Without a policy only the
+    /// latter is known, and that it does well is no recovery of the others.
+    async fn signal_services(&self, record: &Record, busy: &Busy) -> Result<Vec<Service>, PolicyTrouble> {
         let meant: Vec<Service> = match self.policy.load().await {
             Ok(policy) => record.services.iter().filter_map(|name| policy.services.get(name).cloned()).collect(),
-            Err(_) => Vec::new(),
+            Err(_) if record.services.iter().all(|name| *name == busy.service.name) => Vec::new(),
+            Err(trouble) => return Err(trouble),
         };
-        if meant.is_empty() { vec![busy.service.clone()] } else { meant }
+        Ok(if meant.is_empty() { vec![busy.service.clone()] } else { meant })
     }
 }
 

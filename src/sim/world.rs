@@ -311,21 +311,28 @@ impl World {
 
     /// Whether the resource, or a resource group or subscription with something in it, is there.
     pub fn exists(&self, id: &ResourceId) -> bool {
-        self.ids().any(|known| id.resource_type().map_or_else(|| known.is_within(id), |_| known == *id))
+        if id.resource_type().is_some() {
+            // Of these there may be thousands, and each request about one asks.
+            self.site_or_slot(id).is_some()
+                || self.components.contains_key(id.canonical())
+                || self.other_ids().any(|known| known == *id)
+        } else {
+            let sites = self.sites.values().map(|site| &site.id);
+            let components = self.components.values().map(|component| &component.id);
+            sites.chain(components).any(|known| known.is_within(id)) || self.other_ids().any(|known| known.is_within(id))
+        }
     }
 
-    /// Every resource of this world.
-    fn ids(&self) -> impl Iterator<Item = ResourceId> + '_ {
-        let slots = self
-            .sites
-            .values()
-            .flat_map(|site| site.slots.values().filter_map(|slot| ResourceId::parse(&site.slot_id(slot)).ok()));
-        slots
-            .chain(self.components.values().map(|component| component.id.clone()))
-            .chain(self.kubernetes.ids())
-            .chain(self.arm_deployments.ids())
-            .chain(self.logic_apps.ids())
-            .chain(self.container_apps.ids())
+    /// Every resource of this world that is no site, slot or component.
+    fn other_ids(&self) -> impl Iterator<Item = ResourceId> + '_ {
+        let clusters = self.kubernetes.ids();
+        clusters.chain(self.arm_deployments.ids()).chain(self.logic_apps.ids()).chain(self.container_apps.ids())
+    }
+
+    fn site_or_slot(&self, id: &ResourceId) -> Option<(&Site, &Slot)> {
+        let site = self.sites.get(id.site()?.canonical())?;
+        let slot = site.slots.values().find(|slot| site.slot_id(slot).eq_ignore_ascii_case(id.as_written()))?;
+        Some((site, slot))
     }
 
     /// Locks on the resource and on what it lies in.
@@ -359,8 +366,7 @@ impl World {
         if let Some(measured) = self.logic_apps.measured(self, id).or_else(|| self.container_apps.measured(self, id)) {
             return Some(measured);
         }
-        let site = self.sites.get(id.site()?.canonical())?;
-        let slot = site.slots.values().find(|slot| site.slot_id(slot).eq_ignore_ascii_case(id.as_written()))?;
+        let (site, slot) = self.site_or_slot(id)?;
         Some(Measured {
             id: site.slot_id(slot),
             namespace: if slot.name == PRODUCTION { "Microsoft.Web/sites" } else { "Microsoft.Web/sites/slots" },
@@ -373,7 +379,7 @@ impl World {
 
     /// The site that a component measures.
     pub fn site_measured_by(&self, component: &str) -> Option<&Site> {
-        let component = self.components.values().find(|known| known.id.to_string() == component)?;
+        let component = self.components.get(&component.to_ascii_lowercase())?;
         self.sites.get(&component.workload)
     }
 

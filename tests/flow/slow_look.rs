@@ -6,8 +6,10 @@ use backout::{
     domain::{
         approval::Control,
         observation::{Observation, Preflight, WayBack},
+        policy::Policy,
         right::NeededRight,
         rollback::{Fence, OperationState, RollbackState, Step, StepKind, Submission},
+        target_state::TargetState,
     },
     ports::{Clock, Platform, PortError, Replaced, StateStore},
     process::{
@@ -21,6 +23,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     fake_platform::{FakePlatform, OnePlatform},
+    fake_queue::FakeQueue,
     world::{BAD, GOOD, World},
 };
 
@@ -34,6 +37,8 @@ enum Meanwhile {
     ClosesTheClaim,
     /// Stops everything.
     Pauses,
+    /// Takes over after the quiet time, and sends.
+    Sends,
 }
 
 struct Slow {
@@ -42,6 +47,9 @@ struct Slow {
     store: Arc<dyn StateStore>,
     kind: StepKind,
     meanwhile: Meanwhile,
+    other: Process,
+    queue: FakeQueue,
+    policy: Arc<Policy>,
 }
 
 impl Slow {
@@ -61,6 +69,20 @@ impl Slow {
                 let control = Control { paused: true, by: "ann".to_owned(), since: self.clock.now() };
                 Documents::new(Arc::clone(&self.store)).insert(&keys::control(), control).await.unwrap();
             }
+            Meanwhile::Sends => {
+                let mut minutes = 0;
+                while self.real.effects() == 0 {
+                    self.clock.advance(Duration::from_mins(1));
+                    self.other.sweep(&self.policy).await.unwrap();
+                    while let Some((id, message)) = self.queue.take() {
+                        let follow_up = serde_json::from_slice(&message.body).unwrap();
+                        self.other.follow_up_received(follow_up, &self.policy).await.unwrap();
+                        self.queue.complete(id);
+                    }
+                    minutes += 1;
+                    assert!(minutes < 60, "nobody took over");
+                }
+            }
         }
     }
 }
@@ -77,6 +99,10 @@ fn close(value: &mut Value) {
 #[async_trait::async_trait]
 impl Platform for Slow {
     async fn observe(&self) -> Result<Observation, PortError> {
+        if self.meanwhile == Meanwhile::Sends {
+            self.somebody_else_acts().await;
+            return self.real.observe().await;
+        }
         let seen = self.real.observe().await;
         self.somebody_else_acts().await;
         self.clock.sleep(LOOK_TAKES).await;
@@ -110,8 +136,16 @@ impl Platform for Slow {
 
 /// A broken world whose looks are slow, and its process.
 fn slow(world: &mut World, kind: StepKind, meanwhile: Meanwhile) -> Process {
-    let platform =
-        Slow { real: world.platform.clone(), clock: world.clock.clone(), store: world.ports.store.clone(), kind, meanwhile };
+    let platform = Slow {
+        real: world.platform.clone(),
+        clock: world.clock.clone(),
+        store: world.ports.store.clone(),
+        kind,
+        meanwhile,
+        other: world.process(),
+        queue: world.queue.clone(),
+        policy: Arc::clone(&world.policy),
+    };
     world.ports.platforms = Arc::new(OnePlatform(Arc::new(platform)));
     world.process()
 }
@@ -147,6 +181,25 @@ async fn whoever_lost_the_claim_or_was_paused_during_a_slow_look_sends_nothing()
         assert_eq!((world.platform.running().as_str(), world.platform.calls()), (BAD, 0), "{meanwhile:?}");
         assert_eq!(record.rollback, Some(RollbackState::Failed), "{meanwhile:?}: {:#?}", record.timeline);
     }
+}
+
+/// What it sees is what the other one did, and nothing of what that one has the right to do.
+#[tokio::test]
+async fn whoever_was_overtaken_during_a_look_ends_nothing_of_the_other_ones_rollback() {
+    let mut world = World::new();
+    let firing = world.break_it().await;
+    let process = slow(&mut world, StepKind::Convergent, Meanwhile::Sends);
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    let record = world.record(&firing).await;
+    assert_eq!((world.platform.calls(), world.platform.effects()), (1, 1), "{:#?}", record.timeline);
+    assert!(record.rollback.is_some_and(|state| !state.is_terminal()), "{:?} {:#?}", record.rollback, record.timeline);
+    world.run(&world.process(), 2).await;
+    let record = world.record(&firing).await;
+    assert_eq!(record.rollback, Some(RollbackState::Recovered), "{:#?}", record.timeline);
+    assert_eq!((world.platform.running().as_str(), world.platform.calls()), (GOOD, 1));
+    let key = keys::target(&world.target("checkout").key());
+    let state = Documents::new(Arc::clone(&world.ports.store)).read::<TargetState>(&key).await.unwrap().unwrap().value;
+    assert!(state.busy.is_none() && state.taken_back.iter().all(|taken| taken.result.is_some()), "{state:#?}");
 }
 
 /// A toggle would turn round what a person did while we looked.

@@ -34,6 +34,13 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (1_166_111, "a sender that had stood still sent, although the target had been left to a person: the claim was open"),
     (1_144_300, "a message was parked, its process died before it told, and the next delivery was not parked any more"),
     (105_384, "a firing was never decided: its message and the wake-up that a copy left had become dead letters"),
+    (457_848, "whoever was overtaken while it looked closed the claim of the other one's call, and told it as failed"),
+    (954_594, "the same, on another platform"),
+    (683_099, "a person did the same as our call, which undid it: our result was not marked, and was taken back the next time"),
+    (837_159, "without a policy, the service that was rolled back was measured instead of the one that had alerted"),
+    (388_024, "a record that was attached and undecided when its process died was on no waiting list, and its wake-up got lost"),
+    (504_754, "no fault but the checker's: a message was told of, its process died, and it was parked for another reason"),
+    (441_706, "no fault but the end's: it came before an instance that stood still had swept"),
     (109_291, "a decision was stored and its telling failed; when the message came again, there was nothing new to decide"),
 ];
 

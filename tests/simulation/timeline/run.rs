@@ -402,28 +402,29 @@ impl Timeline {
 
     /// The timer fires on one instance, and this stops the timeline when nothing is left to do.
     fn tick(&mut self) -> bool {
-        let (instance, at) = {
+        let (instance, sweeps) = {
             let mut world = self.shared.lock();
-            if !world.faults && world.queue.messages.is_empty() && self.executor.is_idle() && world.is_at_rest() {
-                self.calm_ticks += 1;
-            } else {
-                self.calm_ticks = 0;
-            }
             // Once nothing goes wrong any more, there is little to find.
             let every = if world.faults { self.story.sweep_every } else { 12 * MINUTE };
             let next = world.now + every;
             world.push(next, Event::Tick);
             let instance = world.chance.index(self.story.instances);
-            (instance, world.now)
+            let sweeps = self.handlers[instance].is_some() && !world.is_stalled(instance);
+            if world.faults || !world.queue.messages.is_empty() || !self.executor.is_idle() || !world.is_at_rest() {
+                self.calm_ticks = 0;
+            } else if sweeps {
+                // A tick that nobody was there for shows nothing.
+                self.calm_ticks += 1;
+            }
+            (instance, sweeps)
         };
         // A notice that its teller could not send is told by the second sweep at the latest.
         if self.calm_ticks >= 3 {
             return true;
         }
-        let stalled = self.shared.lock().is_stalled(instance) || self.bug.is_some_and(|bug| !bug.sweeps());
-        let Some(handler) = self.handlers[instance].clone().filter(|_| !stalled) else { return false };
+        let sweeps = sweeps && self.bug.is_none_or(AnyBug::sweeps);
+        let Some(handler) = self.handlers[instance].clone().filter(|_| sweeps) else { return false };
         self.shared.lock().count(Kind::Tick);
-        let _ = at;
         self.spawn(instance, None, async move {
             handler
                 .deliver(Delivery {

@@ -125,8 +125,12 @@ pub fn judge(world: &mut World, documents: &StoredDocuments) {
     }
     let parked = &world.checks.messages.parked;
     let named: Vec<&ParkedValue> = parked.iter().filter(|value| world.checks.notices.names(&value.id)).collect();
-    let untold =
-        parked.iter().find(|value| !named.iter().any(|named| value.is_spoken_for_by(named))).map(|value| value.id.clone());
+    // Told before it is kept: who was told of may have died, and its message be parked for another reason, which the notice speaks for.
+    let kept: Vec<&str> = parked.iter().map(|value| value.id.as_str()).collect();
+    let is_told = |value: &ParkedValue| {
+        named.iter().any(|named| value.is_spoken_for_by(named)) || world.checks.notices.names_another_of(&value.queue, &kept)
+    };
+    let untold = parked.iter().find(|value| !is_told(value)).map(|value| value.id.clone());
     if let Some(untold) = untold {
         world.broken(Invariant::Told, || format!("`{untold}` was parked, and nobody was told"));
     }

@@ -18,7 +18,7 @@ use super::{Invariant, StoredDocuments};
 pub struct Notices {
     /// Record, kind and channel of each that arrived.
     told: BTreeSet<(String, String, String)>,
-    /// Texts of those about no record.
+    /// Titles and texts of those about no record.
     others: Vec<String>,
 }
 
@@ -31,6 +31,12 @@ impl Notices {
 
     pub fn names(&self, id: &str) -> bool {
         self.others.iter().any(|text| text.contains(id))
+    }
+
+    /// Whether people were sent to a queue's parked messages by the name of one that is none of `kept`.
+    pub fn names_another_of(&self, queue: &str, kept: &[&str]) -> bool {
+        let about = format!("queue `{queue}`");
+        self.others.iter().any(|text| text.contains(&about) && !kept.iter().any(|id| text.contains(id)))
     }
 }
 
@@ -49,7 +55,7 @@ impl World {
                 let told = (record.clone(), format!("{:?}", notice.kind), format!("{:?}", rule.channel));
                 self.checks.notices.told.insert(told);
             }
-            None => self.checks.notices.others.push(notice.text.clone()),
+            None => self.checks.notices.others.push(format!("{}: {}", notice.title, notice.text)),
         }
     }
 
