@@ -1,5 +1,7 @@
 //! From an alert to a receipt, on fakes and virtual time: each way in which a call can go.
 
+use std::sync::Arc;
+
 use backout::{
     domain::{
         alert::{Alert, Condition},
@@ -15,7 +17,7 @@ use backout::{
 use jiff::SignedDuration;
 
 use crate::support::{
-    fake_platform::Answer,
+    fake_platform::{Answer, OnePlatform},
     policy::{alert, policy, service, site},
     world::{BAD, GOOD, World},
 };
@@ -419,4 +421,30 @@ async fn a_deployment_event_after_its_alert_has_the_alert_judged_again() {
     process.deployment_received(marker("m2"), &world.policy, true).await.unwrap();
     world.run(&process, 1).await;
     assert_eq!((world.platform.effects(), world.record(&firing).await.rollback), (1, Some(RollbackState::Recovered)));
+}
+
+/// Found by the simulation: a person did the same as our call, which undid it; once the target was free, what our call had left there
+/// was taken back like any other version.
+#[tokio::test]
+async fn what_may_be_our_own_doing_is_not_taken_back_when_a_person_has_freed_the_target() {
+    let mut world = World::new();
+    // So long that what the person did is seen to help.
+    world.platform.operation_takes = SignedDuration::from_mins(30);
+    world.ports.platforms = Arc::new(OnePlatform(Arc::new(world.platform.clone())));
+    let firing = world.break_it().await;
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    world.advance(SignedDuration::from_secs(20));
+    world.platform.team_swaps_in(GOOD);
+    world.run(&process, 1).await;
+    let record = world.record(&firing).await;
+    assert_eq!((world.platform.running().as_str(), world.platform.effects()), (BAD, 1));
+    assert_eq!(record.rollback, Some(RollbackState::Unknown), "{:#?}", record.timeline);
+    process.clear(&world.target("checkout").key(), "ann").await.unwrap();
+    let again = alert("a2", "checkout", world.now() - SignedDuration::from_secs(20));
+    process.alert_received(again.clone(), &world.policy).await.unwrap();
+    world.run(&process, 1).await;
+    let decision = world.record(&again).await.decision.unwrap();
+    assert_eq!((world.platform.calls(), decision.kind), (1, DecisionKind::Page), "{decision:#?}");
+    assert!(decision.reasons.iter().any(|reason| reason.rule == RuleId::A2), "{decision:#?}");
 }

@@ -1,18 +1,25 @@
 //! One alert that means two services: one record, the changes of both side by side, and at most one rollback.
 
-use backout::domain::{
-    alert::Alert,
-    approval::Verdict,
-    decision::DecisionKind,
-    deployment::{DeploymentEvent, DeploymentStatus, DeploymentSubject},
-    record::RecordId,
-    rollback::RollbackState,
-    rule::RuleId,
-    service::{AlertMatcher, Mode, Service},
+use std::sync::{Arc, Mutex};
+
+use backout::{
+    domain::{
+        alert::Alert,
+        approval::Verdict,
+        decision::DecisionKind,
+        deployment::{DeploymentEvent, DeploymentStatus, DeploymentSubject},
+        record::RecordId,
+        rollback::RollbackState,
+        rule::RuleId,
+        service::{AlertMatcher, Mode, Service},
+    },
+    process::PolicyTrouble,
 };
 use jiff::SignedDuration;
 
 use crate::support::{
+    broker::ChangingPolicy,
+    leaks::watched_process,
     policy::{alert, policy, service, site},
     town::Town,
 };
@@ -178,4 +185,33 @@ async fn copies_at_once_lead_to_one_record_and_one_call() {
     let record = town.world.record(&firing).await;
     assert_eq!((record.id, record.rollback), (RecordId::of(&firing), Some(RollbackState::Recovered)));
     assert_eq!((town.calls(), one.records(10).await.unwrap().len()), (1, 1));
+}
+
+/// Found by the simulation: without a policy the service that was rolled back was measured, and the other one called recovered.
+#[tokio::test]
+async fn that_one_does_well_is_no_recovery_of_the_other_while_the_policy_cannot_be_read() {
+    let town = shop(Mode::Act).await;
+    town.deploy_bad("checkout");
+    town.requests_fail("checkout");
+    town.requests_fail("search");
+    town.minutes_pass(8);
+    let firing = shop_alert(&town);
+    let policy = Arc::new(ChangingPolicy(Mutex::new(Ok(Arc::clone(&town.world.policy)))));
+    let process = watched_process(town.world.ports.clone(), Arc::<ChangingPolicy>::clone(&policy));
+    process.alert_received(firing.clone(), &town.world.policy).await.unwrap();
+    town.minutes_pass(2);
+    town.requests_work("checkout");
+    town.world.deliver_due(&process).await;
+    assert_eq!(town.world.record(&firing).await.rollback, Some(RollbackState::Verifying));
+    *policy.0.lock().unwrap() = Err(PolicyTrouble::Wrong("backout.yaml:5:11: `akt` is no mode".to_owned()));
+    for _ in 0..10 {
+        town.minutes_pass(1);
+        town.world.deliver_due(&process).await;
+    }
+    let record = town.world.record(&firing).await;
+    assert_eq!(record.rollback, Some(RollbackState::Verifying), "{:#?}", record.timeline);
+    *policy.0.lock().unwrap() = Ok(Arc::clone(&town.world.policy));
+    hours_pass(&town, &firing).await;
+    let record = town.world.record(&firing).await;
+    assert_eq!((record.rollback, town.calls()), (Some(RollbackState::NotRecovered), 1), "{:#?}", record.timeline);
 }

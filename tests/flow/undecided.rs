@@ -1,12 +1,14 @@
 //! The process dies while it takes in an alert, and no message about it ever comes again: the sweep still leads it to a decision.
 
 use backout::{
-    domain::{record::RecordId, rollback::RollbackState},
+    domain::{decision::DecisionKind, record::RecordId, rollback::RollbackState},
     process::documents::keys,
 };
+use jiff::SignedDuration;
 
 use crate::support::{
     lethal::Death,
+    policy::alert,
     world::{GOOD, World},
 };
 
@@ -51,4 +53,44 @@ async fn a_firing_whose_every_message_is_lost_is_decided_all_the_same() {
         }
     }
     assert!(undecided > 5, "{undecided} deaths left a record without a decision");
+}
+
+/// Returns the number of calls when nobody dies, and whether the second firing was attached to the first one's rollback and undecided.
+async fn dies_attached_and_is_lost(death: Option<Death>) -> (u64, bool) {
+    let world = World::new();
+    let (first, process) = (world.break_it().await, world.process());
+    process.alert_received(first, &world.policy).await.unwrap();
+    world.advance(SignedDuration::from_secs(10));
+    let second = alert("a2", "checkout", world.now() - SignedDuration::from_secs(5));
+    let calls = world.takes_in(&second, death).await;
+    let Some(left) = process.record(&RecordId::of(&second)).await.unwrap() else { return (calls, false) };
+    // A copy wakes it, and what it then waits for gets lost.
+    process.alert_received(second.clone(), &world.policy).await.unwrap();
+    world.advance(SignedDuration::from_secs(35));
+    world.deliver_due(&process).await;
+    world.advance(SignedDuration::from_mins(10));
+    while let Some((wake_up, _)) = world.queue.take() {
+        world.queue.complete(wake_up);
+    }
+    world.run(&process, 3).await;
+    let record = world.record(&second).await;
+    let says = format!("{death:?}: {:#?}", record.timeline);
+    let decision = record.decision.as_ref().unwrap_or_else(|| panic!("undecided, {says}"));
+    assert!(decision.kind != DecisionKind::Hold && !decision.because.is_empty(), "{says}");
+    assert_eq!((record.told_generation, world.platform.effects()), (record.generation, 1), "{says}");
+    (calls, left.attached_to.is_some() && left.decision.is_none())
+}
+
+/// Found by the simulation: it was on no waiting list.
+#[tokio::test]
+async fn a_firing_that_waits_for_the_rollback_of_another_is_decided_whatever_got_lost() {
+    let (calls, _) = Box::pin(dies_attached_and_is_lost(None)).await;
+    let mut attached = 0;
+    for at_call in 1..=calls {
+        for after_effect in [false, true] {
+            let (_, was_attached) = Box::pin(dies_attached_and_is_lost(Some(Death { at_call, after_effect }))).await;
+            attached += u32::from(was_attached);
+        }
+    }
+    assert!(attached > 0, "no death came between the two");
 }
