@@ -100,6 +100,10 @@ fn close(value: &mut Value) {
 impl Platform for Slow {
     async fn observe(&self) -> Result<Observation, PortError> {
         if self.meanwhile == Meanwhile::Sends {
+            // What is done beside the look is done by then: the decision is stored.
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
             self.somebody_else_acts().await;
             return self.real.observe().await;
         }

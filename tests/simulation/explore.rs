@@ -155,14 +155,6 @@ fn nothing_goes_wrong_with_other_steps() {
     let disturbed = |bounds, name| Bounds { name, preemptions: 2, stalls: 1, disturbances: 2, ..bounds };
     explore(disturbed(CONVERGENT, "one firing twice, a convergent step, two disturbances at the calls"));
     explore(disturbed(TWO_STEPS, "one firing twice, two steps, two disturbances at the calls"));
-    explore(Bounds {
-        name: "one firing twice, a convergent step, three disturbances at the calls",
-        preemptions: 2,
-        stalls: 1,
-        faults: 0,
-        disturbances: 3,
-        ..CONVERGENT
-    });
 }
 
 /// Ways that once led to something wrong: the world, and the choices as the failure printed them. Put one here, with the bug if it had
