@@ -504,18 +504,19 @@ fn clear(
     None
 }
 
-/// A version which our own rollback produced, or whose content equals one, is never a candidate (A2).
+/// A version which our own rollback produced, or may have, or whose content equals one, is never a candidate (A2).
 fn own_result(
     facts: &ServiceFacts,
     token: &VersionToken,
     fingerprint: Option<&Fingerprint>,
     label: &str,
 ) -> Option<(RuleId, String)> {
-    let ours = facts.state.taken_back.iter().any(|taken| {
+    let ours = facts.state.taken_back.iter().find(|taken| {
         taken.result.as_ref() == Some(token)
             || (taken.result_fingerprint.is_some() && taken.result_fingerprint.as_ref() == fingerprint)
-    });
-    ours.then(|| (RuleId::A2, format!("{label} of `{}` is the result of an earlier rollback of ours", facts.service.name)))
+    })?;
+    let is = if ours.result_fingerprint.is_some() { "is" } else { "may be" };
+    Some((RuleId::A2, format!("{label} of `{}` {is} the result of an earlier rollback of ours", facts.service.name)))
 }
 
 /// The reading that says most: a fault, else a recovery, else an unknown, else quiet.

@@ -152,7 +152,7 @@ pub enum ClaimKind {
     ///
     /// `attempt` grows with every authorised send; `resubmissions` counts those after an answer that never told.
     Rollback { record: RecordId, attempt: u32, resubmissions: u32, closed: bool },
-    /// The token is the result of our own call; it is never taken back.
+    /// The token is the result of our own call; it is never taken back. `fingerprint` is `None` where it only may be.
     Tombstone { record: RecordId, fingerprint: Option<Fingerprint> },
 }
 

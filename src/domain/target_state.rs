@@ -119,6 +119,7 @@ pub struct TakenBack {
     pub accused: VersionToken,
     pub accused_fingerprint: Option<Fingerprint>,
     pub claimed_at: Timestamp,
+    /// What came of it. Without a fingerprint: what may have come of it, for all that can be told.
     pub result: Option<VersionToken>,
     pub result_fingerprint: Option<Fingerprint>,
 }

@@ -474,8 +474,9 @@ impl Process {
                 let state = if *closed { "was tried and given up" } else { "is being taken back" };
                 (RuleId::A1, format!("this version {state} by record {owner}"), owner.clone())
             }
-            ClaimKind::Tombstone { record: owner, .. } => {
-                (RuleId::A2, format!("this version is the result of the rollback of record {owner}"), owner.clone())
+            ClaimKind::Tombstone { record: owner, fingerprint } => {
+                let is = if fingerprint.is_some() { "is" } else { "may be" };
+                (RuleId::A2, format!("this version {is} the result of the rollback of record {owner}"), owner.clone())
             }
         };
         let found = self.record(record).await?;

@@ -23,7 +23,7 @@ use crate::{
         rule::RuleId,
         service::{Resubmit, Service},
         target::{Fingerprint, TargetKey, VersionToken},
-        target_state::TargetState,
+        target_state::{TakenBack, TargetState},
     },
     observability::spans,
     ports::{FollowUp, PortError, StepName},
@@ -343,7 +343,7 @@ impl Process {
         fingerprint: Fingerprint,
     ) -> Result<Outcome, Trouble> {
         let now = self.ports.clock.now();
-        self.tombstone(record, target, &token, Some(&fingerprint), now).await?;
+        self.tombstone(record, target, &token, &fingerprint).await?;
         let moved = self
             .update_busy(target, &record.id, |busy| {
                 // Two wake-ups at once see the same; the second must not begin the watch again.
@@ -365,8 +365,24 @@ impl Process {
         Ok(Outcome::Settled { says })
     }
 
+    /// The token that our call produced is never taken back (A2). Called twice: the same tombstone.
+    async fn tombstone(
+        &self,
+        record: &Record,
+        target: &TargetKey,
+        token: &VersionToken,
+        fingerprint: &Fingerprint,
+    ) -> Result<(), PortError> {
+        self.insert_tombstone(record, target, token, Some(fingerprint)).await?;
+        self.update_taken_back(target, &record.id, |ours| {
+            ours.result = Some(token.clone());
+            ours.result_fingerprint = Some(fingerprint.clone());
+        })
+        .await
+    }
+
     /// Marks what runs as ours where a call of ours may have been sent and something else came of it than was to be: who put it
-    /// there, no read can tell.
+    /// there, no read can tell. Only this rollout of it: its content may come again by the team's hand, and be at fault.
     pub(super) async fn mark_as_maybe_ours(
         &self,
         record: &Record,
@@ -374,37 +390,47 @@ impl Process {
         busy: &Busy,
         observation: &Observation,
     ) -> Result<(), PortError> {
-        let running = &observation.running;
-        if running.token == busy.accused {
+        let token = &observation.running.token;
+        if *token == busy.accused {
             return Ok(());
         }
-        self.tombstone(record, target, &running.token, running.fingerprint.as_ref(), self.ports.clock.now()).await
+        self.insert_tombstone(record, target, token, None).await?;
+        self.update_taken_back(target, &record.id, |ours| {
+            ours.result.get_or_insert_with(|| token.clone());
+        })
+        .await
     }
 
-    /// The token that our call produced is never taken back (A2). Called twice: the same tombstone.
-    async fn tombstone(
+    async fn insert_tombstone(
         &self,
         record: &Record,
         target: &TargetKey,
         token: &VersionToken,
         fingerprint: Option<&Fingerprint>,
-        now: Timestamp,
     ) -> Result<(), PortError> {
         let tombstone = Claim {
             target: target.clone(),
             token: token.clone(),
             kind: ClaimKind::Tombstone { record: record.id.clone(), fingerprint: fingerprint.cloned() },
-            written_at: now,
+            written_at: self.ports.clock.now(),
         };
         self.documents.insert(&keys::claim(target, token), tombstone).await?;
+        Ok(())
+    }
+
+    /// Changes what the target's document says of a record's rollback.
+    async fn update_taken_back(
+        &self,
+        target: &TargetKey,
+        record: &RecordId,
+        mut change: impl FnMut(&mut TakenBack) + Send,
+    ) -> Result<(), PortError> {
         self.documents
             .update(
                 &keys::target(target),
                 || None,
                 |state: &mut TargetState| {
-                    let ours = state.taken_back.iter_mut().find(|rollback| rollback.record == record.id)?;
-                    ours.result = Some(token.clone());
-                    ours.result_fingerprint = fingerprint.cloned();
+                    change(state.taken_back.iter_mut().find(|rollback| rollback.record == *record)?);
                     Some(())
                 },
             )
