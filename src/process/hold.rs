@@ -78,13 +78,12 @@ impl Process {
                 }
                 Some(RollbackState::Claimed | RollbackState::Submitting | RollbackState::Accepted | RollbackState::Verifying) => {
                     let look_again_at = now + ATTACHED_PAUSE;
-                    let because = match &record.decision {
-                        Some(decision) => decision.because.clone(),
+                    let because = if let Some(decision) = &record.decision {
+                        decision.because.clone()
+                    } else {
                         // A crash came between the attachment and its decision, and the waiting lists do not know the record.
-                        None => {
-                            self.note_hold(&Record { next_step_at: Some(look_again_at), ..record.clone() }).await?;
-                            format!("a rollback is under way (record {attached}); this alert ends with it")
-                        }
+                        self.note_hold(&Record { next_step_at: Some(look_again_at), ..record.clone() }).await?;
+                        format!("a rollback is under way (record {attached}); this alert ends with it")
                     };
                     let decision = super::alert::hold(RuleId::A4, because, look_again_at);
                     if let Some(written) = self.decide_of(read, decision).await? {
