@@ -183,7 +183,9 @@ impl StateStore for Forgetful {
 pub fn caught_by(bug: AnyBug) -> &'static [Invariant] {
     match bug {
         AnyBug::Seeded(bug) => match bug {
-            Bug::NoClaim | Bug::ClaimSkipped => &[Invariant::NeverOurOwn, Invariant::OnceOnly, Invariant::SentOnce],
+            Bug::NoClaim => &[Invariant::NeverOurOwn, Invariant::OnceOnly, Invariant::SentOnce],
+            // Where it is to be closed, there is nothing to close, for ever.
+            Bug::ClaimSkipped => &[Invariant::NeverOurOwn, Invariant::OnceOnly, Invariant::SentOnce, Invariant::OneRecord],
             Bug::FreshByReadOnly => &[Invariant::SentOnce, Invariant::NeverOurOwn],
             Bug::NoQuietTime | Bug::ConcludeWithoutClosing | Bug::RetryPost => &[Invariant::SentOnce],
             Bug::TombstoneLate | Bug::TombstoneMissing => &[Invariant::NeverOurOwn],
