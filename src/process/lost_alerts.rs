@@ -21,7 +21,7 @@ use crate::{
     domain::{
         alert::{Alert, Condition},
         policy::{NoticeKind, Policy},
-        record::{Record, RecordId},
+        record::RecordId,
         service::Service,
         target::{TargetKey, short_hash},
         target_state::TargetState,
@@ -55,6 +55,13 @@ struct Unreadable {
     told: bool,
 }
 
+/// What matters here of the record that a firing has.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Known {
+    resolved_at: Option<Timestamp>,
+}
+
 impl Process {
     /// Puts what never arrived on its queue; the number of messages. A subscription that can't be read keeps no other from it.
     pub(super) async fn fetch_lost_alerts(&self, policy: &Policy) -> Result<usize, Trouble> {
@@ -75,11 +82,15 @@ impl Process {
                 Ok(kept) => {
                     self.alerts_are_readable(subscription).await?;
                     let due = kept.into_iter().filter(|kept| self.is_due(&kept.alert, policy));
-                    let reads = due.map(|kept| async move { (self.record(&RecordId::of(&kept.alert)).await, kept) }.boxed());
+                    let reads = due.map(|kept| {
+                        let key = keys::record(&RecordId::of(&kept.alert));
+                        async move { (self.documents.read::<Known>(&key).await, kept) }.boxed()
+                    });
                     let known: Vec<_> = stream::iter(reads.collect::<Vec<_>>()).buffered(SIDE_BY_SIDE).collect().await;
                     let mut of_this_one = 0;
-                    for (record, kept) in known {
-                        if of_this_one < FETCHED_MAX && self.is_lost(&kept.alert, record?, policy, &mut states).await? {
+                    for (known, kept) in known {
+                        let known = known?.map(|loaded| loaded.value);
+                        if of_this_one < FETCHED_MAX && self.is_lost(&kept.alert, known, policy, &mut states).await? {
                             self.fetch(kept).await?;
                             of_this_one += 1;
                         }
@@ -106,16 +117,16 @@ impl Process {
         at >= now - LOOKED_BACK && at <= now - USUAL_WAY_TAKES
     }
 
-    /// Whether the usual way has not brought what is due. `record`: of this firing.
+    /// Whether the usual way has not brought what is due. `known`: of this firing's record.
     async fn is_lost(
         &self,
         alert: &Alert,
-        record: Option<Record>,
+        known: Option<Known>,
         policy: &Policy,
         states: &mut BTreeMap<TargetKey, Option<TargetState>>,
     ) -> Result<bool, PortError> {
-        if let Some(record) = record {
-            return Ok(alert.condition == Condition::Resolved && record.resolved_at.is_none());
+        if let Some(known) = known {
+            return Ok(alert.condition == Condition::Resolved && known.resolved_at.is_none());
         }
         // That something ended which nobody saw begin is news only while its beginning would have been.
         let Some(fired_at) = alert.fired_at.filter(|fired_at| self.is_in_reach(*fired_at)) else { return Ok(false) };

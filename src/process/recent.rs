@@ -8,11 +8,18 @@
 use std::{cmp::Reverse, collections::BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use tracing::warn;
 
 use super::{Process, documents::keys, trouble::Trouble};
 use crate::{
-    domain::record::{Record, RecordId},
+    domain::{
+        record::{Record, RecordId},
+        rollback::RollbackState,
+    },
     ports::{Key, PortError},
 };
 
@@ -27,6 +34,27 @@ const CARRIED_ON_MAX: usize = 100;
 
 /// Of an entry; its key says it all.
 const BODY: &[u8] = b"{}";
+
+/// What tells of a record whether its firing came to its end: nearly all did, and a sweep passes over them without reading more.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Standing {
+    id: RecordId,
+    received_at: Timestamp,
+    decision: Option<IgnoredAny>,
+    decided_at: Option<Timestamp>,
+    generation: u64,
+    told_generation: u64,
+    rollback: Option<RollbackState>,
+}
+
+impl Standing {
+    /// Never decided, or decided and never told. A rollback that is under way tells at its end.
+    fn is_unfinished(&self) -> bool {
+        let acts = self.rollback.is_some_and(|state| !state.is_terminal());
+        self.decision.is_none() || self.told_generation < self.generation && !acts
+    }
+}
 
 impl Process {
     /// Puts the record on the list. Called again: no effect.
@@ -70,26 +98,26 @@ impl Process {
         let listed = self.documents.store().list(keys::RECENT, Some(&newest), CARRIED_ON_MAX).await?;
         let ids = listed.iter().take_while(|key| **key < oldest).filter_map(keys::record_of_recent).collect();
         let mut carried_on = 0;
-        for record in self.read_records(ids).await? {
-            if record.decided_at.unwrap_or(record.received_at) + SOMEBODY_IS_AT_IT > now {
+        for stands in self.read_records::<Standing>(ids).await? {
+            if stands.decided_at.unwrap_or(stands.received_at) + SOMEBODY_IS_AT_IT > now || !stands.is_unfinished() {
                 continue;
             }
-            let is_acting = record.rollback.is_some_and(|state| !state.is_terminal());
+            let read = self.record(&stands.id).await?;
+            // Where it has gone on since, somebody is at it.
+            let Some(record) = read.filter(|record| record.generation == stands.generation) else { continue };
             if record.decision.is_none() {
                 warn!(record = %record.id, "a firing was never decided; waking it");
                 self.wake(&record).await?;
-            } else if record.told_generation < record.generation && !is_acting {
+            } else {
                 warn!(record = %record.id, "a decision was never told; telling it");
                 self.finish_telling(&record, &[]).await?;
-            } else {
-                continue;
             }
             carried_on += 1;
         }
         Ok(carried_on)
     }
 
-    async fn read_records(&self, ids: Vec<RecordId>) -> Result<Vec<Record>, PortError> {
+    async fn read_records<T: DeserializeOwned + Send>(&self, ids: Vec<RecordId>) -> Result<Vec<T>, PortError> {
         let keys: Vec<Key> = ids.iter().map(keys::record).collect();
         self.documents.read_each(&keys).await
     }
