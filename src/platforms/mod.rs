@@ -1,5 +1,6 @@
 //! Platforms which can be taken back. Each is cut alike: observe, preflight, steps and submission, and its wire format.
 
+mod answer;
 pub mod app_service;
 pub mod arm_deployment;
 pub mod container_app;

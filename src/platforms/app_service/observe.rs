@@ -15,7 +15,7 @@ use super::{
     ramp::{self, RAMP, Ramp},
     release_mark::{self, ReleaseMark, SiteClient},
     swap::SLOT,
-    wire::{API_VERSION, Deployment, Site, SiteConfig, SlotSwapStatus, given, is_production, normalised, parse, slot_path, time},
+    wire::{API_VERSION, Deployment, Site, SiteConfig, SlotSwapStatus, given, is_production, normalised, slot_path, time},
 };
 use crate::{
     azure::{answer::clean, resource_manager::ResourceManager},
@@ -24,6 +24,7 @@ use crate::{
         rule::RuleId,
         target::{AppServiceTarget, AppServiceWay, Fingerprint, FingerprintSource, VersionToken},
     },
+    platforms::answer::parse,
     ports::{PortError, PortErrorKind},
 };
 

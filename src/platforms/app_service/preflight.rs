@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     image, package, ramp,
     swap::slot_entity,
-    wire::{API_VERSION, SiteConfig, SlotDifference, given, is_production, parse, slot_path},
+    wire::{API_VERSION, SiteConfig, SlotDifference, given, is_production, slot_path},
 };
 use crate::{
     azure::{answer::clean, locks, permissions::Permissions, resource_manager::ResourceManager},
@@ -18,6 +18,7 @@ use crate::{
         rule::RuleId,
         target::{AppServiceTarget, AppServiceWay},
     },
+    platforms::answer::parse,
     ports::{PortError, PortErrorKind},
 };
 

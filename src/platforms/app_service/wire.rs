@@ -3,13 +3,11 @@
 //! Source: the generated client azure-mgmt-web 11.0.1; Kudu's deployment log for `deployments`.
 
 use jiff::{Timestamp, civil, tz::TimeZone};
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::{
     azure::resource_path::{encoded, resource_path},
     domain::target::AppServiceTarget,
-    ports::{PortError, PortErrorKind},
 };
 
 pub const API_VERSION: &str = "api-version=2025-05-01";
@@ -148,13 +146,6 @@ pub struct SlotDifferenceProperties {
     pub setting_type: Option<String>,
     pub setting_name: Option<String>,
     pub diff_rule: Option<String>,
-}
-
-/// Reads one answer; a wrong type of a field is an error that names the field's place.
-pub fn parse<T: DeserializeOwned>(operation: &'static str, answer: Value) -> Result<T, PortError> {
-    serde_path_to_error::deserialize(answer).map_err(|error| {
-        PortError::new(operation, PortErrorKind::Invalid, format!("the answer makes no sense at `{}`", error.path()))
-    })
 }
 
 /// A time as App Service writes it: RFC 3339, now and then without `Z`, meaning UTC all the same.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     content,
     lineage::{Line, is_own},
-    wire::{API_VERSION, RECORDS_MAX, RESTORES_TAG, Record, State, parse, records_path},
+    wire::{API_VERSION, RECORDS_MAX, RESTORES_TAG, Record, State, records_path},
 };
 use crate::{
     azure::{answer::clean, resource_manager::ResourceManager},
@@ -24,6 +24,7 @@ use crate::{
         rule::RuleId,
         target::{ArmDeploymentTarget, Fingerprint, Lineage, VersionToken},
     },
+    platforms::answer::parse,
     ports::{PortError, PortErrorKind},
 };
 

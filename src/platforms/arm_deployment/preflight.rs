@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{
     observe::{self, Versions},
     template,
-    wire::{API_VERSION, Operation, Record, State, operations_path, parse},
+    wire::{API_VERSION, Operation, Record, State, operations_path},
 };
 use crate::{
     azure::{answer::clean, locks, permissions::missing, resource_manager::ResourceManager},
@@ -23,6 +23,7 @@ use crate::{
         rule::RuleId,
         target::ArmDeploymentTarget,
     },
+    platforms::answer::parse,
     ports::{PortError, PortErrorKind},
 };
 

@@ -18,7 +18,7 @@ use super::{
     content,
     lineage::own_name,
     template, what_if,
-    wire::{API_VERSION, RECORD_TAG, RESTORES_TAG, Record, State, TAKES_BACK_TAG, parse, record_path},
+    wire::{API_VERSION, RECORD_TAG, RESTORES_TAG, Record, State, TAKES_BACK_TAG, record_path},
 };
 use crate::{
     azure::{answer::clean, resource_manager::ResourceManager},
@@ -27,6 +27,7 @@ use crate::{
         rollback::{Fence, OperationState, Step, StepKind, Submission},
         target::{ArmDeploymentTarget, Fingerprint},
     },
+    platforms::answer::parse,
     ports::{PortError, PortErrorKind},
 };
 

@@ -5,13 +5,12 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
     azure::resource_path::{encoded, resource_path},
     domain::target::ArmDeploymentTarget,
-    ports::{PortError, PortErrorKind},
 };
 
 pub const API_VERSION: &str = "api-version=2026-06-01";
@@ -156,11 +155,4 @@ pub fn operations_path(target: &ArmDeploymentTarget, name: &str) -> String {
     } else {
         format!("{}/operations", record_path(target, name))
     }
-}
-
-/// Reads one answer; a wrong type of a field is an error that names the field's place.
-pub fn parse<T: DeserializeOwned>(operation: &'static str, answer: Value) -> Result<T, PortError> {
-    serde_path_to_error::deserialize(answer).map_err(|error| {
-        PortError::new(operation, PortErrorKind::Invalid, format!("the answer makes no sense at `{}`", error.path()))
-    })
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     template::{self, fingerprint, floating_image, missing_secrets},
-    wire::{App, Configuration, Revision, app_path, is, parse},
+    wire::{App, Configuration, Revision, app_path, is},
 };
 use crate::{
     azure::{answer::clean, resource_manager::ResourceManager},
@@ -24,6 +24,7 @@ use crate::{
         rule::RuleId,
         target::{ContainerAppTarget, Fingerprint, VersionToken},
     },
+    platforms::answer::parse,
     ports::PortError,
 };
 

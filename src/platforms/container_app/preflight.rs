@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     observe::{Mode, mode_of},
-    wire::{App, app_path, parse},
+    wire::{App, app_path},
 };
 use crate::{
     azure::{
@@ -26,6 +26,7 @@ use crate::{
         rule::RuleId,
         target::ContainerAppTarget,
     },
+    platforms::answer::parse,
     ports::PortErrorKind,
 };
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     observe::{ACTIVE, COPY, HASH, LABELS, REVISION},
     template::{copy, fingerprint, missing_secrets},
-    wire::{App, Revision, app_path, is, parse, revision_path},
+    wire::{App, Revision, app_path, is, revision_path},
 };
 use crate::{
     azure::resource_manager::ResourceManager,
@@ -15,6 +15,7 @@ use crate::{
         rollback::{Fence, OperationState, Step, StepKind, Submission},
         target::ContainerAppTarget,
     },
+    platforms::answer::parse,
     ports::{PortError, PortErrorKind},
 };
 

@@ -4,13 +4,12 @@
 //! ones reach national clouds late.
 
 use jiff::Timestamp;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
     azure::resource_path::{encoded, resource_path},
     domain::target::ContainerAppTarget,
-    ports::{PortError, PortErrorKind},
 };
 
 pub const API_VERSION: &str = "api-version=2025-07-01";
@@ -155,13 +154,6 @@ impl Revision {
 /// Whether a word of the platform is this one; compared without case.
 pub fn is(text: Option<&String>, word: &str) -> bool {
     text.is_some_and(|text| text.trim().eq_ignore_ascii_case(word))
-}
-
-/// Reads one answer; a wrong type of a field is an error that names the field's place.
-pub fn parse<T: DeserializeOwned>(operation: &'static str, answer: Value) -> Result<T, PortError> {
-    serde_path_to_error::deserialize(answer).map_err(|error| {
-        PortError::new(operation, PortErrorKind::Invalid, format!("the answer makes no sense at `{}`", error.path()))
-    })
 }
 
 /// `{app}?api-version=...`, or what lies below the app.

@@ -7,12 +7,13 @@ use k8s_openapi::{
     api::apps::v1::{DaemonSetStatus, DeploymentStatus, StatefulSetStatus},
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
     domain::target::{Fingerprint, KubernetesTarget, WorkloadKind, sha256_hex},
-    ports::{PortError, PortErrorKind},
+    platforms::answer::parse,
+    ports::PortError,
 };
 
 /// Written by the Deployment controller on Deployments and ReplicaSets.
@@ -278,13 +279,6 @@ pub fn revisions_plural(kind: WorkloadKind) -> &'static str {
 /// `/apis/apps/v1/namespaces/{namespace}/{plural}`; the names were checked when the policy was read.
 pub fn collection(target: &KubernetesTarget, plural: &str) -> String {
     format!("/apis/apps/v1/namespaces/{}/{plural}", target.namespace)
-}
-
-/// Reads one answer; a wrong type of a field is an error that names the field's place.
-pub fn parse<T: DeserializeOwned>(operation: &'static str, answer: Value) -> Result<T, PortError> {
-    serde_path_to_error::deserialize(answer).map_err(|error| {
-        PortError::new(operation, PortErrorKind::Invalid, format!("the answer makes no sense at `{}`", error.path()))
-    })
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     promote::{INSTEAD_OF, VERSION},
-    wire::{API_VERSION, Run, RunPage, Trigger, VersionPage, Workflow, is, parse},
+    wire::{API_VERSION, Run, RunPage, Trigger, VersionPage, Workflow, is},
 };
 use crate::{
     azure::{
@@ -27,6 +27,7 @@ use crate::{
         rule::RuleId,
         target::{Fingerprint, LogicAppTarget, VersionToken},
     },
+    platforms::answer::parse,
     ports::{PortError, PortErrorKind},
 };
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     observe::read_workflow,
-    wire::{API_VERSION, Identity, Reference, Workflow, is_version_id, parse},
+    wire::{API_VERSION, Identity, Reference, Workflow, is_version_id},
 };
 use crate::{
     azure::{resource_manager::ResourceManager, resource_path::resource_path},
@@ -16,6 +16,7 @@ use crate::{
         rollback::{Step, StepKind, Submission},
         target::LogicAppTarget,
     },
+    platforms::answer::parse,
     ports::{PortError, PortErrorKind},
 };
 

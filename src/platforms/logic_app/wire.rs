@@ -5,13 +5,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    domain::target::{Fingerprint, sha256_hex},
-    ports::{PortError, PortErrorKind},
-};
+use crate::domain::target::{Fingerprint, sha256_hex};
 
 pub const API_VERSION: &str = "api-version=2019-05-01";
 /// Of `Microsoft.Web/connections`, where the connections of logic apps live.
@@ -192,13 +189,6 @@ fn saved_at(version: &str) -> Option<Timestamp> {
     Timestamp::from_nanosecond(i128::from(ticks) * 100).ok()
 }
 
-/// Reads one answer; a wrong type of a field is an error that names the field's place.
-pub fn parse<T: DeserializeOwned>(operation: &'static str, answer: Value) -> Result<T, PortError> {
-    serde_path_to_error::deserialize(answer).map_err(|error| {
-        PortError::new(operation, PortErrorKind::Invalid, format!("the answer makes no sense at `{}`", error.path()))
-    })
-}
-
 /// Compares enums of Azure, which are written in changing case.
 pub fn is(text: Option<&String>, word: &str) -> bool {
     text.is_some_and(|text| text.eq_ignore_ascii_case(word))
@@ -207,6 +197,7 @@ pub fn is(text: Option<&String>, word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platforms::answer::parse;
 
     #[test]
     fn a_version_tells_when_it_was_saved() {

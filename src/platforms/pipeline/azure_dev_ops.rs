@@ -8,11 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::run::{Run, RunState, is_version};
-use crate::{
-    azure::resource_path::encoded,
-    domain::target::PipelineTarget,
-    ports::{PortError, PortErrorKind},
-};
+use crate::{azure::resource_path::encoded, domain::target::PipelineTarget, platforms::answer::parse, ports::PortError};
 
 /// What a token for Azure DevOps is asked for: the service's own application id.
 pub const SCOPE: &str = "499b84ac-1321-427f-aa17-267ca6975798/.default";
@@ -166,10 +162,4 @@ pub fn queue_status(definition: &Value) -> Option<&str> {
 /// The id of the run that was queued.
 pub fn queued(answer: &Value) -> Option<u64> {
     answer.get("id").and_then(Value::as_u64)
-}
-
-pub(super) fn parse<T: serde::de::DeserializeOwned>(operation: &'static str, answer: Value) -> Result<T, PortError> {
-    serde_json::from_value(answer).map_err(|error| {
-        PortError::new(operation, PortErrorKind::Invalid, format!("the answer has another shape than documented ({error})"))
-    })
 }

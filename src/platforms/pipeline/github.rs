@@ -7,10 +7,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{
-    azure_dev_ops::parse,
-    run::{Run, RunState, is_version},
-};
+use super::run::{Run, RunState, is_version};
+use crate::platforms::answer::parse;
 use crate::{azure::resource_path::encoded, domain::target::PipelineTarget, ports::PortError};
 
 /// A workflow by its file name in one repository.

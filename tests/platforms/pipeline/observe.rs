@@ -248,7 +248,7 @@ async fn what_cannot_be_read_is_told_by_its_kind() {
         (&BOTH, Reply::empty(429), PortErrorKind::Throttled, "429"),
         (&BOTH, Reply::empty(503), PortErrorKind::Transient, "503"),
         (&BOTH, Reply::text(200, "<html>"), PortErrorKind::Invalid, "no JSON"),
-        (&BOTH, Reply::json(200, &json!({})), PortErrorKind::Invalid, "another shape"),
+        (&BOTH, Reply::json(200, &json!({})), PortErrorKind::Invalid, "makes no sense"),
         (&BOTH, Reply::empty(302).with("location", "https://elsewhere.test/"), PortErrorKind::Invalid, "not followed"),
         (&[AzureDevOps], Reply::text(203, "<html>Sign in</html>"), PortErrorKind::Denied, "asks for a sign-in"),
         (
