@@ -134,6 +134,15 @@ async fn one_trip_tells_what_runs_and_what_came_before() {
     assert_eq!(*detail, json!({"copy": "shop--a1", "hash": hash}), "no template is stored");
 }
 
+/// No call could give it traffic. The fuzzer wrote one.
+#[tokio::test]
+async fn a_revision_without_a_name_is_no_way_back() {
+    for app in [App::single(), App::multiple()] {
+        let observation = app.revised("/0/name", json!("")).observe().await;
+        assert_eq!(observation.ways_back, []);
+    }
+}
+
 #[tokio::test]
 async fn the_running_version_is_the_set_that_serves() {
     let split = |a: u8, b: u8| {

@@ -44,6 +44,16 @@ const UNTIL_THE_CALL: Bounds = Bounds {
     ..SMALL
 };
 
+/// Claim, decision and last look are written and read side by side: whoever stands still in the look may have stored the decision by
+/// then, and another one goes on from it.
+const OVERTAKEN: Bounds = Bounds {
+    name: "one firing twice, a convergent step, three disturbances until the call, calls side by side in every order",
+    way: WayKind::Convergent,
+    resubmit: true,
+    own_order: true,
+    ..UNTIL_THE_CALL
+};
+
 const CALLS_ONCE: Bounds = Bounds { points: Points::Calls, ..SMALL };
 
 const ANY_FAULT: Bounds = Bounds { preemptions: 0, stalls: 0, store_faults: true, losses: true, refusals: true, ..SMALL };
@@ -85,7 +95,7 @@ const TWO_STEPS: Bounds = Bounds {
 };
 
 /// So many that each change pays for them.
-const QUICK: [Bounds; 5] = [SMALL, UNTIL_THE_CALL, TWO_FIRINGS, CONVERGENT, TWO_STEPS];
+const QUICK: [Bounds; 6] = [SMALL, UNTIL_THE_CALL, OVERTAKEN, TWO_FIRINGS, CONVERGENT, TWO_STEPS];
 
 fn explore(bounds: Bounds) {
     let figures = Explorer::new(bounds, None).explore().unwrap_or_else(|found| {
@@ -155,6 +165,23 @@ fn nothing_goes_wrong_with_other_steps() {
     let disturbed = |bounds, name| Bounds { name, preemptions: 2, stalls: 1, disturbances: 2, ..bounds };
     explore(disturbed(CONVERGENT, "one firing twice, a convergent step, two disturbances at the calls"));
     explore(disturbed(TWO_STEPS, "one firing twice, two steps, two disturbances at the calls"));
+    explore(Bounds {
+        name: "one firing twice, a toggle that may be sent once more, three disturbances until the call, calls in every order",
+        way: WayKind::Toggle,
+        ..OVERTAKEN
+    });
+    explore(Bounds {
+        name: "one firing twice, two steps, three disturbances until the call, calls in every order",
+        way: WayKind::TwoSteps,
+        resubmit: false,
+        ..OVERTAKEN
+    });
+    explore(Bounds {
+        name: "one firing twice, a convergent step, three disturbances and a crash or lost answer until the call, calls in every order",
+        faults: 1,
+        disturbances: 4,
+        ..OVERTAKEN
+    });
 }
 
 /// Ways that once led to something wrong: the world, and the choices as the failure printed them. Put one here, with the bug if it had

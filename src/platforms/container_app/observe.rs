@@ -249,10 +249,11 @@ impl State<'_> {
         obstacles
     }
 
-    /// Every revision but the one that serves alone, the newest first.
+    /// Every revision but the one that serves alone, the newest first; none without a name, which no call could give traffic to.
     fn ways_back(&self, serving: &Serving) -> Vec<WayBack> {
         let alone = if serving.len() == 1 { serving.keys().next() } else { None };
-        let mut others: Vec<&Revision> = self.revisions.iter().filter(|revision| Some(&revision.name) != alone).collect();
+        let is_way_back = |revision: &&Revision| !revision.name.is_empty() && Some(&revision.name) != alone;
+        let mut others: Vec<&Revision> = self.revisions.iter().filter(is_way_back).collect();
         others.sort_by(|a, b| (b.properties.created_time, &b.name).cmp(&(a.properties.created_time, &a.name)));
         others.truncate(WAYS_BACK_MAX);
         others.into_iter().map(|revision| self.way_back(revision)).collect()

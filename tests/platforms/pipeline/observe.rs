@@ -271,6 +271,21 @@ async fn what_cannot_be_read_is_told_by_its_kind() {
     }
 }
 
+/// Errors are told to people and kept, so they hold nothing of a body but the place where it makes no sense.
+#[tokio::test]
+async fn an_answer_that_makes_no_sense_is_not_repeated() {
+    for (server, path, list) in [(AzureDevOps, BUILDS, "value"), (GitHub, RUNS, "workflow_runs")] {
+        let rows =
+            [(json!("hunter2 ".repeat(200)), ".".to_owned()), (json!({ list: [{"id": "hunter2"}] }), format!("{list}[0].id"))];
+        for (answer, place) in rows {
+            let azure = FakeAzure::start().await;
+            azure.on(path, [Reply::json(200, &answer)]);
+            let error = adapter(server, &azure).observe().await.unwrap_err();
+            assert_eq!((error.kind, error.says), (PortErrorKind::Invalid, format!("the answer makes no sense at `{place}`")));
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_wait_that_github_asks_for_is_counted_by_its_own_clock() {
     let azure = FakeAzure::start().await;
