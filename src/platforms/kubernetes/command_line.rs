@@ -131,10 +131,10 @@ fn is_invalid_object(line: &str) -> bool {
 
 /// The line of an output that says what went wrong, for a person.
 pub fn reason(output: &str) -> String {
-    let lines = || output.lines().map(str::trim).filter(|line| !line.is_empty() && !is_warning(line));
-    let telling = |line: &&str| line.starts_with("Error") || line.starts_with("error") || line.starts_with("The ");
-    let line = lines().find(telling).or_else(|| lines().next_back());
-    line.map_or_else(|| "it printed nothing".to_owned(), clean)
+    // A line may consist of what is not shown.
+    let lines = || output.lines().map(str::trim).filter(|line| !is_warning(line)).map(clean).filter(|line| !line.is_empty());
+    let telling = |line: &String| line.starts_with("Error") || line.starts_with("error") || line.starts_with("The ");
+    lines().find(telling).or_else(|| lines().next_back()).unwrap_or_else(|| "it printed nothing".to_owned())
 }
 
 /// Warnings go to the error stream, which AKS keeps in one text with the output.
@@ -242,6 +242,7 @@ mod tests {
         }
         assert_eq!(reason("Warning: x\nsome text\nError from server (Conflict): y\n"), "Error from server (Conflict): y");
         assert_eq!((reason("a\nb\n").as_str(), reason(" \n").as_str()), ("b", "it printed nothing"));
+        assert_eq!((reason("a\n\u{0}\u{1}\n").as_str(), reason("\u{0}").as_str()), ("a", "it printed nothing"));
     }
 
     #[test]
