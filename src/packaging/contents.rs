@@ -10,6 +10,7 @@ use super::{
     archive::{Entry, EntryKind},
 };
 use crate::{
+    azure::answer::clean,
     domain::policy::Policy,
     host::{delivery::Function, envelope, http::HttpFunction},
     policy,
@@ -44,12 +45,12 @@ pub fn entries(app: &AppFiles, program: Vec<u8>, policy: Vec<u8>, sbom: String) 
 pub fn check_app(app: &AppFiles) -> Vec<Refusal> {
     let (read, host) = match (FunctionApp::of(app), serde_json::from_str::<Value>(&app.host_json)) {
         (Ok(read), Ok(host)) => (read, host),
-        (Err(problem), _) => return vec![Refusal::new(format!("the host would refuse {problem}"))],
+        (Err(problem), _) => return vec![Refusal::new(format!("the host would refuse {}", clean(&problem.to_string())))],
         (_, Err(error)) => return vec![Refusal::new(format!("the host would refuse host.json: {error}"))],
     };
     let mut refusals = Vec::new();
     let mut refuse = |says: String| refusals.push(Refusal::new(says));
-    let starts = read.executable.display();
+    let starts = clean(&read.executable.to_string_lossy());
     if read.executable.as_os_str() != PROGRAM {
         refuse(format!(
             "host.json starts `{starts}`, but the program is packed as `{PROGRAM}`: set `customHandler.description.defaultExecutablePath` to it"
@@ -85,7 +86,7 @@ pub fn check_app(app: &AppFiles) -> Vec<Refusal> {
             Some(found) if found.binding != binding => {
                 refuse(format!(
                     "`{name}/function.json`: the binding is named `{}`, but backout reads `{binding}`",
-                    found.binding
+                    clean(&found.binding)
                 ));
             }
             Some(_) => {}
