@@ -1,6 +1,9 @@
 //! Text of others, fit to be shown: on a terminal, in a log, in a chat. The one rule for all of them.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
 
 /// A character that is not what people see: it steers a terminal, breaks a line, turns the direction of reading, or shows nothing.
 ///
@@ -19,7 +22,14 @@ pub fn printable(text: &str) -> String {
     text.chars().map(|c| if deceives(c) { ' ' } else { c }).collect()
 }
 
-/// The same, line by line: `\n` stays.
+/// A place in JSON of others, such as `value[0].id`: the names of its members are theirs, so it is one line, and cut.
+pub fn printable_place(place: &impl fmt::Display) -> String {
+    printable(&place.to_string()).chars().take(PLACE_CHARS_MAX).collect()
+}
+
+const PLACE_CHARS_MAX: usize = 200;
+
+/// As [`printable`], line by line: `\n` stays.
 pub fn printable_lines(text: &str) -> String {
     text.chars().map(|c| if c != '\n' && deceives(c) { ' ' } else { c }).collect()
 }
@@ -53,6 +63,8 @@ mod tests {
     #[test]
     fn what_deceives_becomes_a_blank() {
         assert_eq!(printable(NASTY), "a [2J 2J   b gpj     c");
+        assert_eq!(printable_place(&NASTY), printable(NASTY));
+        assert_eq!(printable_place(&"x".repeat(300)), "x".repeat(200));
         assert_eq!(printable_lines(NASTY), "a [2J 2J  \nb gpj     c");
     }
 

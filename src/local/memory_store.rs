@@ -55,7 +55,7 @@ impl StateStore for MemoryStore {
             documents.writes += 1;
             let written = documents.writes;
             match documents.by_key.get_mut(key.as_str()) {
-                Some((stored, at)) if version.0.parse() == Ok(*at) => {
+                Some((stored, at)) if at.to_string() == version.0 => {
                     *stored = body.to_vec();
                     *at = written;
                     Replaced::Now(Version(written.to_string()))
@@ -67,7 +67,7 @@ impl StateStore for MemoryStore {
 
     async fn delete(&self, key: &Key, version: &Version) -> Result<bool, PortError> {
         Ok(self.with(|documents| {
-            let there = documents.by_key.get(key.as_str()).is_some_and(|(_, at)| version.0.parse() == Ok(*at));
+            let there = documents.by_key.get(key.as_str()).is_some_and(|(_, at)| at.to_string() == version.0);
             if there {
                 documents.by_key.remove(key.as_str());
             }

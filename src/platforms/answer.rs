@@ -3,11 +3,15 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::ports::{PortError, PortErrorKind};
+use crate::{
+    domain::printable::printable_place,
+    ports::{PortError, PortErrorKind},
+};
 
 /// Reads one answer; a wrong type of a field is an error that names the field's place, and repeats nothing of what stands there.
 pub fn parse<T: DeserializeOwned>(operation: &'static str, answer: Value) -> Result<T, PortError> {
     serde_path_to_error::deserialize(answer).map_err(|error| {
-        PortError::new(operation, PortErrorKind::Invalid, format!("the answer makes no sense at `{}`", error.path()))
+        let place = printable_place(error.path());
+        PortError::new(operation, PortErrorKind::Invalid, format!("the answer makes no sense at `{place}`"))
     })
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::PortError;
-use crate::domain::{record::RecordId, target::TargetKey};
+use crate::domain::{printable::printable_place, record::RecordId, target::TargetKey};
 
 /// A wake-up, no more: the truth is `nextStepAt` in the documents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +29,8 @@ impl FollowUp {
         // Where it is broken, in words of our own: those of the parser quote the message.
         let read: Self = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let (line, column) = (error.inner().line(), error.inner().column());
-            format!("not a follow-up of ours: `{}` makes no sense at line {line}, column {column}", error.path())
+            let place = printable_place(error.path());
+            format!("not a follow-up of ours: `{place}` makes no sense at line {line}, column {column}")
         })?;
         json.end().map_err(|error| {
             format!("not a follow-up of ours: something follows it at line {}, column {}", error.line(), error.column())

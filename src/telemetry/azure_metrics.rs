@@ -16,6 +16,7 @@ use crate::{
         resource_path::{encoded, resource_path},
     },
     domain::{
+        printable::printable_place,
         resource_id::ResourceId,
         series::{EvidenceMetric, Point, Series},
     },
@@ -197,7 +198,7 @@ impl<'a> Question<'a> {
 
     fn points(&self, answer: Value) -> Result<Vec<Point>, PortError> {
         let answer: Answer = serde_path_to_error::deserialize(answer)
-            .map_err(|error| invalid(format!("the answer makes no sense at `{}`", error.path())))?;
+            .map_err(|error| invalid(format!("the answer makes no sense at `{}`", printable_place(error.path()))))?;
         if let Some(interval) = answer.interval.as_deref().filter(|text| !text.eq_ignore_ascii_case(self.grain.as_str())) {
             return Err(invalid(format!("asked for bins of {}, got `{}`", self.grain.as_str(), clean(interval))));
         }
