@@ -58,7 +58,7 @@ struct Unreadable {
 /// What matters here of the record that a firing has.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Known {
+struct Resolution {
     resolved_at: Option<Timestamp>,
 }
 
@@ -84,7 +84,7 @@ impl Process {
                     let due = kept.into_iter().filter(|kept| self.is_due(&kept.alert, policy));
                     let reads = due.map(|kept| {
                         let key = keys::record(&RecordId::of(&kept.alert));
-                        async move { (self.documents.read::<Known>(&key).await, kept) }.boxed()
+                        async move { (self.documents.read::<Resolution>(&key).await, kept) }.boxed()
                     });
                     let known: Vec<_> = stream::iter(reads.collect::<Vec<_>>()).buffered(SIDE_BY_SIDE).collect().await;
                     let mut of_this_one = 0;
@@ -117,11 +117,11 @@ impl Process {
         at >= now - LOOKED_BACK && at <= now - USUAL_WAY_TAKES
     }
 
-    /// Whether the usual way has not brought what is due. `known`: of this firing's record.
+    /// Whether the usual way has not brought what is due. `known`: what the record of this firing says.
     async fn is_lost(
         &self,
         alert: &Alert,
-        known: Option<Known>,
+        known: Option<Resolution>,
         policy: &Policy,
         states: &mut BTreeMap<TargetKey, Option<TargetState>>,
     ) -> Result<bool, PortError> {

@@ -35,7 +35,7 @@ const CARRIED_ON_MAX: usize = 100;
 /// Of an entry; its key says it all.
 const BODY: &[u8] = b"{}";
 
-/// What tells of a record whether its firing came to its end: nearly all did, and a sweep passes over them without reading more.
+/// What tells of a record whether its firing came to its end: nearly all did, and a sweep need not take those apart.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Standing {
