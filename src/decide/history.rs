@@ -62,32 +62,34 @@ fn is_its_own(state: &TargetState, token: &VersionToken, told: Timestamp, first_
     !earlier.into_iter().any(|rollout| rollout.serving_since == Some(told))
 }
 
-/// Adds what a reading says. The state before is kept from the first reading of a rollout (S6); later ones change only when it was
-/// last seen, and when it was first seen since it came back.
+/// Adds what a reading says; whether that was anything new. The state before is kept from the first reading of a rollout (S6); later
+/// ones change only when it was last seen, and when it was first seen since it came back.
 ///
 /// Nothing is kept of a reading made while an operation is under way: half a swap is no version.
-pub fn absorb_observation(state: &mut TargetState, observation: &Observation) {
+pub fn absorb_observation(state: &mut TargetState, observation: &Observation) -> bool {
     if observation.under_way.is_some() {
-        return;
+        return false;
     }
-    add_running(state, observation);
+    let is_new = add_running(state, observation);
     while state.rollouts.len() > TargetState::ROLLOUTS_MAX {
         forget_a_rollout(state);
     }
+    is_new
 }
 
-/// Adds what a reading says of what runs, whatever is under way.
-pub(super) fn add_running(state: &mut TargetState, observation: &Observation) {
+/// Adds what a reading says of what runs, whatever is under way; whether that was anything new.
+pub(super) fn add_running(state: &mut TargetState, observation: &Observation) -> bool {
     let running = &observation.running;
     if let Some(index) = state.rollouts.iter().position(|rollout| rollout.token == running.token) {
         let came_back = came_back(state, &state.rollouts[index], observation.observed_at);
         let known = &mut state.rollouts[index];
+        let is_later = known.last_seen_at < observation.observed_at;
         known.last_seen_at = known.last_seen_at.max(observation.observed_at);
         if came_back {
             known.first_seen_at = observation.observed_at;
             sort(&mut state.rollouts);
         }
-        return;
+        return is_later || came_back;
     }
     let told = running.serving_since.filter(|at| is_its_own(state, &running.token, *at, observation.observed_at));
     state.rollouts.push(Rollout {
@@ -100,6 +102,7 @@ pub(super) fn add_running(state: &mut TargetState, observation: &Observation) {
         label: running.label.clone(),
     });
     sort(&mut state.rollouts);
+    true
 }
 
 /// A repetition goes before anything that tells since when a content served; else the oldest.

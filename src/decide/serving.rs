@@ -72,7 +72,11 @@ fn began(rollout: &Rollout) -> Timestamp {
 
 /// Everything that is known to have served, what runs now included, the oldest first.
 pub fn periods(state: &TargetState, observation: Option<&Observation>) -> Vec<Period> {
-    let mut state = state.clone();
+    let mut state = TargetState {
+        rollouts: state.rollouts.clone(),
+        taken_back: state.taken_back.clone(),
+        ..TargetState::new(state.target.clone())
+    };
     if let Some(observation) = observation {
         let running = &observation.running;
         history::add_running(&mut state, observation);

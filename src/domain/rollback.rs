@@ -106,6 +106,9 @@ pub struct Busy {
     pub operation: Option<Value>,
     pub since: Timestamp,
     pub next_step_at: Timestamp,
+    /// The `next_step_at` whose wake-up was sent before it was stored here. While both are equal, a wake-up that is due earlier is
+    /// a copy, and needs no successor.
+    pub wake_up_sent_for: Option<Timestamp>,
     /// Follow-ups so far in this phase; the back-off grows with it.
     pub tries: u32,
     /// The claim's attempt of which the answer proved that nothing was processed (429, no connection); only that very
@@ -119,6 +122,13 @@ pub struct Busy {
     pub result: Option<VersionToken>,
     /// Set when only a person can end this (`backout clear`); says why.
     pub left_to_a_person: Option<String>,
+}
+
+impl Busy {
+    /// Whether the wake-up for the next step is known to be on its way.
+    pub fn wake_up_is_sent(&self) -> bool {
+        self.wake_up_sent_for == Some(self.next_step_at)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

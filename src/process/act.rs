@@ -106,9 +106,11 @@ impl Process {
     /// From the decision to the call. The record is new or waits; nobody is busy on the target as far as was read.
     pub(super) async fn act(&self, record: &Record, decision: Decision, gathered: Gathered) -> Result<Outcome, Trouble> {
         let Some((facts, busy)) = self.plan(record, &decision, &gathered) else {
-            return Ok(Outcome::DeliverAgain {
-                says: format!("record {}: an Act without an explicit way back is no Act", record.id),
-            });
+            // The port promises a step for each way back. Where one has none, no later delivery will find it.
+            let way = decision.accused.as_ref().and_then(|accused| accused.way_back.as_ref());
+            let says =
+                format!("no call leads to {}; take the version back by hand", way.map_or("a good version", |way| &way.label));
+            return self.settle(record, super::alert::page(RuleId::S5, says), &gathered).await;
         };
         let target = facts.service.target.key();
         let claim_key = keys::claim(&target, &busy.accused);
@@ -185,6 +187,7 @@ impl Process {
                 operation: None,
                 since: now,
                 next_step_at: now + LOOK_AFTER,
+                wake_up_sent_for: None,
                 tries: 0,
                 not_sent_attempt: None,
                 refused: None,

@@ -89,7 +89,8 @@ impl Process {
         Ok(Outcome::Settled { says: format!("another copy of record {}, number {}", record.id, record.duplicates + 1) })
     }
 
-    /// Sends the wake-up of whatever the record waits for, in case the first one was never sent.
+    /// Sends the wake-up of whatever the record waits for, where the first one may never have been sent or is overdue. Of a record
+    /// that was told.
     pub(super) async fn wake(&self, record: &Record) -> Result<(), Trouble> {
         let now = self.ports.clock.now();
         match &record.decision {
@@ -110,7 +111,8 @@ impl Process {
                 if let Some(accused) = &decision.accused {
                     self.wake_target(&accused.target, &record.id).await?;
                 }
-                self.schedule_next(record).await
+                // It was sent before the record was told: one more each time would come back with all others.
+                if record.next_step_at.is_some_and(|due_at| due_at <= now) { self.schedule_next(record).await } else { Ok(()) }
             }
         }
     }

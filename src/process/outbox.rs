@@ -111,38 +111,50 @@ impl Process {
         let now = self.ports.clock.now();
         let begin = keys::outbox(&short_hash(&["begin", &now.to_string()]));
         let mut pass = Pass { ends_at: self.ports.clock.monotonic() + SENDING_TIME, failures: Vec::new() };
+        let mut listed = self.documents.store().list(keys::OUTBOX, None, page).await?;
+        if listed.len() < page {
+            let place = listed.partition_point(|key| *key <= begin);
+            listed.rotate_left(place);
+            return self.send_listed(&listed, &mut pass).await;
+        }
         let behind = self.send_part(page, Some(&begin), None, &mut pass).await?;
         Ok(behind + self.send_part(page, None, Some(&begin), &mut pass).await?)
     }
 
     /// The notices after one key, up to another.
     async fn send_part(&self, page: usize, after: Option<&Key>, last: Option<&Key>, pass: &mut Pass) -> Result<usize, PortError> {
-        let store = self.documents.store();
         let mut told = 0;
         let mut after = after.cloned();
         loop {
-            let listed = store.list(keys::OUTBOX, after.as_ref(), page).await?;
-            let keys: Vec<&Key> = listed.iter().take_while(|key| last.is_none_or(|last| *key <= last)).collect();
-            let looks: Vec<_> = keys.iter().map(|key| self.due(key).boxed()).collect();
-            let due: Vec<_> = stream::iter(looks).buffered(SIDE_BY_SIDE).try_collect().await?;
-            // One after the other: a channel takes a few a second.
-            for (key, loaded) in keys.iter().zip(due).filter_map(|(key, due)| Some((key, due?))) {
-                if self.ports.clock.monotonic() >= pass.ends_at {
-                    warn!("not all notices could be told in this sweep; the next one goes on");
-                    return Ok(told);
-                }
-                let channels = self.channels_for(loaded.value.notice.kind).await;
-                let is_open = |rule: &NotifyRule| !loaded.value.told.contains(rule) && !pass.has_given_up(rule);
-                // With no channel left that lacks it, it counts as told.
-                if channels.iter().any(is_open) || channels.iter().all(|rule| loaded.value.told.contains(rule)) {
-                    told += usize::from(self.tell_again(key, loaded, pass).await?);
-                }
-            }
+            let listed = self.documents.store().list(keys::OUTBOX, after.as_ref(), page).await?;
+            let within = last.map_or(listed.len(), |last| listed.partition_point(|key| key <= last));
+            told += self.send_listed(&listed[..within], pass).await?;
             match listed.last() {
-                Some(end) if listed.len() == page && keys.len() == listed.len() => after = Some(end.clone()),
+                Some(end) if within == page && self.ports.clock.monotonic() < pass.ends_at => after = Some(end.clone()),
                 Some(_) | None => return Ok(told),
             }
         }
+    }
+
+    /// Those of some notices that are to be sent now, while there is time.
+    async fn send_listed(&self, keys: &[Key], pass: &mut Pass) -> Result<usize, PortError> {
+        let looks: Vec<_> = keys.iter().map(|key| self.due(key).boxed()).collect();
+        let due: Vec<_> = stream::iter(looks).buffered(SIDE_BY_SIDE).try_collect().await?;
+        let mut told = 0;
+        // One after the other: a channel takes a few a second.
+        for (key, loaded) in keys.iter().zip(due).filter_map(|(key, due)| Some((key, due?))) {
+            if self.ports.clock.monotonic() >= pass.ends_at {
+                warn!("not all notices could be told in this sweep; the next one goes on");
+                break;
+            }
+            let channels = self.channels_for(loaded.value.notice.kind).await;
+            let is_open = |rule: &NotifyRule| !loaded.value.told.contains(rule) && !pass.has_given_up(rule);
+            // With no channel left that lacks it, it counts as told.
+            if channels.iter().any(is_open) || channels.iter().all(|rule| loaded.value.told.contains(rule)) {
+                told += usize::from(self.tell_again(key, loaded, pass).await?);
+            }
+        }
+        Ok(told)
     }
 
     /// The notice if it is to be sent now; one that was told long ago is forgotten.

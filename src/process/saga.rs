@@ -55,6 +55,11 @@ impl Process {
             return Ok(Outcome::Settled { says: "the wake-up is stale; it has no effect".to_owned() });
         }
         if self.ports.clock.now() < busy.next_step_at {
+            // Each copy that scheduled itself anew would come again until the rollback ends, and be joined by others.
+            if busy.wake_up_is_sent() && follow_up.due_at < busy.next_step_at {
+                let says = "the step was taken; its next wake-up is on its way, and this one has no effect";
+                return Ok(Outcome::Settled { says: says.to_owned() });
+            }
             self.schedule_early_one(follow_up, busy.next_step_at).await?;
             return Ok(Outcome::Settled { says: "the wake-up came early; it is scheduled again".to_owned() });
         }
@@ -448,6 +453,8 @@ impl Process {
         what: &str,
     ) -> Result<Outcome, Trouble> {
         let next_step_at = self.ports.clock.now() + pause;
+        // Before it is stored: what stands there then tells that it is on its way.
+        self.schedule(&wake_up(&state.value, busy, next_step_at)).await?;
         let moved = self
             .update_busy_from(
                 &state.value.target,
@@ -457,13 +464,13 @@ impl Process {
                 |busy| {
                     busy.tries += 1;
                     busy.next_step_at = next_step_at;
+                    busy.wake_up_sent_for = Some(next_step_at);
                 },
             )
             .await?;
-        let Some(state) = moved else {
+        if moved.is_none() {
             return Ok(Outcome::Settled { says: "the rollback was ended by somebody else".to_owned() });
-        };
-        self.schedule_rollback(&state.value).await?;
+        }
         if busy.tries == 0 {
             self.note_rollback(&record.id, busy.phase.into(), what).await?;
         }
@@ -497,30 +504,23 @@ impl Process {
         self.wait(record, state, busy, pause, what).await
     }
 
-    /// Wakes the rollback of a target, if it is `record`'s.
+    /// Wakes the rollback of a target, if it is `record`'s and no wake-up is known to come.
     pub(super) async fn wake_target(&self, target: &TargetKey, record: &RecordId) -> Result<(), Trouble> {
-        let state = self.documents.read::<TargetState>(&keys::target(target)).await?;
-        if let Some(state) =
-            state.map(|loaded| loaded.value).filter(|state| state.busy.as_ref().is_some_and(|busy| busy.record == *record))
-        {
-            self.schedule_rollback(&state).await?;
+        let Some(state) = self.documents.read::<TargetState>(&keys::target(target)).await? else { return Ok(()) };
+        let now = self.ports.clock.now();
+        let waits = |busy: &Busy| busy.record == *record && !(busy.wake_up_is_sent() && now < busy.next_step_at);
+        if state.value.busy.as_deref().is_some_and(waits) {
+            self.schedule_rollback(&state.value).await?;
         }
         Ok(())
     }
 
     /// Sends the wake-up for a busy target's next step.
     pub(super) async fn schedule_rollback(&self, state: &TargetState) -> Result<(), Trouble> {
-        let Some(busy) = state.busy.as_ref().filter(|busy| busy.left_to_a_person.is_none()) else { return Ok(()) };
-        let (record, target) = (busy.record.clone(), Some(state.target.clone()));
-        self.schedule(&FollowUp {
-            v: 1,
-            record,
-            target,
-            step: StepName::Rollback,
-            generation: state.generation,
-            due_at: busy.next_step_at,
-        })
-        .await
+        match state.busy.as_ref().filter(|busy| busy.left_to_a_person.is_none()) {
+            Some(busy) => self.schedule(&wake_up(state, busy, busy.next_step_at)).await,
+            None => Ok(()),
+        }
     }
 
     /// Moves a busy target to `phase` after an answer, and schedules the next step; unless somebody saw meanwhile what became of the call,
@@ -663,6 +663,18 @@ impl Process {
             )
             .await?;
         Ok(())
+    }
+}
+
+/// For the next step of a target's rollback. `busy`: in `state`.
+pub(super) fn wake_up(state: &TargetState, busy: &Busy, due_at: Timestamp) -> FollowUp {
+    FollowUp {
+        v: 1,
+        record: busy.record.clone(),
+        target: Some(state.target.clone()),
+        step: StepName::Rollback,
+        generation: state.generation,
+        due_at,
     }
 }
 

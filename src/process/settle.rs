@@ -98,7 +98,7 @@ impl Process {
                                     }
                                     history::set_hold(state, &record.id, next_step_at);
                                 }
-                                is_news(&before, state).then_some(())
+                                is_news(before, state).then_some(())
                             },
                         )
                         .await
@@ -173,8 +173,8 @@ impl Process {
 
 /// Whether more is known than that what serves was seen once more, a moment after it was seen last: for that alone, the alerts of
 /// all who depend on a service would fight for its document.
-fn is_news(before: &TargetState, after: &TargetState) -> bool {
-    let mut seen_again = before.clone();
+fn is_news(before: TargetState, after: &TargetState) -> bool {
+    let mut seen_again = before;
     for (known, now) in seen_again.rollouts.iter_mut().zip(&after.rollouts) {
         if now.last_seen_at.duration_since(known.last_seen_at) < SEEN_AGAIN {
             known.last_seen_at = now.last_seen_at;

@@ -26,7 +26,10 @@ use crate::{
     ports::{Key, PortError},
 };
 
-/// Notes that are listed at least; more where the rule's number asks for more.
+/// Notes that are listed first; twice as many as are read of them, since a resource may have several.
+const LISTED_FIRST: usize = 2 * READ_FIRST;
+
+/// Notes that are listed at least where the first ones do not settle it; more where the rule's number asks for more.
 const LISTED: usize = 200;
 
 /// Slices of the rule's time, each with one note a resource at most: what fires again counts again.
@@ -48,7 +51,7 @@ struct StormDocument {
 
 impl Process {
     /// Notes this firing for others and lists theirs, side by side. As many as make a storm whatever is accused are enough: in a
-    /// storm of thousands each alert reads a few.
+    /// storm of thousands each alert lists and reads a few. The description of each listed blob is a kilobyte, of which the key is a tenth.
     pub(super) async fn read_storm(
         &self,
         alert: &Alert,
@@ -66,25 +69,32 @@ impl Process {
         let own = keys::storm(slice_of(received_at, rule), &resource);
         let document = StormDocument { resource, at: received_at, explained_by: ours.iter().cloned().collect() };
         let enough = (rule.resources as usize).saturating_sub(1);
-        // One resource has a note in each slice, and the time may begin inside of one.
-        let listed = LISTED.max(enough.saturating_mul(2 * (SLICES as usize + 1)));
-        let (inserted, keys) =
-            futures::join!(self.documents.insert(&own, document), self.documents.store().list(keys::STORM, None, listed));
+        let listed_first = LISTED_FIRST.max(enough.saturating_mul(4));
+        let (inserted, listed) =
+            futures::join!(self.documents.insert(&own, document), self.documents.store().list(keys::STORM, None, listed_first));
         inserted?;
+        let listed = listed?;
         let horizon = now - rule.within;
         // What is older may wait for the next sweep to remove it, but no rule looks at it.
         let oldest = keys::storm_before(slice_of(horizon, rule) - SignedDuration::from_secs(1));
-        let keys = keys?.into_iter().take_while(|key| *key < oldest).collect();
-        let others = newest_of_each_other(keys, &own);
-        // Bodies are read only when there are enough firings for a storm at all.
-        if others.len() < enough {
-            return Ok(Vec::new());
-        }
-        let (first, rest) = others.split_at(others.len().min(READ_FIRST.max(enough * 2)));
-        let mut storm = self.read_notes(first).await?;
+        let notes_of_others = |listed: &[Key]| newest_of_each_other(listed.iter().take_while(|key| **key < oldest), &own);
         let counts_anyway = |note: &&StormAlert| note.at >= horizon && note.explained_by.iter().all(|name| !ours.contains(name));
-        if storm.iter().filter(counts_anyway).count() < enough {
-            storm.extend(self.read_notes(rest).await?);
+        let mut others = notes_of_others(&listed);
+        // Bodies are read only when there are enough firings for a storm at all.
+        let first =
+            if others.len() < enough { Vec::new() } else { others[..others.len().min(READ_FIRST.max(enough * 2))].to_vec() };
+        let mut storm = self.read_notes(&first).await?;
+        if storm.iter().filter(counts_anyway).count() >= enough {
+            return Ok(storm);
+        }
+        if listed.len() == listed_first && listed.last().is_some_and(|last| *last < oldest) {
+            // One resource has a note in each slice, and the time may begin inside of one.
+            let all = LISTED.max(enough.saturating_mul(2 * (SLICES as usize + 1)));
+            others = notes_of_others(&self.documents.store().list(keys::STORM, None, all).await?);
+        }
+        if others.len() >= enough {
+            others.retain(|key| !first.contains(key));
+            storm.extend(self.read_notes(&others).await?);
         }
         Ok(storm)
     }
@@ -127,8 +137,8 @@ fn slice_of(at: Timestamp, rule: StormRule) -> Timestamp {
 }
 
 /// Without the firing's own resource, and each other one once.
-fn newest_of_each_other(keys: Vec<Key>, own: &Key) -> Vec<Key> {
+fn newest_of_each_other<'k>(keys: impl Iterator<Item = &'k Key>, own: &Key) -> Vec<Key> {
     let resource = |key: &Key| key.as_str().rsplit('-').next().map(str::to_owned);
     let mut seen = BTreeSet::from([resource(own)]);
-    keys.into_iter().filter(|key| seen.insert(resource(key))).collect()
+    keys.filter(|key| seen.insert(resource(key))).cloned().collect()
 }

@@ -7,11 +7,10 @@ use futures::{
 use jiff::SignedDuration;
 use tracing::warn;
 
-use super::{Process, documents::keys, outcome::Outcome, trouble::Trouble};
+use super::{Process, documents::keys, outcome::Outcome, saga::wake_up, trouble::Trouble};
 use crate::{
     decide::history,
-    domain::{policy::Policy, service::Service, target_state::TargetState},
-    ports::{FollowUp, StepName},
+    domain::{policy::Policy, record::Record, service::Service, target_state::TargetState},
 };
 
 /// A step is overdue when its wake-up is this late.
@@ -66,22 +65,20 @@ impl Process {
             warn!(service = %service.name, %error, "the sweep could not read a target");
         }
         let read = self.documents.read::<TargetState>(&document).await?;
-        let updated = self
-            .documents
+        let woken = match &read {
+            Some(state) => self.wake_overdue(&state.value).await?,
+            None => 0,
+        };
+        let Ok(observation) = observation else { return Ok(woken) };
+        self.documents
             .update_from(
                 &document,
-                read.clone().into(),
+                read.into(),
                 || Some(TargetState::new(key.clone())),
-                |state: &mut TargetState| {
-                    let observation = observation.as_ref().ok()?;
-                    let before = state.clone();
-                    history::absorb_observation(state, observation);
-                    (*state != before).then_some(())
-                },
+                |state: &mut TargetState| history::absorb_observation(state, &observation).then_some(()),
             )
             .await?;
-        let Some(state) = updated.map(|(written, ())| written).or(read) else { return Ok(0) };
-        self.wake_overdue(&state.value).await
+        Ok(woken)
     }
 
     async fn wake_overdue(&self, state: &TargetState) -> Result<usize, Trouble> {
@@ -92,16 +89,7 @@ impl Process {
             && busy.next_step_at + OVERDUE < now
         {
             warn!(record = %busy.record, target = %state.target, "a rollback's next step is overdue; waking it");
-            let (record, target) = (busy.record.clone(), Some(state.target.clone()));
-            self.schedule(&FollowUp {
-                v: 1,
-                record,
-                target,
-                step: StepName::Rollback,
-                generation: state.generation,
-                due_at: now,
-            })
-            .await?;
+            self.schedule(&wake_up(state, busy, now)).await?;
             woken += 1;
         }
         for hold in state.holds.iter().filter(|hold| hold.next_step_at + OVERDUE < now) {
@@ -109,7 +97,7 @@ impl Process {
             match record.next_step_at {
                 Some(due_at) if due_at + OVERDUE < now => {
                     warn!(record = %record.id, "a waiting record's next step is overdue; waking it");
-                    self.wake(&crate::domain::record::Record { next_step_at: Some(now), ..record }).await?;
+                    self.wake(&Record { next_step_at: Some(now), ..record }).await?;
                     woken += 1;
                 }
                 Some(_) => {}

@@ -46,6 +46,7 @@ fn busy(case: &TestCase) -> Busy {
         since: at("11:58:00"),
         next_step_at: at("12:00:30"),
         tries: 0,
+        wake_up_sent_for: None,
         not_sent_attempt: None,
         refused: None,
         applied_at: None,

@@ -1,6 +1,7 @@
 //! The documentation says what the program says: pages that are made from it, and names in the others.
 
 mod commands;
+mod costs;
 mod generated;
 mod links;
 mod names;

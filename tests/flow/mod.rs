@@ -4,6 +4,7 @@ mod blob_store;
 mod bounded_lists;
 mod check;
 mod commands;
+mod copies;
 mod crash;
 mod dead_letters;
 mod half_written;

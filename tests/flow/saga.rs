@@ -12,7 +12,10 @@ use backout::{
         rule::RuleId,
         service::{Mode, Resubmit, Reversible},
     },
-    process::receipt::{ChainCheck, verify_chain},
+    process::{
+        outcome::Outcome,
+        receipt::{ChainCheck, verify_chain},
+    },
 };
 use jiff::SignedDuration;
 
@@ -123,6 +126,21 @@ async fn an_alert_after_the_rollback_never_takes_it_back() {
     let decision = world.record(&late).await.decision.unwrap();
     assert!(decision.candidates.iter().any(|candidate| candidate.cleared_by == Some(RuleId::A2)), "{decision:?}");
     assert_ne!(decision.kind, DecisionKind::Act);
+}
+
+#[tokio::test]
+async fn a_way_back_that_no_call_leads_to_is_a_page() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    world.platform.lead_nowhere();
+    let process = world.process();
+    let outcome = process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    assert!(matches!(outcome, Outcome::Settled { .. }), "{outcome:?}");
+    let record = world.record(&firing).await;
+    let decision = record.decision.unwrap();
+    assert_eq!((decision.kind, decision.reasons[0].rule), (DecisionKind::Page, RuleId::S5));
+    assert_eq!(decision.because, format!("no call leads to {GOOD}; take the version back by hand"));
+    assert_eq!((world.platform.calls(), record.rollback, world.notifier.0.lock().unwrap().len()), (0, None, 1));
 }
 
 /// How each answer ends: effects, what runs, and the state that is told.

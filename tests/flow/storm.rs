@@ -8,11 +8,13 @@ use backout::{
         rule::RuleId,
         service::{Mode, Service},
     },
+    ports::StateStore as _,
     process::{Process, documents::keys},
 };
 use jiff::SignedDuration;
 
 use crate::support::{
+    counted::Counted,
     policy::{alert, policy, service},
     town::Town,
 };
@@ -107,13 +109,16 @@ async fn alerts_count_for_five_minutes() {
 /// Found by the benchmark of years of history, whose notes are none: each alert read them until a sweep had removed them.
 #[tokio::test]
 async fn notes_that_no_rule_looks_at_any_more_are_not_read() {
-    let town = broken_checkout(unrelated()).await;
-    let store = &town.world.ports.store;
-    for (number, hours) in (1..=20).zip([1, 24, 24 * 365].into_iter().cycle()) {
+    let mut town = broken_checkout(unrelated()).await;
+    let store = Counted::new(town.world.ports.store.clone());
+    town.world.ports.store = store.clone();
+    for (number, hours) in (1..=60).zip([1, 24, 24 * 365].into_iter().cycle()) {
         let long_ago = town.world.now() - SignedDuration::from_hours(hours);
         store.insert(&keys::storm(long_ago, &number.to_string()), b"no note").await.unwrap();
     }
     let last = fire(&town, &town.world.process(), "checkout").await;
+    let counts = store.take();
+    assert_eq!((counts["list storms"], counts.get("read storms")), ((1, 32), None), "{counts:?}");
     assert_eq!((decided(&town, &last).await.0, town.calls()), (DecisionKind::Act, 1));
 }
 
@@ -233,4 +238,61 @@ async fn what_the_bad_deployment_explains_does_not_count_and_the_rest_does() {
         assert_eq!(decided(&town, &last).await.0, kind, "{unrelated} unrelated ones");
         assert_eq!(town.calls(), 0);
     }
+}
+
+/// `payments`, upstream of forty services, and four that have nothing to do with it.
+async fn broken_payments_of_many() -> (Town, Vec<String>) {
+    let mut payments = service("payments");
+    payments.mode = Mode::Propose;
+    let dependents: Vec<String> = (1..=40).map(|number| format!("dependent-{number:02}")).collect();
+    let mut services = vec![payments];
+    for name in &dependents {
+        let mut dependent = service(name);
+        dependent.depends_on = vec![services[0].name.clone()];
+        services.push(dependent);
+    }
+    services.extend(["a", "b", "c", "d"].map(service));
+    let town = Town::of(policy(services)).await;
+    town.deploy_bad("payments");
+    for name in dependents.iter().map(String::as_str).chain(["payments"]) {
+        town.requests_fail(name);
+    }
+    town.minutes_pass(8);
+    (town, dependents)
+}
+
+/// The newest notes are all explained by the bad deployment; those which are not lie behind more of them than are listed first.
+#[tokio::test]
+async fn a_storm_behind_many_explained_alerts_is_seen() {
+    for (unrelated, kind) in [(3, DecisionKind::Propose), (4, DecisionKind::Page)] {
+        let (town, dependents) = broken_payments_of_many().await;
+        let process = town.world.process();
+        for name in ["a", "b", "c", "d"].into_iter().take(unrelated) {
+            fire(&town, &process, name).await;
+        }
+        town.world.advance(SignedDuration::from_secs(90));
+        for name in &dependents {
+            fire(&town, &process, name).await;
+        }
+        let last = fire(&town, &process, "payments").await;
+        assert_eq!(decided(&town, &last).await.0, kind, "{unrelated} unrelated ones");
+    }
+}
+
+/// Found by the benchmark of load over blobs: sixteen alerts at once held the descriptions of two hundred blobs each.
+#[tokio::test]
+async fn an_alert_in_a_storm_lists_and_reads_a_few_notes() {
+    let names: Vec<String> = (1..=60).map(|number| format!("service-{number:02}")).collect();
+    let mut town = broken_checkout(policy(names.iter().map(|name| service(name)).chain([service("checkout")]).collect())).await;
+    let store = Counted::new(town.world.ports.store.clone());
+    town.world.ports.store = store.clone();
+    let process = town.world.process();
+    for name in &names {
+        fire(&town, &process, name).await;
+    }
+    store.take();
+    let last = fire(&town, &process, "checkout").await;
+    let counts = store.take();
+    assert_eq!(decided(&town, &last).await, (DecisionKind::Page, RuleId::P1));
+    assert_eq!((counts["list storms"], counts["read storms"].0), ((1, 32), 16), "{counts:?}");
 }

@@ -17,7 +17,7 @@ use super::timeline::{
 const TIMELINES: u64 = 2_000;
 
 /// Within so many timelines a bug must be caught.
-const CAUGHT_WITHIN: u64 = 300;
+const CAUGHT_WITHIN: u64 = 600;
 
 /// What some thousand timelines may lack.
 const RARE: [Kind; 1] = [Kind::CallBusy];

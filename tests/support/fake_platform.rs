@@ -50,6 +50,7 @@ struct Site {
     looks_before_calls: Vec<u32>,
     begins_at_look: Option<u32>,
     staging_untold: bool,
+    leads_nowhere: bool,
 }
 
 /// One site with two slots.
@@ -77,6 +78,7 @@ impl FakePlatform {
             looks_before_calls: Vec::new(),
             begins_at_look: None,
             staging_untold: false,
+            leads_nowhere: false,
         };
         Self { site: Arc::new(Mutex::new(site)), clock, operation_takes: SignedDuration::from_secs(90) }
     }
@@ -100,6 +102,11 @@ impl FakePlatform {
     /// From now on nothing tells which build the slot holds.
     pub fn hide_what_staging_holds(&self) {
         self.site.lock().unwrap().staging_untold = true;
+    }
+
+    /// From now on no call leads to any way back, against the port's promise.
+    pub fn lead_nowhere(&self) {
+        self.site.lock().unwrap().leads_nowhere = true;
     }
 
     pub fn running(&self) -> String {
@@ -180,6 +187,9 @@ impl Platform for FakePlatform {
     }
 
     fn steps(&self, way_back: &WayBack, _fence: &Fence) -> Vec<Step> {
+        if self.site.lock().unwrap().leads_nowhere {
+            return Vec::new();
+        }
         vec![Step {
             says: format!("swap {} with production", way_back.name),
             kind: StepKind::Toggle,

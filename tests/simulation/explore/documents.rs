@@ -182,6 +182,10 @@ impl Reader {
             }
             if let Some(busy) = value["busy"].as_object_mut() {
                 busy.remove("service");
+                // Of another step than the next one it says nothing.
+                if busy["wakeUpSentFor"] != busy["nextStepAt"] {
+                    busy.remove("wakeUpSentFor");
+                }
             }
         }
         let mut times = Vec::new();
