@@ -6,6 +6,7 @@ use std::{
 };
 
 use reqwest::{Client, ClientBuilder, RequestBuilder, StatusCode, header::HeaderMap, redirect};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tower::{BoxError, Layer, Service};
 use url::Url;
 
@@ -47,6 +48,25 @@ fn client_of(limits: &Limits) -> ClientBuilder {
 /// was sent, which is told like a connection that was never made.
 pub fn client_that_sends_once(endpoint: &Url, limits: &Limits) -> ClientBuilder {
     client(endpoint, limits).pool_max_idle_per_host(0).retry(reqwest::retry::never()).connector_layer(InTime)
+}
+
+/// Requests to one address that are under way at once, and so the connections that are kept to it. An instance of App Service or
+/// Functions has 128 ports for one address, and a port is free again minutes after its connection; without one there is no connection.
+/// Source: "Troubleshooting intermittent outbound connection errors in Azure App Service".
+pub const AT_ONCE_MAX: usize = 64;
+
+/// Where requests to one address wait for their turn. For reads and writes of state: a call that is sent once waits for nobody.
+pub struct Line(Semaphore);
+
+impl Line {
+    pub fn new() -> Self {
+        Self(Semaphore::new(AT_ONCE_MAX))
+    }
+
+    /// To be held until the answer is read. `None` never comes: nobody closes the line.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.acquire().await.ok()
+    }
 }
 
 /// Sends one request and reads its answer, as far as the limits let it.

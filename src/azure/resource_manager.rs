@@ -8,7 +8,7 @@ use std::{fmt, future::Future, time::Duration};
 use reqwest::{Client, Method, StatusCode, header, header::HeaderMap};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, SemaphorePermit};
 use url::Url;
 use uuid::Uuid;
 
@@ -34,6 +34,13 @@ pub struct ResourceManager {
     /// Both clients are built when first used, since that loads the system's certificates.
     reading: OnceCell<Client>,
     acting: OnceCell<Client>,
+    line: http::Line,
+}
+
+/// The client that reads, and its turn.
+struct Reading<'a> {
+    client: &'a Client,
+    _turn: Option<SemaphorePermit<'a>>,
 }
 
 /// How long, how much, how often.
@@ -85,7 +92,8 @@ const OPERATION_URL_BYTES_MAX: usize = 8 * 1024;
 
 impl ResourceManager {
     pub fn new(endpoint: Url, reader: TokenSource, actor: TokenSource) -> Self {
-        Self { endpoint, reader, actor, limits: Limits::default(), reading: OnceCell::new(), acting: OnceCell::new() }
+        let (reading, acting) = (OnceCell::new(), OnceCell::new());
+        Self { endpoint, reader, actor, limits: Limits::default(), reading, acting, line: http::Line::new() }
     }
 
     pub fn with_limits(self, limits: Limits) -> Self {
@@ -152,8 +160,8 @@ impl ResourceManager {
     async fn posted(&self, operation: &'static str, path_and_query: &str, json: Option<String>) -> Result<Answer, PortError> {
         let url = self.url(operation, path_and_query)?;
         let token = self.reader.bearer().await?;
-        let client = self.reading_client().await.map_err(|error| no_client(operation, &error))?;
-        self.once(client, Method::POST, url, &token, json)
+        let reading = self.reading().await.map_err(|error| no_client(operation, &error))?;
+        self.once(reading.client, Method::POST, url, &token, json)
             .await
             .map_err(|error| PortError::new(operation, PortErrorKind::Transient, reason(&error)))
     }
@@ -183,8 +191,8 @@ impl ResourceManager {
             Identity::Acting => &self.actor,
         };
         let token = source.bearer().await?;
-        let client = self.reading_client().await.map_err(|error| no_client(operation, &error))?;
-        match self.once(client, Method::POST, url, &token, Some(body.to_string())).await {
+        let reading = self.reading().await.map_err(|error| no_client(operation, &error))?;
+        match self.once(reading.client, Method::POST, url, &token, Some(body.to_string())).await {
             Ok(answer) => {
                 let (accepted, operation_url) = (answer.status == StatusCode::ACCEPTED, self.operation(&answer.headers));
                 let body = answer.into_value(operation)?;
@@ -286,9 +294,9 @@ impl ResourceManager {
             return unknown("the operation's URL is not on the resource manager's host, so no token was sent there".to_owned());
         };
         let token = self.reader.bearer().await?;
-        let client = self.reading_client().await.map_err(|error| no_client(OPERATION, &error))?;
+        let reading = self.reading().await.map_err(|error| no_client(OPERATION, &error))?;
         let answer = self
-            .once(client, Method::GET, url, &token, None)
+            .once(reading.client, Method::GET, url, &token, None)
             .await
             .map_err(|error| PortError::new(OPERATION, PortErrorKind::Transient, reason(&error)))?;
         let Some(state) = operation_state(&answer, asynchronous.is_some()) else {
@@ -362,15 +370,15 @@ impl ResourceManager {
 
     async fn read_url(&self, operation: &'static str, url: Url, identity: &TokenSource) -> Result<Value, PortError> {
         let token = identity.bearer().await?;
-        let client = self.reading_client().await.map_err(|error| no_client(operation, &error))?;
-        let first = self.once(client, Method::GET, url.clone(), &token, None).await;
+        let reading = self.reading().await.map_err(|error| no_client(operation, &error))?;
+        let first = self.once(reading.client, Method::GET, url.clone(), &token, None).await;
         let again = match &first {
             Ok(answer) => matches!(answer.status.as_u16(), 500 | 502 | 503 | 504),
             Err(error) => error.is_connect(),
         };
         let last = if again {
             tokio::time::sleep(self.limits.retry_pause).await;
-            self.once(client, Method::GET, url, &token, None).await
+            self.once(reading.client, Method::GET, url, &token, None).await
         } else {
             first
         };
@@ -407,8 +415,10 @@ impl ResourceManager {
         http::answer_of(request, &self.limits).await
     }
 
-    async fn reading_client(&self) -> Result<&Client, reqwest::Error> {
-        self.reading.get_or_try_init(|| async { http::client(&self.endpoint, &self.limits).build() }).await
+    /// Waits for its turn.
+    async fn reading(&self) -> Result<Reading<'_>, reqwest::Error> {
+        let client = self.reading.get_or_try_init(|| async { http::client(&self.endpoint, &self.limits).build() }).await?;
+        Ok(Reading { client, _turn: self.line.turn().await })
     }
 
     async fn acting_client(&self) -> Result<&Client, reqwest::Error> {

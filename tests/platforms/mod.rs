@@ -12,6 +12,7 @@ mod cloud;
 mod container_app;
 mod kubernetes;
 mod kubernetes_commands;
+mod line;
 mod logic_app;
 mod metrics;
 mod pipeline;

@@ -42,6 +42,7 @@ pub struct BlobStore {
     http: Option<Arc<dyn HttpClient>>,
     /// Built when first used, since that loads the system's certificates.
     client: OnceCell<BlobContainerClient>,
+    line: http::Line,
 }
 
 /// From the call of the port to its end, waits and tries included.
@@ -62,7 +63,7 @@ const ONE: NonZero<usize> = NonZero::<usize>::MIN;
 impl BlobStore {
     /// Contacts nothing and builds nothing yet. `identity` is asked only where the container is opened by it.
     pub fn new(container: BlobContainer, identity: Arc<dyn TokenCredential>) -> Self {
-        Self { container, identity, http: None, client: OnceCell::new() }
+        Self { container, identity, http: None, client: OnceCell::new(), line: http::Line::new() }
     }
 
     /// The same over another HTTP client, such as one that trusts another certificate.
@@ -105,10 +106,12 @@ impl BlobStore {
         let tries = async {
             let mut pauses = PAUSES.iter();
             loop {
+                let turn = self.line.turn().await;
                 let refusal = match call().await {
                     Ok(answer) => return Ok(answer),
                     Err(error) => Refusal::of(&error),
                 };
+                drop(turn);
                 match pauses.next() {
                     Some(pause) if refusal.may_pass_soon() => tokio::time::sleep(*pause).await,
                     Some(_) | None => return Err(refusal),
