@@ -3,6 +3,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use reqwest::{Client, ClientBuilder, RequestBuilder, StatusCode, header::HeaderMap, redirect};
@@ -55,7 +56,11 @@ pub fn client_that_sends_once(endpoint: &Url, limits: &Limits) -> ClientBuilder 
 /// Source: "Troubleshooting intermittent outbound connection errors in Azure App Service".
 pub const AT_ONCE_MAX: usize = 64;
 
-/// Where requests to one address wait for their turn. For reads and writes of state: a call that is sent once waits for nobody.
+/// How long a request waits for its turn. Then it goes without: behind a service that hangs, a look before a call would else come too
+/// late for it.
+const TURN_WITHIN: Duration = Duration::from_secs(2);
+
+/// Where requests to one address wait for their turn. The call that is sent once is never in it.
 pub struct Line(Semaphore);
 
 impl Line {
@@ -63,9 +68,9 @@ impl Line {
         Self(Semaphore::new(AT_ONCE_MAX))
     }
 
-    /// To be held until the answer is read. `None` never comes: nobody closes the line.
+    /// To be held until the answer is read. `None` for who has waited for long enough.
     pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.0.acquire().await.ok()
+        tokio::time::timeout(TURN_WITHIN, self.0.acquire()).await.ok()?.ok()
     }
 }
 

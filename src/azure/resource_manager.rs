@@ -8,7 +8,7 @@ use std::{fmt, future::Future, time::Duration};
 use reqwest::{Client, Method, StatusCode, header, header::HeaderMap};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use tokio::sync::{OnceCell, SemaphorePermit};
+use tokio::sync::OnceCell;
 use url::Url;
 use uuid::Uuid;
 
@@ -35,12 +35,6 @@ pub struct ResourceManager {
     reading: OnceCell<Client>,
     acting: OnceCell<Client>,
     line: http::Line,
-}
-
-/// The client that reads, and its turn.
-struct Reading<'a> {
-    client: &'a Client,
-    _turn: Option<SemaphorePermit<'a>>,
 }
 
 /// How long, how much, how often.
@@ -160,8 +154,8 @@ impl ResourceManager {
     async fn posted(&self, operation: &'static str, path_and_query: &str, json: Option<String>) -> Result<Answer, PortError> {
         let url = self.url(operation, path_and_query)?;
         let token = self.reader.bearer().await?;
-        let reading = self.reading().await.map_err(|error| no_client(operation, &error))?;
-        self.once(reading.client, Method::POST, url, &token, json)
+        let client = self.reading_client().await.map_err(|error| no_client(operation, &error))?;
+        self.in_turn(client, Method::POST, url, &token, json)
             .await
             .map_err(|error| PortError::new(operation, PortErrorKind::Transient, reason(&error)))
     }
@@ -191,8 +185,8 @@ impl ResourceManager {
             Identity::Acting => &self.actor,
         };
         let token = source.bearer().await?;
-        let reading = self.reading().await.map_err(|error| no_client(operation, &error))?;
-        match self.once(reading.client, Method::POST, url, &token, Some(body.to_string())).await {
+        let client = self.reading_client().await.map_err(|error| no_client(operation, &error))?;
+        match self.in_turn(client, Method::POST, url, &token, Some(body.to_string())).await {
             Ok(answer) => {
                 let (accepted, operation_url) = (answer.status == StatusCode::ACCEPTED, self.operation(&answer.headers));
                 let body = answer.into_value(operation)?;
@@ -294,9 +288,9 @@ impl ResourceManager {
             return unknown("the operation's URL is not on the resource manager's host, so no token was sent there".to_owned());
         };
         let token = self.reader.bearer().await?;
-        let reading = self.reading().await.map_err(|error| no_client(OPERATION, &error))?;
+        let client = self.reading_client().await.map_err(|error| no_client(OPERATION, &error))?;
         let answer = self
-            .once(reading.client, Method::GET, url, &token, None)
+            .in_turn(client, Method::GET, url, &token, None)
             .await
             .map_err(|error| PortError::new(OPERATION, PortErrorKind::Transient, reason(&error)))?;
         let Some(state) = operation_state(&answer, asynchronous.is_some()) else {
@@ -370,15 +364,15 @@ impl ResourceManager {
 
     async fn read_url(&self, operation: &'static str, url: Url, identity: &TokenSource) -> Result<Value, PortError> {
         let token = identity.bearer().await?;
-        let reading = self.reading().await.map_err(|error| no_client(operation, &error))?;
-        let first = self.once(reading.client, Method::GET, url.clone(), &token, None).await;
+        let client = self.reading_client().await.map_err(|error| no_client(operation, &error))?;
+        let first = self.in_turn(client, Method::GET, url.clone(), &token, None).await;
         let again = match &first {
             Ok(answer) => matches!(answer.status.as_u16(), 500 | 502 | 503 | 504),
             Err(error) => error.is_connect(),
         };
         let last = if again {
             tokio::time::sleep(self.limits.retry_pause).await;
-            self.once(reading.client, Method::GET, url, &token, None).await
+            self.in_turn(client, Method::GET, url, &token, None).await
         } else {
             first
         };
@@ -386,6 +380,19 @@ impl ResourceManager {
             Ok(answer) => answer.into_value(operation),
             Err(error) => Err(PortError::new(operation, PortErrorKind::Transient, reason(&error))),
         }
+    }
+
+    /// [`Self::once`] for what only reads.
+    async fn in_turn(
+        &self,
+        client: &Client,
+        method: Method,
+        url: Url,
+        token: &SecretString,
+        json: Option<String>,
+    ) -> Result<Answer, reqwest::Error> {
+        let _turn = self.line.turn().await;
+        self.once(client, method, url, token, json).await
     }
 
     /// One request, one answer. A body that breaks off or is too long leaves the status to tell.
@@ -415,10 +422,8 @@ impl ResourceManager {
         http::answer_of(request, &self.limits).await
     }
 
-    /// Waits for its turn.
-    async fn reading(&self) -> Result<Reading<'_>, reqwest::Error> {
-        let client = self.reading.get_or_try_init(|| async { http::client(&self.endpoint, &self.limits).build() }).await?;
-        Ok(Reading { client, _turn: self.line.turn().await })
+    async fn reading_client(&self) -> Result<&Client, reqwest::Error> {
+        self.reading.get_or_try_init(|| async { http::client(&self.endpoint, &self.limits).build() }).await
     }
 
     async fn acting_client(&self) -> Result<&Client, reqwest::Error> {

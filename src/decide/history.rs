@@ -62,7 +62,7 @@ fn is_its_own(state: &TargetState, token: &VersionToken, told: Timestamp, first_
     !earlier.into_iter().any(|rollout| rollout.serving_since == Some(told))
 }
 
-/// Adds what a reading says; whether that was anything new. The state before is kept from the first reading of a rollout (S6); later
+/// Adds what a reading says; whether that changed the state. The state before is kept from the first reading of a rollout (S6); later
 /// ones change only when it was last seen, and when it was first seen since it came back.
 ///
 /// Nothing is kept of a reading made while an operation is under way: half a swap is no version.
@@ -70,14 +70,14 @@ pub fn absorb_observation(state: &mut TargetState, observation: &Observation) ->
     if observation.under_way.is_some() {
         return false;
     }
-    let is_new = add_running(state, observation);
+    let is_changed = add_running(state, observation);
     while state.rollouts.len() > TargetState::ROLLOUTS_MAX {
         forget_a_rollout(state);
     }
-    is_new
+    is_changed
 }
 
-/// Adds what a reading says of what runs, whatever is under way; whether that was anything new.
+/// Adds what a reading says of what runs, whatever is under way; whether that changed the state.
 pub(super) fn add_running(state: &mut TargetState, observation: &Observation) -> bool {
     let running = &observation.running;
     if let Some(index) = state.rollouts.iter().position(|rollout| rollout.token == running.token) {

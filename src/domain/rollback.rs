@@ -106,8 +106,8 @@ pub struct Busy {
     pub operation: Option<Value>,
     pub since: Timestamp,
     pub next_step_at: Timestamp,
-    /// The `next_step_at` whose wake-up was sent before it was stored here. While both are equal, a wake-up that is due earlier is
-    /// a copy, and needs no successor.
+    /// The `next_step_at` whose wake-up the queue had taken before that time was stored here. While both are equal, a wake-up that
+    /// is due earlier needs no successor.
     pub wake_up_sent_for: Option<Timestamp>,
     /// Follow-ups so far in this phase; the back-off grows with it.
     pub tries: u32,
@@ -125,7 +125,7 @@ pub struct Busy {
 }
 
 impl Busy {
-    /// Whether the wake-up for the next step is known to be on its way.
+    /// Whether the queue has the wake-up for the next step, or had it.
     pub fn wake_up_is_sent(&self) -> bool {
         self.wake_up_sent_for == Some(self.next_step_at)
     }

@@ -30,7 +30,7 @@ use crate::{
         history, progress,
     },
     domain::{
-        decision::Decision,
+        decision::{Decision, DecisionKind, Effect, Reason},
         known::Known,
         observation::Observation,
         policy::Policy,
@@ -80,6 +80,20 @@ impl Look {
     }
 }
 
+/// The port promises a step for each way back. Where one has none, no later delivery will find it, and a person must know.
+fn without_a_call(decision: Decision) -> Decision {
+    let says = match decision.accused.as_ref().and_then(|accused| Some((accused, accused.way_back.as_ref()?))) {
+        Some((accused, way)) => {
+            let (bad, good, service) = (&accused.label, &way.label, &accused.service);
+            format!("{bad} is to blame, and no call leads back to {good}; take {service} back by hand")
+        }
+        None => "a version is to be taken back, and none is named; look at the alert by hand".to_owned(),
+    };
+    let mut reasons = vec![Reason { rule: RuleId::S9, effect: Effect::Page, says: says.clone() }];
+    reasons.extend(decision.reasons);
+    Decision { kind: DecisionKind::Page, reasons, because: says, look_again_at: None, ..decision }
+}
+
 fn is_fresh(since: Duration, now: Duration) -> bool {
     now.saturating_sub(since) <= FRESH
 }
@@ -106,11 +120,7 @@ impl Process {
     /// From the decision to the call. The record is new or waits; nobody is busy on the target as far as was read.
     pub(super) async fn act(&self, record: &Record, decision: Decision, gathered: Gathered) -> Result<Outcome, Trouble> {
         let Some((facts, busy)) = self.plan(record, &decision, &gathered) else {
-            // The port promises a step for each way back. Where one has none, no later delivery will find it.
-            let way = decision.accused.as_ref().and_then(|accused| accused.way_back.as_ref());
-            let says =
-                format!("no call leads to {}; take the version back by hand", way.map_or("a good version", |way| &way.label));
-            return self.settle(record, super::alert::page(RuleId::S5, says), &gathered).await;
+            return self.settle(record, without_a_call(decision), &gathered).await;
         };
         let target = facts.service.target.key();
         let claim_key = keys::claim(&target, &busy.accused);

@@ -89,8 +89,8 @@ impl Process {
         Ok(Outcome::Settled { says: format!("another copy of record {}, number {}", record.id, record.duplicates + 1) })
     }
 
-    /// Sends the wake-up of whatever the record waits for, where the first one may never have been sent or is overdue. Of a record
-    /// that was told.
+    /// Sends the wake-up of whatever the record waits for, where the first one may never have been sent or is overdue. The record has
+    /// been told, or its next step is due.
     pub(super) async fn wake(&self, record: &Record) -> Result<(), Trouble> {
         let now = self.ports.clock.now();
         match &record.decision {
@@ -111,7 +111,7 @@ impl Process {
                 if let Some(accused) = &decision.accused {
                     self.wake_target(&accused.target, &record.id).await?;
                 }
-                // It was sent before the record was told: one more each time would come back with all others.
+                // Its wake-up was sent before it was marked as told; one more for each copy would only pile up.
                 if record.next_step_at.is_some_and(|due_at| due_at <= now) { self.schedule_next(record).await } else { Ok(()) }
             }
         }

@@ -228,7 +228,7 @@ impl Documents {
 }
 
 fn encode<T: Serialize>(envelope: &Envelope<T>) -> Result<Vec<u8>, PortError> {
-    // The size of nearly all but the inputs of a decision: it need not grow in between.
+    // Nearly all documents are smaller, but for the inputs of a decision: they need not grow in between.
     let mut body = Vec::with_capacity(4_096);
     serde_json::to_writer(&mut body, envelope)
         .map_err(|error| PortError::new("write a document", PortErrorKind::Invalid, error))?;

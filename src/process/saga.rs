@@ -60,7 +60,8 @@ impl Process {
                 let says = "the step was taken; its next wake-up is on its way, and this one has no effect";
                 return Ok(Outcome::Settled { says: says.to_owned() });
             }
-            self.schedule_early_one(follow_up, busy.next_step_at).await?;
+            // One that is due later may be the next step's, which is about to be stored.
+            self.schedule_early_one(follow_up, busy.next_step_at.max(follow_up.due_at)).await?;
             return Ok(Outcome::Settled { says: "the wake-up came early; it is scheduled again".to_owned() });
         }
         self.resume_from(state, busy).await
@@ -453,23 +454,19 @@ impl Process {
         what: &str,
     ) -> Result<Outcome, Trouble> {
         let next_step_at = self.ports.clock.now() + pause;
-        // Before it is stored: what stands there then tells that it is on its way.
+        // Sent before it is stored: once `wake_up_sent_for` stands there, the queue has the wake-up.
         self.schedule(&wake_up(&state.value, busy, next_step_at)).await?;
+        // Where somebody else has taken the step meanwhile, the time of the next one is theirs to tell.
+        let as_read = |now: &Busy| now.next_step_at == busy.next_step_at && now.phase == busy.phase && now.step == busy.step;
         let moved = self
-            .update_busy_from(
-                &state.value.target,
-                &record.id,
-                ReadBefore::There(state.clone()),
-                |_| true,
-                |busy| {
-                    busy.tries += 1;
-                    busy.next_step_at = next_step_at;
-                    busy.wake_up_sent_for = Some(next_step_at);
-                },
-            )
+            .update_busy_from(&state.value.target, &record.id, ReadBefore::There(state.clone()), as_read, |busy| {
+                busy.tries += 1;
+                busy.next_step_at = next_step_at;
+                busy.wake_up_sent_for = Some(next_step_at);
+            })
             .await?;
         if moved.is_none() {
-            return Ok(Outcome::Settled { says: "the rollback was ended by somebody else".to_owned() });
+            return Ok(Outcome::Settled { says: "the rollback was taken on, or ended, by somebody else".to_owned() });
         }
         if busy.tries == 0 {
             self.note_rollback(&record.id, busy.phase.into(), what).await?;

@@ -51,7 +51,7 @@ struct StormDocument {
 
 impl Process {
     /// Notes this firing for others and lists theirs, side by side. As many as make a storm whatever is accused are enough: in a
-    /// storm of thousands each alert lists and reads a few. The description of each listed blob is a kilobyte, of which the key is a tenth.
+    /// storm of thousands each alert lists and reads a few. What a store sends for a key can be ten times the key.
     pub(super) async fn read_storm(
         &self,
         alert: &Alert,
@@ -78,7 +78,10 @@ impl Process {
         // What is older may wait for the next sweep to remove it, but no rule looks at it.
         let oldest = keys::storm_before(slice_of(horizon, rule) - SignedDuration::from_secs(1));
         let notes_of_others = |listed: &[Key]| newest_of_each_other(listed.iter().take_while(|key| **key < oldest), &own);
-        let counts_anyway = |note: &&StormAlert| note.at >= horizon && note.explained_by.iter().all(|name| !ours.contains(name));
+        let about =
+            |note: &StormAlert| alert.resources.iter().any(|own| own.trim_end_matches('/').eq_ignore_ascii_case(&note.resource));
+        let counts_anyway =
+            |note: &&StormAlert| note.at >= horizon && !about(note) && note.explained_by.iter().all(|name| !ours.contains(name));
         let mut others = notes_of_others(&listed);
         // Bodies are read only when there are enough firings for a storm at all.
         let first =

@@ -66,10 +66,10 @@ impl Process {
         }
         let read = self.documents.read::<TargetState>(&document).await?;
         let woken = match &read {
-            Some(state) => self.wake_overdue(&state.value).await?,
-            None => 0,
+            Some(state) => self.wake_overdue(&state.value).await,
+            None => Ok(0),
         };
-        let Ok(observation) = observation else { return Ok(woken) };
+        let Ok(observation) = observation else { return woken };
         self.documents
             .update_from(
                 &document,
@@ -78,7 +78,7 @@ impl Process {
                 |state: &mut TargetState| history::absorb_observation(state, &observation).then_some(()),
             )
             .await?;
-        Ok(woken)
+        woken
     }
 
     async fn wake_overdue(&self, state: &TargetState) -> Result<usize, Trouble> {

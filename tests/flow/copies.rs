@@ -88,3 +88,21 @@ async fn a_copy_of_an_alert_sends_an_overdue_wake_up_again() {
     minutes_pass(&world, &process, 30).await;
     assert_eq!(world.record(&firing).await.rollback, Some(RollbackState::Recovered));
 }
+
+/// Sent before its time is stored, the next wake-up can come to an instance whose clock is behind before that: it waits for its own
+/// time, and the one of the step before does not replace it.
+#[tokio::test]
+async fn the_next_wake_up_that_comes_before_it_is_stored_is_not_lost() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    minutes_pass(&world, &process, 4).await;
+    let [now] = queued(&world).try_into().unwrap();
+    world.queue.lose_all();
+    // The instance that took the step has sent the next wake-up, and stands still before it stores when.
+    let next = FollowUp { due_at: now.due_at + SignedDuration::from_secs(60), ..now.clone() };
+    world.clock.set(now.due_at - SignedDuration::from_secs(20));
+    process.follow_up_received(next.clone(), &world.policy).await.unwrap();
+    assert_eq!(queued(&world), [next]);
+}

@@ -3,12 +3,19 @@
 use std::sync::Arc;
 
 use backout::{
+    decide::history::set_hold,
     domain::{
         decision::DecisionKind,
+        record::RecordId,
         rollback::{Claim, ClaimKind, RollbackState},
         service::Resubmit,
+        target_state::TargetState,
     },
-    process::{Ports, clear::Cleared, documents::Documents},
+    process::{
+        Ports,
+        clear::Cleared,
+        documents::{Documents, keys},
+    },
 };
 use jiff::SignedDuration;
 
@@ -129,4 +136,23 @@ async fn nothing_is_sent_that_no_stored_decision_explains() {
             Box::pin(story(number, after_effect)).await;
         }
     }
+}
+
+/// Each sweep fails while it is so; were nothing learned of the target either, nothing there would be proven good any more.
+#[tokio::test]
+async fn a_waiting_record_that_cannot_be_read_keeps_no_target_from_being_looked_at() {
+    let world = World::new();
+    let process = world.process();
+    process.sweep(&world.policy).await.unwrap();
+    let documents = Documents::new(world.ports.store.clone());
+    let (key, waiting) = (keys::target(&world.target("checkout").key()), RecordId::parse("ab".repeat(13).as_str()).unwrap());
+    let since = world.now();
+    let wait = |state: &mut TargetState| Some(set_hold(state, &waiting, Some(since)));
+    documents.update(&key, || None, wait).await.unwrap().unwrap();
+    world.ports.store.insert(&keys::record(&waiting), b"of a newer version").await.unwrap();
+    world.advance(SignedDuration::from_mins(5));
+    let swept = process.sweep(&world.policy).await;
+    assert!(swept.unwrap_err().to_string().contains("is not readable"));
+    let state = documents.read::<TargetState>(&key).await.unwrap().unwrap().value;
+    assert_eq!(state.rollouts[0].last_seen_at, world.now());
 }

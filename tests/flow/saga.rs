@@ -138,8 +138,8 @@ async fn a_way_back_that_no_call_leads_to_is_a_page() {
     assert!(matches!(outcome, Outcome::Settled { .. }), "{outcome:?}");
     let record = world.record(&firing).await;
     let decision = record.decision.unwrap();
-    assert_eq!((decision.kind, decision.reasons[0].rule), (DecisionKind::Page, RuleId::S5));
-    assert_eq!(decision.because, format!("no call leads to {GOOD}; take the version back by hand"));
+    assert_eq!((decision.kind, decision.reasons[0].rule), (DecisionKind::Page, RuleId::S9));
+    assert_eq!(decision.because, format!("{BAD} is to blame, and no call leads back to {GOOD}; take checkout back by hand"));
     assert_eq!((world.platform.calls(), record.rollback, world.notifier.0.lock().unwrap().len()), (0, None, 1));
 }
 

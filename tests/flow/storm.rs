@@ -240,7 +240,7 @@ async fn what_the_bad_deployment_explains_does_not_count_and_the_rest_does() {
     }
 }
 
-/// `payments`, upstream of forty services, and four that have nothing to do with it.
+/// `payments`, upstream of forty services, and five that have nothing to do with it.
 async fn broken_payments_of_many() -> (Town, Vec<String>) {
     let mut payments = service("payments");
     payments.mode = Mode::Propose;
@@ -251,7 +251,7 @@ async fn broken_payments_of_many() -> (Town, Vec<String>) {
         dependent.depends_on = vec![services[0].name.clone()];
         services.push(dependent);
     }
-    services.extend(["a", "b", "c", "d"].map(service));
+    services.extend(["a", "b", "c", "d", "e"].map(service));
     let town = Town::of(policy(services)).await;
     town.deploy_bad("payments");
     for name in dependents.iter().map(String::as_str).chain(["payments"]) {
@@ -295,4 +295,28 @@ async fn an_alert_in_a_storm_lists_and_reads_a_few_notes() {
     let counts = store.take();
     assert_eq!(decided(&town, &last).await, (DecisionKind::Page, RuleId::P1));
     assert_eq!((counts["list storms"], counts["read storms"].0), ((1, 32), 16), "{counts:?}");
+}
+
+/// An alert on two resources is one alert. A note of another one about the second of them does not count, so the rest has to be listed.
+#[tokio::test]
+async fn a_note_about_a_second_resource_of_the_alert_hides_no_storm() {
+    for (others, kind) in [(3, DecisionKind::Propose), (4, DecisionKind::Page)] {
+        let (town, dependents) = broken_payments_of_many().await;
+        let process = town.world.process();
+        if others == 4 {
+            fire(&town, &process, "e").await;
+        }
+        town.world.advance(SignedDuration::from_secs(90));
+        for name in &dependents {
+            fire(&town, &process, name).await;
+        }
+        town.world.advance(SignedDuration::from_secs(60));
+        for name in ["a", "b", "c", "d"] {
+            fire(&town, &process, name).await;
+        }
+        let mut last = firing(&town, "payments");
+        last.resources.extend(firing(&town, "a").resources);
+        process.alert_received(last.clone(), &town.world.policy).await.unwrap();
+        assert_eq!(decided(&town, &last).await.0, kind, "{others} others");
+    }
 }
