@@ -63,11 +63,13 @@ const TURN_WITHIN: Duration = Duration::from_secs(2);
 /// Where requests to one address wait for their turn. The call that is sent once is never in it.
 pub struct Line(Semaphore);
 
-impl Line {
-    pub fn new() -> Self {
+impl Default for Line {
+    fn default() -> Self {
         Self(Semaphore::new(AT_ONCE_MAX))
     }
+}
 
+impl Line {
     /// To be held until the answer is read. `None` for who has waited for long enough.
     pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         tokio::time::timeout(TURN_WITHIN, self.0.acquire()).await.ok()?.ok()

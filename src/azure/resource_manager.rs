@@ -87,7 +87,7 @@ const OPERATION_URL_BYTES_MAX: usize = 8 * 1024;
 impl ResourceManager {
     pub fn new(endpoint: Url, reader: TokenSource, actor: TokenSource) -> Self {
         let (reading, acting) = (OnceCell::new(), OnceCell::new());
-        Self { endpoint, reader, actor, limits: Limits::default(), reading, acting, line: http::Line::new() }
+        Self { endpoint, reader, actor, limits: Limits::default(), reading, acting, line: http::Line::default() }
     }
 
     pub fn with_limits(self, limits: Limits) -> Self {

@@ -147,7 +147,10 @@ async fn a_waiting_record_that_cannot_be_read_keeps_no_target_from_being_looked_
     let documents = Documents::new(world.ports.store.clone());
     let (key, waiting) = (keys::target(&world.target("checkout").key()), RecordId::parse("ab".repeat(13).as_str()).unwrap());
     let since = world.now();
-    let wait = |state: &mut TargetState| Some(set_hold(state, &waiting, Some(since)));
+    let wait = |state: &mut TargetState| {
+        set_hold(state, &waiting, Some(since));
+        Some(())
+    };
     documents.update(&key, || None, wait).await.unwrap().unwrap();
     world.ports.store.insert(&keys::record(&waiting), b"of a newer version").await.unwrap();
     world.advance(SignedDuration::from_mins(5));

@@ -63,7 +63,7 @@ const ONE: NonZero<usize> = NonZero::<usize>::MIN;
 impl BlobStore {
     /// Contacts nothing and builds nothing yet. `identity` is asked only where the container is opened by it.
     pub fn new(container: BlobContainer, identity: Arc<dyn TokenCredential>) -> Self {
-        Self { container, identity, http: None, client: OnceCell::new(), line: http::Line::new() }
+        Self { container, identity, http: None, client: OnceCell::new(), line: http::Line::default() }
     }
 
     /// The same over another HTTP client, such as one that trusts another certificate.
