@@ -492,15 +492,16 @@ impl Process {
                 (RuleId::A2, format!("this version {is} the result of the rollback of record {owner}"), owner.clone())
             }
         };
-        let found = self.record(record).await?;
-        if found.as_ref().is_some_and(|found| found.rollback.is_some_and(RollbackState::is_terminal)) {
+        let Some(Loaded { value: found, version }) = self.read_record(record).await? else {
+            self.clear_busy(target, record).await?;
+            return Ok(Outcome::Settled { says: why });
+        };
+        if found.rollback.is_some_and(RollbackState::is_terminal) {
             // Ended by somebody else while we stood still: how it ended stays.
             return Ok(Outcome::Settled { says: why });
         }
-        self.clear_busy(target, record).await?;
-        let Some(record) = found else { return Ok(Outcome::Settled { says: why }) };
         let now = self.ports.clock.now();
-        let ended = owner == record.id
+        let ended = owner == *record
             || self.record(&owner).await?.is_none_or(|owner| owner.rollback.is_none_or(RollbackState::is_terminal));
         let decision = if ended {
             super::alert::page(rule, why.clone())
@@ -508,16 +509,23 @@ impl Process {
             let says = format!("{why}; this alert waits for that rollback and ends with it");
             super::alert::hold(rule, says, now + LOOK_AFTER * 4)
         };
-        let updated = self
-            .update_record(&record.id, record.generation, |record| {
-                record.attached_to = (owner != record.id).then(|| owner.clone());
-                record.rollback = None;
-                decided(record, decision.clone(), now);
+        // Stored before the target is free: after a crash in between, whoever finds it busy comes here again, while of a record that
+        // acts on a free target nobody would hear.
+        let is_stored = found.decision.as_ref().is_some_and(|stored| stored.because == decision.because);
+        let settled = if is_stored {
+            Some(Loaded { value: found, version })
+        } else {
+            self.update_record(record, found.generation, |found| {
+                found.attached_to = (owner != found.id).then(|| owner.clone());
+                found.rollback = None;
+                decided(found, decision.clone(), now);
             })
-            .await?;
-        if let Some(written) = updated {
-            self.note_hold(&written.value).await?;
-            self.finish_telling_written(written).await?;
+            .await?
+        };
+        self.clear_busy(target, record).await?;
+        if let Some(settled) = settled {
+            self.note_hold(&settled.value).await?;
+            self.finish_telling_written(settled).await?;
         }
         Ok(Outcome::Settled { says: why })
     }
