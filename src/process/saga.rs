@@ -197,7 +197,7 @@ impl Process {
         let target = &state.value.target;
         let platform = self.ports.platforms.of(&busy.service.target);
         // Before the look: whoever moves it on meanwhile may send, and what is seen here says nothing of that.
-        let claim = if failed.is_some() { read_claim(&self.documents, target, busy).await? } else { None };
+        let claim = read_claim(&self.documents, target, busy).await?;
         let observation = match platform.observe().instrument(spans::look(&busy.service)).await {
             Ok(observation) => observation,
             Err(error) => return self.try_later(record, state, busy, &format!("the target could not be read: {error}")).await,
@@ -214,7 +214,7 @@ impl Process {
                 let still = still_runs(&observation);
                 match failed {
                     Some(why) => self.failed(&record.id, target, busy, claim.as_ref(), format!("{why}; {still}")).await,
-                    None => self.nothing_happened(record, target, busy, &still).await,
+                    None => self.nothing_happened(record, target, busy, claim, &still).await,
                 }
             }
         }
@@ -222,8 +222,17 @@ impl Process {
 
     /// The platform shows nothing, and nothing under way. Only after a quiet time, and only the claim's compare-and-set,
     /// allows a conclusion: so a sender that was stalled meanwhile fails to renew.
-    async fn nothing_happened(&self, record: &Record, target: &TargetKey, busy: &Busy, still: &str) -> Result<Outcome, Trouble> {
-        let Some(claim) = read_claim(&self.documents, target, busy).await? else {
+    ///
+    /// `claim`: as it was before the platform was looked at. One that was read after it may be that of a call which the look missed.
+    async fn nothing_happened(
+        &self,
+        record: &Record,
+        target: &TargetKey,
+        busy: &Busy,
+        claim: Option<Loaded<Claim>>,
+        still: &str,
+    ) -> Result<Outcome, Trouble> {
+        let Some(claim) = claim else {
             let what = "no claim stands for this version, so nothing was sent; going on from there".to_owned();
             return self.go_on_as_seen(&record.id, target, busy, Phase::Claimed, self.ports.clock.now(), what).await;
         };

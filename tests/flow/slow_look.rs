@@ -22,7 +22,7 @@ use backout::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    fake_platform::{FakePlatform, OnePlatform},
+    fake_platform::{Answer, FakePlatform, OnePlatform},
     fake_queue::FakeQueue,
     world::{BAD, GOOD, World},
 };
@@ -39,6 +39,8 @@ enum Meanwhile {
     Pauses,
     /// Takes over after the quiet time, and sends.
     Sends,
+    /// The same when the look is over, and then more than another quiet time passes.
+    SendsAfterTheLook,
 }
 
 struct Slow {
@@ -69,7 +71,7 @@ impl Slow {
                 let control = Control { paused: true, by: "ann".to_owned(), since: self.clock.now() };
                 Documents::new(Arc::clone(&self.store)).insert(&keys::control(), control).await.unwrap();
             }
-            Meanwhile::Sends => {
+            Meanwhile::Sends | Meanwhile::SendsAfterTheLook => {
                 let mut minutes = 0;
                 while self.real.effects() == 0 {
                     self.clock.advance(Duration::from_mins(1));
@@ -107,9 +109,10 @@ impl Platform for Slow {
             self.somebody_else_acts().await;
             return self.real.observe().await;
         }
+        let is_quiet_later = self.meanwhile == Meanwhile::SendsAfterTheLook && self.real.effects() == 0;
         let seen = self.real.observe().await;
         self.somebody_else_acts().await;
-        self.clock.sleep(LOOK_TAKES).await;
+        self.clock.sleep(if is_quiet_later { Duration::from_mins(12) } else { LOOK_TAKES }).await;
         seen
     }
 
@@ -204,6 +207,31 @@ async fn whoever_was_overtaken_during_a_look_ends_nothing_of_the_other_ones_roll
     let key = keys::target(&world.target("checkout").key());
     let state = Documents::new(Arc::clone(&world.ports.store)).read::<TargetState>(&key).await.unwrap().unwrap().value;
     assert!(state.busy.is_none() && state.taken_back.iter().all(|taken| taken.result.is_some()), "{state:#?}");
+}
+
+/// Found by the simulation: what a look had not seen was held against the claim of a call that was sent after it.
+#[tokio::test]
+async fn a_look_from_before_another_ones_call_ends_nothing_of_it() {
+    let mut world = World::new();
+    let firing = world.break_it().await;
+    world.platform.answer_next(&[Answer::LostBeforeEffect]);
+    let first = slow(&mut world, StepKind::Convergent, Meanwhile::Nothing);
+    first.alert_received(firing.clone(), &world.policy).await.unwrap();
+    assert_eq!((world.platform.calls(), world.platform.effects()), (1, 0));
+    world.ports.platforms = Arc::new(OnePlatform(Arc::new(world.platform.clone())));
+    let process = slow(&mut world, StepKind::Convergent, Meanwhile::SendsAfterTheLook);
+    world.clock.set(world.queue.next_due().unwrap());
+    let (id, message) = world.queue.take().unwrap();
+    process.follow_up_received(serde_json::from_slice(&message.body).unwrap(), &world.policy).await.unwrap();
+    world.queue.complete(id);
+    let record = world.record(&firing).await;
+    assert_eq!((world.platform.calls(), world.platform.effects()), (2, 1), "{:#?}", record.timeline);
+    assert_ne!(record.rollback, Some(RollbackState::Failed), "{:#?}", record.timeline);
+    world.ports.platforms = Arc::new(OnePlatform(Arc::new(world.platform.clone())));
+    world.run(&world.process(), 2).await;
+    let ended = world.record(&firing).await.rollback;
+    assert_eq!(ended, Some(RollbackState::NotRecovered), "it took effect, and nothing good was measured until the deadline");
+    assert_eq!((world.platform.running().as_str(), world.platform.calls()), (GOOD, 2));
 }
 
 /// A toggle would turn round what a person did while we looked.
