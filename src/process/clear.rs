@@ -20,6 +20,7 @@ impl Process {
     /// Frees a target by a person's word. Claims and tombstones stay: what was tried once is never tried again.
     pub async fn clear(&self, target: &TargetKey, by: &str) -> Result<Cleared, Trouble> {
         let now = self.ports.clock.now();
+        self.mark_what_runs(target).await?;
         let cleared = self
             .documents
             .update(
@@ -56,5 +57,20 @@ impl Process {
         }
         tracing::warn!(target = %target, cleared_by = by.len(), "a person cleared the target");
         Ok(cleared)
+    }
+
+    /// A call of ours may have arrived since the target was left to a person, so what runs now may be ours, and is not taken back (A2).
+    /// A person may free a target that cannot be read.
+    async fn mark_what_runs(&self, target: &TargetKey) -> Result<(), Trouble> {
+        let Some(state) = self.documents.read::<TargetState>(&keys::target(target)).await? else { return Ok(()) };
+        let Some(busy) = &state.value.busy else { return Ok(()) };
+        let Some(record) = self.record(&busy.record).await? else { return Ok(()) };
+        match self.ports.platforms.of(&busy.service.target).observe().await {
+            Ok(observation) => self.mark_as_maybe_ours(&record, target, busy, &observation).await?,
+            Err(error) => {
+                tracing::warn!(target = %target, %error, "what runs could not be read, and is not marked as maybe ours")
+            }
+        }
+        Ok(())
     }
 }

@@ -13,6 +13,7 @@ use backout::{
         service::{Mode, Resubmit, Reversible},
     },
     process::{
+        documents::keys,
         outcome::Outcome,
         receipt::{ChainCheck, verify_chain},
     },
@@ -466,4 +467,23 @@ async fn what_may_be_our_own_doing_is_not_taken_back_when_a_person_has_freed_the
     assert_eq!((world.platform.calls(), decision.kind), (1, DecisionKind::Page), "{decision:#?}");
     let may_be_ours = |reason: &Reason| reason.rule == RuleId::A2 && reason.says.contains("may be the result of");
     assert!(decision.reasons.iter().any(may_be_ours), "{decision:#?}");
+}
+
+/// Found by the simulation: a call of ours arrived after the last look, and what runs was freed with nothing that says so.
+#[tokio::test]
+async fn what_runs_when_a_person_frees_a_target_is_marked_as_maybe_ours() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    world.platform.answer_next(&[Answer::LostBeforeEffect]);
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    world.platform.team_swaps_in("build-43");
+    world.run(&process, 1).await;
+    assert_eq!(world.record(&firing).await.rollback, Some(RollbackState::Unknown));
+    world.platform.team_swaps_in("build-44");
+    let target = world.target("checkout");
+    process.clear(&target.key(), "ann").await.unwrap();
+    let runs = world.ports.platforms.of(&target).observe().await.unwrap().running;
+    let claim = world.ports.store.read(&keys::claim(&target.key(), &runs.token)).await.unwrap().unwrap();
+    assert!(String::from_utf8(claim.body).unwrap().contains("\"tombstone\""), "{} may be ours", runs.label);
 }
