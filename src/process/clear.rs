@@ -68,7 +68,7 @@ impl Process {
         match self.ports.platforms.of(&busy.service.target).observe().await {
             Ok(observation) => self.mark_as_maybe_ours(&record, target, busy, &observation).await?,
             Err(error) => {
-                tracing::warn!(target = %target, %error, "what runs could not be read, and is not marked as maybe ours")
+                tracing::warn!(target = %target, %error, "what runs could not be read, and is not marked as maybe ours");
             }
         }
         Ok(())
