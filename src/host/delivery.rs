@@ -39,6 +39,8 @@ pub struct Delivery {
     pub body: Vec<u8>,
     /// How often we put these bytes back ourselves (application property `backout-returns`); 0 if absent or unreadable.
     pub returns: u32,
+    /// An earlier delivery of these bytes did not end, or this cannot be told: this one may be the last.
+    pub delivered_before: bool,
     /// What was wrong with the host's envelope, with the field's name; whoever reads why the message was parked reads it too.
     pub envelope_problem: Option<EnvelopeProblem>,
     /// The host's id of this invocation, for the log only.

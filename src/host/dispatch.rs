@@ -35,6 +35,13 @@ impl Dispatcher {
     }
 
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, Trouble> {
+        if delivery.delivered_before && delivery.function == Function::Alerts {
+            for understood in inbound::recognise(&delivery.body).into_iter().flatten() {
+                if let Event::Alert(alert) = understood.event {
+                    self.process.alert_delivered_before(&alert).await?;
+                }
+            }
+        }
         let policy = match self.process.load_policy().await {
             Ok(policy) => policy,
             // The timer carries nothing that could be lost.

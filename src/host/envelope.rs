@@ -22,6 +22,8 @@ pub struct Decoded {
     pub body: Vec<u8>,
     /// 0 if the property is absent or unreadable.
     pub returns: u32,
+    /// False only where the host says that it is the first delivery, of bytes that we never put back.
+    pub delivered_before: bool,
     pub problem: Option<EnvelopeProblem>,
 }
 
@@ -75,11 +77,12 @@ pub fn decode(function: Function, request: &[u8]) -> Decoded {
             decode_message(binding_name(function), request).unwrap_or_else(|problem| Decoded {
                 body: request.to_vec(),
                 returns: 0,
+                delivered_before: true,
                 problem: Some(problem),
             })
         }
         // A tick has no content that anything depends on.
-        Function::Sweep => Decoded { body: Vec::new(), returns: 0, problem: None },
+        Function::Sweep => Decoded { body: Vec::new(), returns: 0, delivered_before: false, problem: None },
     }
 }
 
@@ -102,9 +105,9 @@ fn opened<'a>(binding: &'static str, request: &'a [u8]) -> Result<(&'a RawValue,
 fn decode_message(binding: &'static str, request: &[u8]) -> Result<Decoded, EnvelopeProblem> {
     let (value, metadata) = opened(binding, request)?;
     let body = message_bytes(value);
-    Ok(match returns(metadata) {
-        Ok(returns) => Decoded { body, returns, problem: None },
-        Err(problem) => Decoded { body, returns: 0, problem: Some(problem) },
+    Ok(match metadata_of(metadata).and_then(|metadata| Ok((metadata.is_first_delivery(), metadata.returns()?))) {
+        Ok((is_first, returns)) => Decoded { body, returns, delivered_before: !is_first || returns > 0, problem: None },
+        Err(problem) => Decoded { body, returns: 0, delivered_before: true, problem: Some(problem) },
     })
 }
 
@@ -132,29 +135,14 @@ fn message_bytes(value: &RawValue) -> Vec<u8> {
     }
 }
 
-/// 0 where no metadata or no such property is; the host sends null for what it does not have.
-fn returns(metadata: Option<&RawValue>) -> Result<u32, EnvelopeProblem> {
-    let Some(metadata) = metadata.filter(|raw| raw.get() != "null") else { return Ok(0) };
+/// The host sends null for what it does not have.
+fn metadata_of(metadata: Option<&RawValue>) -> Result<Metadata, EnvelopeProblem> {
+    let Some(metadata) = metadata.filter(|raw| raw.get() != "null") else { return Ok(Metadata::default()) };
     // A list would do for serde as the fields in their order.
-    let metadata: Metadata = Some(metadata.get())
+    Some(metadata.get())
         .filter(|json| json.starts_with('{'))
         .and_then(|json| serde_json::from_str(json).ok())
-        .ok_or(EnvelopeProblem::Metadata { field: "Metadata", expected: "an object" })?;
-    for (field, properties) in [
-        ("Metadata.ApplicationProperties", metadata.application_properties),
-        ("Metadata.UserProperties", metadata.user_properties),
-    ] {
-        let Some(properties) = properties else { continue };
-        let Some(properties) = properties.as_object() else {
-            return Err(EnvelopeProblem::Metadata { field, expected: "an object" });
-        };
-        if let Some((_, value)) = properties.iter().find(|(name, _)| name.eq_ignore_ascii_case(RETURNS_PROPERTY)) {
-            let expected = "a whole number";
-            return whole_number(value)
-                .ok_or(EnvelopeProblem::Metadata { field: "Metadata.ApplicationProperties.backout-returns", expected });
-        }
-    }
-    Ok(0)
+        .ok_or(EnvelopeProblem::Metadata { field: "Metadata", expected: "an object" })
 }
 
 /// A whole number, or text that is one; beyond `u32` it is as good as the largest.
@@ -177,12 +165,38 @@ struct Envelope<'a> {
     metadata: Option<&'a RawValue>,
 }
 
-/// The two names under which the host hands application properties on; all else there is passed over.
-#[derive(Deserialize)]
+/// What is read of the trigger's metadata; application properties come under two names.
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Metadata {
     application_properties: Option<serde_json::Value>,
     user_properties: Option<serde_json::Value>,
+    delivery_count: Option<serde_json::Value>,
+}
+
+impl Metadata {
+    /// Whether the broker says so; what it says may be forged, and nothing but care depends on it.
+    fn is_first_delivery(&self) -> bool {
+        self.delivery_count.as_ref().and_then(whole_number) == Some(1)
+    }
+
+    /// 0 where there is no such property.
+    fn returns(&self) -> Result<u32, EnvelopeProblem> {
+        for (field, properties) in
+            [("Metadata.ApplicationProperties", &self.application_properties), ("Metadata.UserProperties", &self.user_properties)]
+        {
+            let Some(properties) = properties else { continue };
+            let Some(properties) = properties.as_object() else {
+                return Err(EnvelopeProblem::Metadata { field, expected: "an object" });
+            };
+            if let Some((_, value)) = properties.iter().find(|(name, _)| name.eq_ignore_ascii_case(RETURNS_PROPERTY)) {
+                let expected = "a whole number";
+                return whole_number(value)
+                    .ok_or(EnvelopeProblem::Metadata { field: "Metadata.ApplicationProperties.backout-returns", expected });
+            }
+        }
+        Ok(0)
+    }
 }
 
 /// The members of `Data` in their order, each still as it stands in the request: a body of many megabytes is copied once.

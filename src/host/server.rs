@@ -155,13 +155,16 @@ async fn deliver(
     invocation_id: String,
     trace_parent: Option<String>,
 ) -> Outcome {
-    let envelope::Decoded { body, returns, problem } = envelope::decode(function, &request);
+    let envelope::Decoded { body, returns, delivered_before, problem } = envelope::decode(function, &request);
     // Up to 200 MiB, which need not be kept for as long as the delivery takes.
     drop(request);
     if let Some(problem) = &problem {
         tracing::warn!("{problem}");
     }
-    deliveries.deliver(Delivery { function, body, returns, envelope_problem: problem, invocation_id, trace_parent }).await
+    let envelope_problem = problem;
+    deliveries
+        .deliver(Delivery { function, body, returns, delivered_before, envelope_problem, invocation_id, trace_parent })
+        .await
 }
 
 fn panicked() -> Outcome {

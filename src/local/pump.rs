@@ -149,7 +149,7 @@ impl Pump {
             tokio::select! {
                 biased;
                 () = reached(&mut over, Phase::Over) => return,
-                _ = self.deliver(Function::Sweep, Vec::new(), 0) => {}
+                _ = self.deliver(Function::Sweep, Vec::new(), 0, false) => {}
             }
             tokio::select! {
                 biased;
@@ -160,10 +160,11 @@ impl Pump {
     }
 
     /// Dropped, it ends the delivery where it is, as a crash would.
-    async fn deliver(&self, function: Function, body: Vec<u8>, returns: u32) -> Outcome {
+    async fn deliver(&self, function: Function, body: Vec<u8>, returns: u32, delivered_before: bool) -> Outcome {
         let invocation_id = uuid::Uuid::new_v4().to_string();
         let span = invocation_span(&invocation_id, function.name(), None);
-        let delivery = Delivery { function, body, returns, envelope_problem: None, invocation_id, trace_parent: None };
+        let delivery =
+            Delivery { function, body, returns, delivered_before, envelope_problem: None, invocation_id, trace_parent: None };
         // A task of its own: a panic in one message must not end the pump.
         let deliveries = Arc::clone(&self.deliveries);
         let mut task = JoinSet::new();
@@ -193,10 +194,11 @@ impl InWork {
         let Received { body, returns, delivery_count, locked_until, lock, message_id: _ } = message;
         let mut renewal = Renewal::new(self.pump.clock.as_ref(), locked_until, self.function.name());
         let (pump, function) = (self.pump.clone(), self.function);
+        let delivered_before = delivery_count > 1 || returns > 0;
         let outcome = tokio::select! {
             biased;
             () = reached(&mut self.phase, Phase::Over) => None,
-            outcome = pump.deliver(function, body, returns) => Some(outcome),
+            outcome = pump.deliver(function, body, returns, delivered_before) => Some(outcome),
             never = renewal.keep(pump.clock.as_ref(), lock.as_ref()) => match never {},
         };
         match outcome {

@@ -1,9 +1,10 @@
 //! The newest records first. Their own keys are hashes, so each has a second, tiny document whose key descends with time.
 //!
 //! Both are written side by side when the alert arrives, and each copy of it leads to the same two keys. A crash in between leaves one
-//! of them: a record without its entry gets it when the message is delivered again, as every message is whose delivery did not
-//! end; an entry without its record is passed over. Records from before there were entries come last, and beyond the limit any of
-//! them.
+//! of them: an entry without its record is passed over; a record without its entry gets it when the message is delivered again, as
+//! every message is whose delivery did not end. That one may be the last, so it writes the entry before it does anything else: side
+//! by side again, it would leave a record that no sweep finds. Records from before there were entries come last, and beyond the limit
+//! any of them.
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
@@ -17,6 +18,7 @@ use tracing::warn;
 use super::{Process, documents::keys, trouble::Trouble};
 use crate::{
     domain::{
+        alert::Alert,
         record::{Record, RecordId},
         rollback::RollbackState,
     },
@@ -59,7 +61,17 @@ impl Standing {
 impl Process {
     /// Puts the record on the list. Called again: no effect.
     pub(super) async fn put_on_list(&self, record: &Record) -> Result<(), PortError> {
-        self.documents.store().insert(&keys::recent(fired_at(record), &record.id), BODY).await?;
+        self.list_as(&record.alert, record.received_at, &record.id).await
+    }
+
+    /// Puts a firing on the list whose message is delivered once more, before anything else is done about it: whatever becomes of
+    /// this delivery, the sweep finds what it, or an earlier one, left behind. Called again: no effect.
+    pub async fn alert_delivered_before(&self, alert: &Alert) -> Result<(), Trouble> {
+        Ok(self.list_as(alert, self.ports.clock.now(), &RecordId::of(alert)).await?)
+    }
+
+    async fn list_as(&self, alert: &Alert, received_at: Timestamp, id: &RecordId) -> Result<(), PortError> {
+        self.documents.store().insert(&keys::recent(fired_at(alert, received_at), id), BODY).await?;
         Ok(())
     }
 
@@ -86,7 +98,7 @@ impl Process {
             let ids = keys.iter().filter_map(|key| RecordId::parse(key.as_str().strip_prefix(keys::RECORDS)?).ok());
             records.extend(self.read_records(ids.filter(|id| !seen.contains(id)).take(left).collect()).await?);
         }
-        records.sort_by_key(|record| Reverse(fired_at(record)));
+        records.sort_by_key(|record| Reverse(fired_at(&record.alert, record.received_at)));
         Ok(records)
     }
 
@@ -124,6 +136,6 @@ impl Process {
 }
 
 /// The same for every copy of a firing. One that claims the future has no place above those to come.
-fn fired_at(record: &Record) -> Timestamp {
-    record.alert.fired_at.map_or(record.received_at, |at| at.min(record.received_at))
+fn fired_at(alert: &Alert, received_at: Timestamp) -> Timestamp {
+    alert.fired_at.map_or(received_at, |at| at.min(received_at))
 }

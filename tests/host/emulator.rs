@@ -77,9 +77,10 @@ async fn our_server_is_understood() {
     assert!(trace_parent.is_some(), "the emulator sends one");
     let invocation_id = invocation.invocation_id;
     let body = b"settle this".to_vec();
+    let function = Function::FollowUps;
     assert_eq!(
         delivery,
-        Delivery { function: Function::FollowUps, body, returns: 4, envelope_problem: None, invocation_id, trace_parent }
+        Delivery { function, body, returns: 4, delivered_before: true, envelope_problem: None, invocation_id, trace_parent }
     );
 }
 

@@ -32,7 +32,7 @@ fn a_binary_message_arrives_byte_for_byte() {
     let every_byte: Vec<u8> = (0..=255).collect();
     let data = STANDARD.encode(&every_byte);
     let decoded = decode_json(&json!({"Data": {"message": data}, "Metadata": {"DeliveryCount": "1"}}));
-    assert_eq!(decoded, Decoded { body: every_byte, returns: 0, problem: None });
+    assert_eq!(decoded, Decoded { body: every_byte, returns: 0, delivered_before: false, problem: None });
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn what_is_no_envelope_is_kept_whole_with_the_reason() {
         (b"{\"Data\":{\"a\":\"\",\"b\":\"\"}}", EnvelopeProblem::NoBinding { binding: "message", members: 2 }),
     ];
     for (request, problem) in cases {
-        let expected = Decoded { body: request.to_vec(), returns: 0, problem: Some(problem) };
+        let expected = Decoded { body: request.to_vec(), returns: 0, delivered_before: true, problem: Some(problem) };
         assert_eq!(decode(Function::Alerts, request), expected, "{}", String::from_utf8_lossy(request));
     }
     for request in ["[]", "\"secret\"", "{\"Data\":\"secret\"}", "{\"Data\":{\"message\":\"\"},\"Data\":{}}", "{} {}"] {
@@ -112,7 +112,10 @@ fn what_is_no_envelope_is_kept_whole_with_the_reason() {
 #[test]
 fn a_tick_has_no_body_whatever_is_sent() {
     for request in [&b"{\"Data\":{\"timer\":{\"IsPastDue\":false}},\"Metadata\":{}}"[..], b"", b"junk"] {
-        assert_eq!(decode(Function::Sweep, request), Decoded { body: Vec::new(), returns: 0, problem: None });
+        assert_eq!(
+            decode(Function::Sweep, request),
+            Decoded { body: Vec::new(), returns: 0, delivered_before: false, problem: None }
+        );
     }
 }
 
@@ -132,8 +135,22 @@ fn returns_are_a_number_or_text_that_is_one() {
         );
         let (field, expected) = ("Metadata.ApplicationProperties.backout-returns", "a whole number");
         let problem = Some(EnvelopeProblem::Metadata { field, expected });
-        assert_eq!(decoded, Decoded { body: b"{}".to_vec(), returns: 0, problem });
+        assert_eq!(decoded, Decoded { body: b"{}".to_vec(), returns: 0, delivered_before: true, problem });
     }
+}
+
+#[test]
+fn a_delivery_is_the_first_only_where_the_host_says_so() {
+    let delivered_before =
+        |metadata: Value| decode_json(&json!({"Data": {"message": "e30="}, "Metadata": metadata})).delivered_before;
+    for first in [json!("1"), json!(1), json!("\"1\"")] {
+        assert!(!delivered_before(json!({"DeliveryCount": first})), "{first}");
+        assert!(delivered_before(json!({"DeliveryCount": first, "ApplicationProperties": {"backout-returns": 1}})), "{first}");
+    }
+    for other in [json!("2"), json!(10), json!("0"), json!(null), json!({}), json!("one"), json!(-1)] {
+        assert!(delivered_before(json!({"DeliveryCount": other})), "{other}");
+    }
+    assert!(delivered_before(json!({})));
 }
 
 #[test]
@@ -151,14 +168,14 @@ fn hostile_metadata_changes_nothing_and_is_named() {
     ];
     for (metadata, problem) in hostile {
         let decoded = decode_json(&json!({"Data": {"message": "e30="}, "Metadata": metadata}));
-        assert_eq!(decoded, Decoded { body: b"{}".to_vec(), returns: 0, problem }, "{metadata}");
+        assert_eq!(decoded, Decoded { body: b"{}".to_vec(), returns: 0, delivered_before: true, problem }, "{metadata}");
     }
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let envelope = format!(r#"{{"Data":{{"message":"e30="}},"Metadata":{deep}}}"#);
     let decoded = decode(Function::Alerts, envelope.as_bytes());
-    assert_eq!(decoded, Decoded { body: b"{}".to_vec(), returns: 0, problem: odd("Metadata") });
+    assert_eq!(decoded, Decoded { body: b"{}".to_vec(), returns: 0, delivered_before: true, problem: odd("Metadata") });
     let missing = decode(Function::Alerts, br#"{"Data":{"message":"e30="}}"#);
-    assert_eq!(missing, Decoded { body: b"{}".to_vec(), returns: 0, problem: None });
+    assert_eq!(missing, Decoded { body: b"{}".to_vec(), returns: 0, delivered_before: true, problem: None });
 }
 
 fn message(body: Vec<u8>) -> ServiceBusMessage {
@@ -171,7 +188,7 @@ proptest! {
         let mut message = message(body.clone());
         message.properties.insert("backout-returns".to_owned(), json!(returns));
         let envelope = service_bus_envelope("alerts", "message", DataType::Binary, &message);
-        prop_assert_eq!(decode_json(&envelope), Decoded { body, returns, problem: None });
+        prop_assert_eq!(decode_json(&envelope), Decoded { body, returns, delivered_before: returns > 0, problem: None });
     }
 
     #[test]
@@ -179,7 +196,7 @@ proptest! {
         let body = json!({key: value, "DeliveryCount": {}}).to_string();
         let envelope = service_bus_envelope("alerts", "message", DataType::Text, &message(body.clone().into_bytes()));
         let decoded = decode_json(&envelope);
-        prop_assert_eq!(decoded, Decoded { body: body.into_bytes(), returns: 0, problem: None });
+        prop_assert_eq!(decoded, Decoded { body: body.into_bytes(), returns: 0, delivered_before: true, problem: None });
     }
 
     #[test]

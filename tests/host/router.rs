@@ -43,7 +43,7 @@ fn post(path: &str, body: impl Into<Body>) -> Request<Body> {
 }
 
 fn envelope(message: impl AsRef<[u8]>) -> String {
-    json!({"Data": {"message": STANDARD.encode(message)}, "Metadata": {}}).to_string()
+    json!({"Data": {"message": STANDARD.encode(message)}, "Metadata": {"DeliveryCount": "1"}}).to_string()
 }
 
 #[tokio::test]
@@ -88,7 +88,15 @@ async fn every_function_gets_its_deliveries() {
         let invocation_id = INVOCATION_ID.to_owned();
         assert_eq!(
             scripted.only(),
-            Delivery { function, body, returns: 0, envelope_problem: None, invocation_id, trace_parent: None }
+            Delivery {
+                function,
+                body,
+                returns: 0,
+                delivered_before: false,
+                envelope_problem: None,
+                invocation_id,
+                trace_parent: None
+            }
         );
     }
 }

@@ -65,8 +65,15 @@ impl Town {
 
     async fn deliver(&self, function: Function, body: &Value) {
         let body = body.to_string().into_bytes();
-        let delivery =
-            Delivery { function, body, returns: 0, envelope_problem: None, invocation_id: "i".to_owned(), trace_parent: None };
+        let delivery = Delivery {
+            function,
+            body,
+            returns: 0,
+            delivered_before: false,
+            envelope_problem: None,
+            invocation_id: "i".to_owned(),
+            trace_parent: None,
+        };
         self.dispatcher.deliver(delivery).await;
     }
 

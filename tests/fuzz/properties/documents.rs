@@ -120,8 +120,15 @@ async fn met(kind: &'static str, document: &[u8]) {
         (Function::Sweep, Vec::new()),
     ];
     for (function, body) in deliveries {
-        let delivery =
-            Delivery { function, body, returns: 0, envelope_problem: None, invocation_id: "fuzz".to_owned(), trace_parent: None };
+        let delivery = Delivery {
+            function,
+            body,
+            returns: 0,
+            delivered_before: true,
+            envelope_problem: None,
+            invocation_id: "fuzz".to_owned(),
+            trace_parent: None,
+        };
         let outcome = dispatcher.deliver(delivery).await;
         is_sentence(&reply::log_text(&outcome), 4_000);
         world.advance(SignedDuration::from_mins(2));

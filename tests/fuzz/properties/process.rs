@@ -31,6 +31,7 @@ async fn delivered(function: Function, body: &[u8]) {
         function,
         body: body.to_vec(),
         returns,
+        delivered_before: returns > 0,
         envelope_problem: None,
         invocation_id: "fuzz".to_owned(),
         trace_parent: None,
