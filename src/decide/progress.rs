@@ -1,7 +1,7 @@
 //! What became of our call: judged from the live state alone, never from what we hoped for.
 
 use crate::domain::{
-    observation::Observation,
+    observation::{Observation, ObstacleWeight},
     rollback::Busy,
     target::{Fingerprint, VersionToken},
 };
@@ -15,8 +15,20 @@ pub enum Happened {
     Nothing,
     /// Another rollout runs, and it has the good version's content.
     Applied { token: VersionToken, fingerprint: Fingerprint },
+    /// Another rollout runs, and what it holds could not be read now; look again.
+    Untold(String),
     /// Another rollout runs, and it is not what we went back to. A person must look.
     Surprise(String),
+}
+
+/// What the re-read just before the call says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReRead {
+    AsDecided,
+    /// A part of it could not be read: nothing is known to have changed, and nothing may be sent now.
+    Untold(String),
+    /// Why nothing may be sent any more (A5, A4).
+    Changed(String),
 }
 
 /// Compares the accused token, the good content and the live state.
@@ -37,34 +49,42 @@ pub fn what_happened(busy: &Busy, observation: &Observation) -> Happened {
         (Some(_), Some(_)) => {
             Happened::Surprise(format!("{} runs, which is neither the accused version nor the one to go back to", running.label))
         }
-        (None, _) | (_, None) => {
+        (None, Some(_)) => {
+            Happened::Untold(format!("something else runs now, and what it is could not be read ({})", running.label))
+        }
+        (_, None) => {
             Happened::Surprise(format!("something else runs now ({}), and its content cannot be told apart", running.label))
         }
     }
 }
 
-/// The re-read just before the call: why nothing may be sent, or `None` when all is as it was decided (A5, A4).
-pub fn changed_meanwhile(busy: &Busy, observation: &Observation) -> Option<String> {
+/// The re-read just before the call: whether all is as it was decided. What could not be read is no change.
+pub fn re_read(busy: &Busy, observation: &Observation) -> ReRead {
     if let Some(under_way) = &observation.under_way {
-        return Some(format!("an operation began meanwhile: {under_way}"));
+        return ReRead::Changed(format!("an operation began meanwhile: {under_way}"));
     }
-    if observation.running.token != busy.accused {
-        return Some(format!("the accused version does not run any more; {} does", observation.running.label));
+    let running = &observation.running;
+    if running.token != busy.accused {
+        return ReRead::Changed(format!("the accused version does not run any more; {} does", running.label));
     }
-    if observation.running.fingerprint != busy.accused_fingerprint {
-        return Some("the content that runs changed meanwhile".to_owned());
+    match (&running.fingerprint, &busy.accused_fingerprint) {
+        (None, Some(_)) => return ReRead::Untold(format!("what runs could not be read ({})", running.label)),
+        (runs, decided) if runs != decided => return ReRead::Changed("the content that runs changed meanwhile".to_owned()),
+        (Some(_) | None, _) => {}
     }
-    let way = observation.ways_back.iter().find(|way| way.name == busy.good.name);
-    match way {
-        None => Some(format!("{} is gone", busy.good.name)),
-        Some(way) if way.fingerprint != busy.good.fingerprint => {
-            Some(format!("{} holds another build now: {}", way.name, way.label))
+    let Some(way) = observation.ways_back.iter().find(|way| way.name == busy.good.name) else {
+        return ReRead::Changed(format!("{} is gone", busy.good.name));
+    };
+    match (&way.fingerprint, &busy.good.fingerprint) {
+        (None, Some(_)) => return ReRead::Untold(format!("what {} holds could not be read ({})", way.name, way.label)),
+        (holds, decided) if holds != decided => {
+            return ReRead::Changed(format!("{} holds another build now: {}", way.name, way.label));
         }
-        Some(way) => way
-            .obstacles
-            .iter()
-            .chain(&observation.obstacles)
-            .find(|obstacle| obstacle.weight == crate::domain::observation::ObstacleWeight::Page)
-            .map(|obstacle| obstacle.says.clone()),
+        (Some(_) | None, _) => {}
     }
+    way.obstacles
+        .iter()
+        .chain(&observation.obstacles)
+        .find(|obstacle| obstacle.weight == ObstacleWeight::Page)
+        .map_or(ReRead::AsDecided, |obstacle| ReRead::Changed(obstacle.says.clone()))
 }

@@ -27,7 +27,8 @@ use super::{
 use crate::{
     decide::{
         case::{Case, ServiceFacts},
-        history, progress,
+        history,
+        progress::{self, ReRead},
     },
     domain::{
         decision::{Decision, DecisionKind, Effect, Reason},
@@ -116,6 +117,14 @@ enum Unsent {
     Theirs,
 }
 
+impl Unsent {
+    /// Where an earlier call never told its end, nothing can be said of this one alone: what changed may be the earlier one's doing, and
+    /// "nothing was sent" would be false. The target tells.
+    fn after(self, claim: &Claim) -> Self {
+        if is_sent_again(claim) { Self::Look } else { self }
+    }
+}
+
 impl Process {
     /// From the decision to the call. The record is new or waits; nobody is busy on the target as far as was read.
     pub(super) async fn act(&self, record: &Record, decision: Decision, gathered: Gathered) -> Result<Outcome, Trouble> {
@@ -135,16 +144,28 @@ impl Process {
         let Some(state) = set else {
             // Another delivery about this very record was faster: the rollback is its own, and must find the record as it left it.
             let now = self.documents.read::<TargetState>(&keys::target(&target)).await?;
-            if now.is_some_and(|state| state.value.busy.is_some_and(|busy| busy.record == record.id)) {
+            if now.as_ref().and_then(|state| state.value.busy.as_ref()).is_some_and(|busy| busy.record == record.id) {
                 let says = format!("record {}: another delivery of it is taking the version back", record.id);
                 return Ok(Outcome::Settled { says });
             }
-            // Somebody was faster: the target has changed, so the decision is made afresh.
+            // Somebody was faster: the target has changed, so the decision is made afresh. A place in the budget that was taken for
+            // nothing would be one less for the whole subscription; unless it is that of whoever was faster.
+            let is_theirs = |state: &TargetState| state.busy.as_ref().is_some_and(|theirs| theirs.accused == busy.accused);
+            if !now.as_ref().is_some_and(|state| is_theirs(&state.value)) {
+                self.give_back_budget(&target, &busy).await?;
+            }
             return self.decide_again(record).await;
         };
         if !reserved {
-            self.clear_busy(&target, &record.id).await?;
-            return self.decide_again(record).await;
+            // Only as we wrote it: another delivery of this record may have taken the rollback up meanwhile.
+            let freed = TargetState { busy: None, generation: state.value.generation + 1, ..state.value.clone() };
+            return match self.documents.replace(&keys::target(&target), &state.version, freed).await? {
+                Replace::Now(_) => self.decide_again(record).await,
+                Replace::ChangedMeanwhile => {
+                    let says = format!("record {}: the target moved on while its budget was looked at", record.id);
+                    Ok(Outcome::Settled { says })
+                }
+            };
         }
         let outcome = self.claim_and_send(record, &decision, inputs, gathered.record.clone(), &state, &busy).await?;
         // What else was read is kept, and people are told, after the call and off the way to it.
@@ -169,6 +190,19 @@ impl Process {
         decision: &Decision,
         case: &Case,
     ) -> Result<Outcome, Trouble> {
+        // Its place may never have been taken.
+        let facts = case.services.iter().find(|facts| facts.service.target.key() == *target);
+        let reserved = match facts {
+            Some(facts) => {
+                let claim_key = keys::claim(target, &busy.accused);
+                self.reserve(facts, &claim_key, case.approval.is_some(), ReadBefore::NotRead).await?
+            }
+            None => false,
+        };
+        if !reserved {
+            let why = "nothing was sent before a restart, and now the budget of rollbacks is used up";
+            return self.give_up_unsent(&record.id, target, busy, &claim, RuleId::A6, why).await;
+        }
         let inputs = self.keep_inputs(&record.id, case).await?;
         if !self.store_decision(record, decision, inputs, busy, ReadBefore::NotRead).await? {
             return self.look_later(target, busy).await;
@@ -365,8 +399,7 @@ impl Process {
                 (look, paused) = futures::join!(self.look_before_call(busy), self.read_paused());
             }
             if let Err(unsent) = may_send(busy, &look.observation, &paused) {
-                let unsent = if may_show_our_own_call(busy, &claim.value, &look.observation) { Unsent::Look } else { unsent };
-                return self.unsent(record, target, busy, &claim, unsent).await;
+                return self.unsent(record, target, busy, &claim, unsent.after(&claim.value)).await;
             }
         }
         warn!(record = %record, target = %target, "claim or look went stale before every call; trying again later");
@@ -393,10 +426,7 @@ impl Process {
         let (look, paused) = futures::join!(self.look_before_call(busy), self.read_paused());
         match may_send(busy, &look.observation, &paused) {
             Ok(()) => self.send(record, target, busy, claim, written, look).await,
-            Err(unsent) => {
-                let unsent = if may_show_our_own_call(busy, &claim.value, &look.observation) { Unsent::Look } else { unsent };
-                self.unsent(record, target, busy, &claim, unsent).await
-            }
+            Err(unsent) => self.unsent(record, target, busy, &claim, unsent.after(&claim.value)).await,
         }
     }
 
@@ -429,12 +459,8 @@ impl Process {
     async fn submit(&self, record: &RecordId, target: &TargetKey, busy: &Busy, claim: Loaded<Claim>) -> Result<Outcome, Trouble> {
         let Some(step) = busy.steps.get(busy.step) else { return self.look_later(target, busy).await };
         if !self.policy_at_hand().await.is_some_and(|policy| names(&policy, target, busy)) {
-            let unsent = if is_sent_again(&claim.value) {
-                Unsent::Look
-            } else {
-                Unsent::GiveUp(RuleId::T3, "the policy does not name this target any more".to_owned())
-            };
-            return self.unsent(record, target, busy, &claim, unsent).await;
+            let unsent = Unsent::GiveUp(RuleId::T3, "the policy does not name this target any more".to_owned());
+            return self.unsent(record, target, busy, &claim, unsent.after(&claim.value)).await;
         }
         info!(record = %record, target = %target, token = %busy.accused, step = step.says, "sending the rollback's call");
         let platform = self.ports.platforms.of(&busy.service.target);
@@ -606,17 +632,12 @@ fn may_send(busy: &Busy, observation: &Known<Observation>, paused: &Known<Option
     }
     match observation {
         Known::Unknown(why) => Err(Unsent::Later(format!("the live state could not be read just before the call: {why}"))),
-        Known::Value(observation) => match progress::changed_meanwhile(busy, observation) {
-            None => Ok(()),
-            Some(why) => Err(Unsent::GiveUp(RuleId::A5, why)),
+        Known::Value(observation) => match progress::re_read(busy, observation) {
+            ReRead::AsDecided => Ok(()),
+            ReRead::Untold(why) => Err(Unsent::Later(why)),
+            ReRead::Changed(why) => Err(Unsent::GiveUp(RuleId::A5, why)),
         },
     }
-}
-
-/// Whether what changed meanwhile can be a call of ours: one that never told its end, and is about to be sent once more.
-fn may_show_our_own_call(busy: &Busy, claim: &Claim, observation: &Known<Observation>) -> bool {
-    let changed = observation.value().is_none_or(|observation| progress::changed_meanwhile(busy, observation).is_some());
-    is_sent_again(claim) && changed
 }
 
 /// Whether an earlier call may have been sent whose answer never told.

@@ -10,7 +10,7 @@ use super::{
     Process,
     act::{LOOK_AFTER, is_sent_again},
     documents::Loaded,
-    ending::End,
+    ending::{End, done_before},
     outcome::Outcome,
     trouble::Trouble,
 };
@@ -56,7 +56,10 @@ impl Process {
                 if !self.close_claim(target, busy, &claim).await? {
                     return self.look_later(target, busy).await;
                 }
-                let says = format!("nothing was changed: {says}: refused: {why}");
+                let says = match done_before(busy) {
+                    Some(done) => format!("{done}; nothing more was changed: {says}: refused: {why}"),
+                    None => format!("nothing was changed: {says}: refused: {why}"),
+                };
                 self.end(record, target, busy, End { state: RollbackState::Failed, says, rule: None }).await
             }
             Submission::Busy { says: why } => {

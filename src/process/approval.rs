@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     Process,
-    documents::Loaded,
+    documents::{Loaded, ReadBefore},
     outcome::Outcome,
     settle::{PROPOSAL_VALID, decided},
     trouble::Trouble,
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     domain::{
         approval::{Approval, Verdict},
-        decision::DecisionKind,
+        decision::{Decision, DecisionKind},
         instant::whole_seconds,
         policy::Policy,
         record::{Record, RecordId},
@@ -42,6 +42,10 @@ impl Process {
         let now = self.ports.clock.now();
         let record = self.record(id).await.map_err(Trouble::from)?.ok_or_else(|| NotAnswered::Unknown(id.clone()))?;
         if let Some(approval) = &record.approval {
+            // Whoever gave it may have died before the handler was woken.
+            if approval.counts() {
+                self.wake(&record).await?;
+            }
             return Err(NotAnswered::Answered { record: id.clone(), by: approval.by.clone() });
         }
         let decision = record.decision.as_ref();
@@ -98,6 +102,26 @@ impl Process {
         }
     }
 
+    /// A person who said yes is told that nothing came of it.
+    pub(super) async fn approval_was_too_late(&self, read: &Loaded<Record>) -> Result<Outcome, Trouble> {
+        let (record, now) = (&read.value, self.ports.clock.now());
+        let says = "a person approved the proposal, but the approval came into force too late; nothing was done".to_owned();
+        let late = self
+            .update_record_from(&record.id, record.generation, ReadBefore::There(read.clone()), |record| {
+                if let Some(approval) = &mut record.approval {
+                    approval.used = true;
+                }
+                let accused = record.decision.take().and_then(|decision| decision.accused);
+                decided(record, Decision { accused, ..super::alert::page(RuleId::A11, says.clone()) }, now);
+            })
+            .await?;
+        self.unhold(record, None).await?;
+        if let Some(written) = late {
+            self.finish_telling_written(written).await?;
+        }
+        Ok(Outcome::Settled { says: format!("the approval of record {} came too late", record.id) })
+    }
+
     /// Decides again with the approval; the rules that no approval lifts still stand.
     pub(super) async fn approval_received(&self, read: &Loaded<Record>, policy: &Policy) -> Result<Outcome, Trouble> {
         let record = &read.value;
@@ -107,14 +131,7 @@ impl Process {
         let now = self.ports.clock.now();
         let expired = record.decided_at.is_none_or(|decided_at| now >= decided_at + PROPOSAL_VALID);
         if expired {
-            self.update_record(&record.id, record.generation, |record| {
-                if let Some(approval) = &mut record.approval {
-                    approval.used = true;
-                }
-                record.note(now, "the approval came into force too late; nothing was done");
-            })
-            .await?;
-            return Ok(Outcome::Settled { says: format!("the approval of record {} came too late", record.id) });
+            return self.approval_was_too_late(read).await;
         }
         // A Hold leaves proposal and approval as they are; the next wake-up looks again.
         let outcome = self

@@ -6,7 +6,7 @@ use tracing::error;
 use super::{
     Process,
     act::read_claim,
-    documents::{Loaded, Replace, keys},
+    documents::{Loaded, ReadBefore, Replace, keys},
     gather::BudgetDocument,
     outcome::Outcome,
     settle::decided,
@@ -43,6 +43,7 @@ impl Process {
         claim: Option<&Loaded<Claim>>,
         says: String,
     ) -> Result<Outcome, Trouble> {
+        let says = done_before(busy).map_or_else(|| says.clone(), |done| format!("{done}; then {says}"));
         self.close_and_end(record, target, busy, claim, End { state: RollbackState::Failed, says, rule: None }).await
     }
 
@@ -57,7 +58,11 @@ impl Process {
         rule: RuleId,
         why: &str,
     ) -> Result<Outcome, Trouble> {
-        let end = End { state: RollbackState::Failed, says: format!("nothing was sent: {why}"), rule: Some(rule) };
+        let says = match done_before(busy) {
+            Some(done) => format!("{done}; nothing was sent after that: {why}"),
+            None => format!("nothing was sent: {why}"),
+        };
+        let end = End { state: RollbackState::Failed, says, rule: Some(rule) };
         self.close_and_end(record, target, busy, Some(claim), end).await
     }
 
@@ -115,15 +120,17 @@ impl Process {
                 return self.look_later(target, busy).await;
             }
         }
-        error!(record = %record, target = %target, why, "the rollback is left to a person");
+        // Whoever stood still here may find that the rollback has gone on since.
+        let as_seen = |now: &Busy| now.phase == busy.phase && now.step == busy.step && now.result == busy.result;
         let marked = self
-            .update_busy(target, record, |busy| {
+            .update_busy_from(target, record, ReadBefore::NotRead, as_seen, |busy| {
                 busy.left_to_a_person.get_or_insert_with(|| why.to_owned());
             })
             .await?;
         let Some(Loaded { value: state, .. }) = marked else {
-            return Ok(Outcome::Settled { says: "the rollback was ended by somebody else".to_owned() });
+            return Ok(Outcome::Settled { says: "the rollback was taken on, or ended, by somebody else".to_owned() });
         };
+        error!(record = %record, target = %target, why, "the rollback is left to a person");
         self.finish_leaving(record, &state, why).await
     }
 
@@ -201,7 +208,7 @@ impl Process {
     pub(super) async fn release(&self, record: &Record, target: &TargetKey, busy: &Busy, says: &str) -> Result<Outcome, Trouble> {
         let steps: Vec<String> = busy.steps.iter().map(|step| step.says.clone()).collect();
         self.finish_telling(record, &steps).await?;
-        if record.rollback == Some(RollbackState::Failed) {
+        if record.rollback == Some(RollbackState::Failed) && done_before(busy).is_none() {
             self.give_back_budget(target, busy).await?;
         }
         if let Some(state) = self.clear_busy(target, &record.id).await? {
@@ -211,7 +218,7 @@ impl Process {
     }
 
     /// A rollback that changed nothing does not count against the budget.
-    async fn give_back_budget(&self, target: &TargetKey, busy: &Busy) -> Result<(), PortError> {
+    pub(super) async fn give_back_budget(&self, target: &TargetKey, busy: &Busy) -> Result<(), PortError> {
         let claim = keys::claim(target, &busy.accused);
         self.documents
             .update(
@@ -239,6 +246,12 @@ impl Process {
         }
         Ok(())
     }
+}
+
+/// The steps that took effect before the present one, for people; `None` where it is the first.
+pub(super) fn done_before(busy: &Busy) -> Option<String> {
+    let done: Vec<&str> = busy.steps.iter().take(busy.step).map(|step| step.says.as_str()).collect();
+    (!done.is_empty()).then(|| format!("done: {}", done.join(", ")))
 }
 
 /// Whether the Act that a call follows from is stored; before that nothing is sent.

@@ -167,6 +167,8 @@ impl Process {
             observation.ways_back = platform.ways_back(&observation, &way_back::proven(service, &state, &observation));
             observation
         });
+        // A place that was taken for taking back what runs is this very rollback's, from before a restart.
+        let own_claim = observation.as_ref().ok().map(|observation| keys::claim(&state.target, &observation.running.token));
         let facts = ServiceFacts {
             service: service.clone(),
             distance,
@@ -175,7 +177,9 @@ impl Process {
             preflight: known(preflight),
             signals,
             budget_used: match &budget {
-                Ok(document) => Known::Value(document.as_ref().map_or(0, |loaded| loaded.value.used(service.budget, now, None))),
+                Ok(document) => {
+                    Known::Value(document.as_ref().map_or(0, |loaded| loaded.value.used(service.budget, now, own_claim.as_ref())))
+                }
                 Err(error) => Known::Unknown(error.to_string()),
             },
         };

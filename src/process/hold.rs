@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     domain::{
+        approval::Approval,
         decision::{Decision, DecisionKind},
         instant::whole_seconds,
         policy::Policy,
@@ -142,6 +143,9 @@ impl Process {
             return Ok(Outcome::Settled {
                 says: format!("the proposal of record {} is open until {}", record.id, whole_seconds(due_at)),
             });
+        }
+        if record.approval.as_ref().is_some_and(Approval::counts) {
+            return self.approval_was_too_late(read).await;
         }
         self.update_record_from(&record.id, record.generation, ReadBefore::There(read.clone()), |record| {
             record.next_step_at = None;

@@ -19,8 +19,10 @@ use super::{Process, documents::keys, trouble::Trouble};
 use crate::{
     domain::{
         alert::Alert,
+        approval::Approval,
         record::{Record, RecordId},
         rollback::RollbackState,
+        target_state::TargetState,
     },
     ports::{Key, PortError},
 };
@@ -30,6 +32,9 @@ const SOMEBODY_IS_AT_IT: SignedDuration = SignedDuration::from_mins(10);
 
 /// Longer ago the dead letter has been told, and there is nothing new to be learned of the firing.
 const CARRIED_ON_UNTIL: SignedDuration = SignedDuration::from_hours(6);
+
+/// So long after an approval a sweep wakes whoever acts on it.
+const APPROVAL_WOKEN_UNTIL: SignedDuration = SignedDuration::from_mins(25);
 
 /// Of a storm a sweep looks at the newest.
 const CARRIED_ON_MAX: usize = 100;
@@ -47,14 +52,27 @@ struct Standing {
     decided_at: Option<Timestamp>,
     generation: u64,
     told_generation: u64,
+    next_step_at: Option<Timestamp>,
+    approval: Option<Approval>,
     rollback: Option<RollbackState>,
 }
 
 impl Standing {
-    /// Never decided, or decided and never told. A rollback that is under way tells at its end.
-    fn is_unfinished(&self) -> bool {
-        let acts = self.rollback.is_some_and(|state| !state.is_terminal());
-        self.decision.is_none() || self.told_generation < self.generation && !acts
+    fn acts(&self) -> bool {
+        self.rollback.is_some_and(|state| !state.is_terminal())
+    }
+
+    /// Since when nothing has happened that should have.
+    fn waits_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let decided_at = self.decided_at.unwrap_or(self.received_at);
+        let untold = self.told_generation < self.generation;
+        // A rollback that is under way tells at its end, unless its target does not know of it.
+        if self.decision.is_none() || untold || self.acts() {
+            return Some(decided_at);
+        }
+        // Later than that it is the proposal's own end that counts: each wake-up of an approval goes on by itself.
+        let approved_at = self.approval.as_ref().filter(|approval| approval.counts()).map(|approval| approval.at);
+        approved_at.filter(|at| now < *at + APPROVAL_WOKEN_UNTIL).into_iter().chain(self.next_step_at).min()
     }
 }
 
@@ -102,8 +120,9 @@ impl Process {
         Ok(records)
     }
 
-    /// Carries on with the firings of the last hours that were never decided, or decided and never told: the message that should
-    /// have done it, or the wake-up that a copy of it left behind, has become a dead letter. No target's document knows of them.
+    /// Carries on with the firings of the last hours that were never decided, or decided and never told, or whose next step is overdue:
+    /// the message that should have done it, or the wake-up that a copy of it left behind, has become a dead letter. No target's
+    /// document knows of them.
     pub(super) async fn carry_on(&self) -> Result<usize, Trouble> {
         let now = self.ports.clock.now();
         let (newest, oldest) = (keys::recent_before(now - SOMEBODY_IS_AT_IT), keys::recent_before(now - CARRIED_ON_UNTIL));
@@ -111,22 +130,62 @@ impl Process {
         let ids = listed.iter().take_while(|key| **key < oldest).filter_map(keys::record_of_recent).collect();
         let mut carried_on = 0;
         for stands in self.read_records::<Standing>(ids).await? {
-            if stands.decided_at.unwrap_or(stands.received_at) + SOMEBODY_IS_AT_IT > now || !stands.is_unfinished() {
+            if stands.waits_since(now).is_none_or(|since| since + SOMEBODY_IS_AT_IT > now) {
                 continue;
             }
             let read = self.record(&stands.id).await?;
             // Where it has gone on since, somebody is at it.
             let Some(record) = read.filter(|record| record.generation == stands.generation) else { continue };
-            if record.decision.is_none() {
-                warn!(record = %record.id, "a firing was never decided; waking it");
-                self.wake(&record).await?;
-            } else {
+            if stands.acts() {
+                carried_on += usize::from(self.end_forgotten(&record).await?);
+                continue;
+            }
+            if record.decision.is_some() && record.told_generation < record.generation {
                 warn!(record = %record.id, "a decision was never told; telling it");
                 self.finish_telling(&record, &[]).await?;
+            } else {
+                warn!(record = %record.id, "a firing was never decided, or its next step is overdue; waking it");
+                self.wake(&record).await?;
             }
             carried_on += 1;
         }
         Ok(carried_on)
+    }
+
+    /// Ends a record that acts, where its target's document does not know of it any more, or is left to a person: nobody else will.
+    async fn end_forgotten(&self, record: &Record) -> Result<bool, Trouble> {
+        let Some(accused) = record.decision.as_ref().and_then(|decision| decision.accused.as_ref()) else { return Ok(false) };
+        let state = self.documents.read::<TargetState>(&keys::target(&accused.target)).await?;
+        let busy = state.as_ref().and_then(|state| Some((state, state.value.busy.as_ref()?)));
+        match busy.filter(|(_, busy)| busy.record == record.id) {
+            Some((state, busy)) => {
+                let Some(why) = &busy.left_to_a_person else { return Ok(false) };
+                warn!(record = %record.id, "a rollback that was left to a person was never told; telling it");
+                self.finish_leaving(&record.id, &state.value, why).await?;
+            }
+            None => {
+                warn!(record = %record.id, "a record acts, and its target is free of it; ending it");
+                let says = "what became of the rollback is not known: its target was freed before it ended; look at the target";
+                self.forgotten(record, says).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn forgotten(&self, record: &Record, says: &str) -> Result<(), Trouble> {
+        let now = self.ports.clock.now();
+        let ended = self
+            .update_record(&record.id, record.generation, |record| {
+                record.rollback = Some(RollbackState::Unknown);
+                record.next_step_at = None;
+                record.generation += 1;
+                record.note(now, says);
+            })
+            .await?;
+        if let Some(written) = ended {
+            self.finish_telling_written(written).await?;
+        }
+        Ok(())
     }
 
     async fn read_records<T: DeserializeOwned + Send>(&self, ids: Vec<RecordId>) -> Result<Vec<T>, PortError> {

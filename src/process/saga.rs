@@ -6,7 +6,7 @@ use tracing::{Instrument, info};
 
 use super::{
     Process,
-    act::read_claim,
+    act::{LOOK_AFTER, is_sent_again, read_claim},
     documents::{Insert, Loaded, ReadBefore, Replace, keys},
     ending::{End, has_decided_to_act},
     outcome::Outcome,
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     decide::progress::{self, Happened},
     domain::{
+        approval::Approval,
         decision::DecisionKind,
         instant::whole_seconds,
         observation::Observation,
@@ -110,10 +111,20 @@ impl Process {
         };
         match self.documents.insert(&keys::claim(target, &busy.accused), claim).await? {
             // Nothing was ever sent. Time has passed, so the decision is made again before anything is.
-            Insert::Now(claim) => self.decide_after_crash(record, target, busy, claim).await,
+            Insert::Now(claim) => {
+                // Whoever set `busy` may only stand still, about to free the target as it was then (A6): that fails from here on.
+                let next_step_at = self.ports.clock.now() + LOOK_AFTER;
+                if self.update_busy(target, &record.id, |busy| busy.next_step_at = next_step_at).await?.is_none() {
+                    self.close_claim(target, busy, &claim).await?;
+                    return Ok(Outcome::Settled { says: "the target was freed meanwhile; nothing was sent".to_owned() });
+                }
+                self.decide_after_crash(record, target, busy, claim).await
+            }
             Insert::Taken(claim) => match &claim.value.kind {
                 ClaimKind::Rollback { record: owner, closed: false, attempt, .. } if *owner == record.id => {
-                    if busy.not_sent_attempt == Some(*attempt) {
+                    // Of an earlier call that never told its end the target tells.
+                    if busy.not_sent_attempt == Some(*attempt) && !(is_sent_again(&claim.value) && busy.tries >= UNSENT_TRIES_MAX)
+                    {
                         if busy.tries >= UNSENT_TRIES_MAX {
                             let why = format!("the call could not be sent in {} tries", busy.tries);
                             return self.give_up_unsent(&record.id, target, busy, &claim, RuleId::V5, &why).await;
@@ -154,6 +165,10 @@ impl Process {
                     .await;
             }
         };
+        if record.resolved_at.is_some() && !record.approval.as_ref().is_some_and(Approval::counts) {
+            let why = "nothing was sent before a restart, and the alert was resolved since";
+            return self.give_up_unsent(&record.id, target, busy, &claim, RuleId::A13, why).await;
+        }
         let meant: Vec<&Service> = record.services.iter().filter_map(|name| policy.services.get(name)).collect();
         let mut gathered = self.gather(record, &meant, &policy).await?;
         // Our own mark on the target is no reason against ourselves.
@@ -205,7 +220,11 @@ impl Process {
         match progress::what_happened(busy, &observation) {
             Happened::UnderWay(what) => self.try_later(record, state, busy, &format!("under way: {what}")).await,
             Happened::Applied { token, fingerprint } => self.applied(record, target, busy, token, fingerprint).await,
-            Happened::Surprise(what) => {
+            // Read again soon it may be told; not where the platform said itself that the operation ended half way.
+            Happened::Untold(what) if failed.is_none() && !self.is_overdue(busy) => {
+                self.try_later(record, state, busy, &what).await
+            }
+            Happened::Untold(what) | Happened::Surprise(what) => {
                 let what = failed.map_or_else(|| what.clone(), |why| format!("{why}; {what}"));
                 self.mark_as_maybe_ours(record, target, busy, &observation).await?;
                 self.leave_to_a_person(&record.id, target, busy, &what).await
@@ -497,7 +516,7 @@ impl Process {
         pause: SignedDuration,
         what: &str,
     ) -> Result<Outcome, Trouble> {
-        if self.ports.clock.now().duration_since(busy.since) > UNDECIDED_MAX {
+        if self.is_overdue(busy) {
             return self
                 .leave_to_a_person(
                     &record.id,
@@ -508,6 +527,11 @@ impl Process {
                 .await;
         }
         self.wait(record, state, busy, pause, what).await
+    }
+
+    /// Whether a rollback goes on for so long that a person is asked.
+    fn is_overdue(&self, busy: &Busy) -> bool {
+        self.ports.clock.now().duration_since(busy.since) > UNDECIDED_MAX
     }
 
     /// Wakes the rollback of a target, if it is `record`'s and no wake-up is known to come.
@@ -606,7 +630,7 @@ impl Process {
     }
 
     /// The same, unless it is not any more as `still` has it; and the first try starts from what was read before.
-    async fn update_busy_from(
+    pub(super) async fn update_busy_from(
         &self,
         target: &TargetKey,
         record: &RecordId,

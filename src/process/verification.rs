@@ -59,7 +59,9 @@ impl Process {
         let reading = async { futures::join!(platform.verify(&busy.good), futures::future::join_all(signals)) };
         let (observation, signals) = reading.instrument(span.clone()).await;
         let deadline = applied_at + busy.service.verify_within;
-        let late = now >= deadline;
+        // While a call of ours may still arrive and undo what is seen, the target is not free (see [`may_still_arrive`]).
+        let may_end = !may_still_arrive(busy, applied_at, now);
+        let late = now >= deadline && may_end;
         let observation = match observation {
             Ok(observation) => observation,
             Err(error) if late => {
@@ -73,7 +75,7 @@ impl Process {
         };
         if Some(&observation.running.token) != busy.result.as_ref() && observation.under_way.is_none() {
             let label = &observation.running.label;
-            if may_still_arrive(busy, applied_at, now) {
+            if !may_end {
                 let says = format!(
                     "{label} runs now, and our call was never answered: it may have arrived only now, and have undone what somebody \
                      else had done"
@@ -87,7 +89,7 @@ impl Process {
         let signals: Vec<_> = signals.into_iter().flatten().collect();
         let recovery = unknown.map_or_else(|| recovery::judge(&signals, accused_since, applied_at, now), Recovery::Unknown);
         spans::verified(&span, &recovery);
-        let serving = observation.under_way.is_none();
+        let serving = observation.under_way.is_none() && may_end;
         match recovery {
             Recovery::Recovered(says) if serving => {
                 self.end(
@@ -99,8 +101,12 @@ impl Process {
                 .await
             }
             Recovery::Recovered(_) => {
-                self.wait_or_end(record, state, busy, late, RollbackState::Unknown, "the platform still works on it".to_owned())
-                    .await
+                let says = if may_end {
+                    "the platform still works on it"
+                } else {
+                    "the call's answer never told, and it may be on its way"
+                };
+                self.wait_or_end(record, state, busy, late, RollbackState::Unknown, says.to_owned()).await
             }
             // No wait can make it good, and nothing more is tried: a person must know at once (V4).
             Recovery::Worse(says) if serving => {

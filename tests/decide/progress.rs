@@ -1,7 +1,7 @@
 //! What became of our call, from the live state alone.
 
 use backout::{
-    decide::progress::{self, Happened},
+    decide::progress::{self, Happened, ReRead},
     domain::{
         known::Known,
         observation::{Observation, ObstacleWeight},
@@ -81,7 +81,6 @@ fn anything_else_is_a_surprise_with_a_sentence() {
     for (observation, part) in [
         (runs("checkout-3", Some(42)), "runs again after a change"),
         (runs("checkout-3", Some(43)), "neither the accused version nor the one to go back to"),
-        (runs("checkout-3", None), "cannot be told apart"),
     ] {
         let Happened::Surprise(says) = happened(&observation) else { panic!("a surprise") };
         assert!(says.contains("what checkout-3 brought") && says.contains(part), "{says}");
@@ -89,11 +88,34 @@ fn anything_else_is_a_surprise_with_a_sentence() {
     let mut blind = busy();
     blind.good.fingerprint = None;
     assert!(matches!(progress::what_happened(&blind, &runs("checkout-3", Some(41))), Happened::Surprise(_)));
+    assert!(matches!(progress::what_happened(&blind, &runs("checkout-3", None)), Happened::Surprise(_)));
+}
+
+#[test]
+fn content_that_could_not_be_read_is_looked_at_again() {
+    let Happened::Untold(says) = happened(&runs("checkout-3", None)) else { panic!("untold") };
+    assert!(says.contains("what checkout-3 brought"), "{says}");
+    let says = |observation: &Observation| match progress::re_read(&busy(), observation) {
+        ReRead::Untold(says) => says,
+        other => panic!("{other:?}"),
+    };
+    assert!(says(&observed(|o| o.running.fingerprint = None)).starts_with("what runs could not be read"));
+    assert!(says(&observed(|o| o.ways_back[0].fingerprint = None)).starts_with("what slot staging holds could not be read"));
+    // What is known to have changed is told all the same.
+    let both = observed(|o| {
+        o.running.fingerprint = None;
+        o.under_way = Some("a swap".to_owned());
+    });
+    assert!(matches!(progress::re_read(&busy(), &both), ReRead::Changed(_)));
 }
 
 #[test]
 fn a5_the_reread_before_the_call_stops_on_every_change() {
-    let stops = |observation: &Observation| progress::changed_meanwhile(&busy(), observation);
+    let stops = |observation: &Observation| match progress::re_read(&busy(), observation) {
+        ReRead::AsDecided => None,
+        ReRead::Changed(why) => Some(why),
+        ReRead::Untold(why) => panic!("untold: {why}"),
+    };
     assert_eq!(stops(&observed(|_| ())), None);
     // Not even an approval's obstacle stops what was already decided.
     assert_eq!(stops(&observed(|o| o.obstacles.push(obstacle(S9, ObstacleWeight::Propose)))), None);
@@ -102,11 +124,9 @@ fn a5_the_reread_before_the_call_stops_on_every_change() {
         (runs("checkout-3", Some(41)), "does not run any more"),
         (runs("checkout-3", Some(42)), "does not run any more"),
         (observed(|o| o.running.fingerprint = build(43)), "the content that runs changed meanwhile"),
-        (observed(|o| o.running.fingerprint = None), "the content that runs changed meanwhile"),
         (observed(|o| o.ways_back.clear()), "slot staging is gone"),
         (observed(|o| o.ways_back[0].name = "slot other".to_owned()), "slot staging is gone"),
         (observed(|o| o.ways_back[0].fingerprint = build(40)), "slot staging holds another build now"),
-        (observed(|o| o.ways_back[0].fingerprint = None), "slot staging holds another build now"),
         (observed(|o| o.ways_back[0].obstacles.push(obstacle(S9, ObstacleWeight::Page))), "an obstacle of S9"),
         (observed(|o| o.obstacles.push(obstacle(S9, ObstacleWeight::Page))), "an obstacle of S9"),
     ] {

@@ -1,12 +1,15 @@
 //! Whole stories through the process.
 
+mod approvals;
 mod blob_store;
 mod bounded_lists;
+mod budget;
 mod check;
 mod commands;
 mod copies;
 mod crash;
 mod dead_letters;
+mod forgotten;
 mod half_written;
 mod inputs;
 mod kill_matrix;
@@ -36,3 +39,4 @@ mod trips;
 mod two_deliveries;
 mod two_services;
 mod undecided;
+mod untold;

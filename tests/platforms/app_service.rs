@@ -362,7 +362,7 @@ async fn what_cannot_be_read_is_never_guessed() {
     let target = target(&["staging"], FingerprintSource::Default);
     let rows: [(&str, u16, usize, usize, bool, bool); 5] = [
         // part, status, obstacles of the site and of the way, fingerprints known
-        ("/deployments", 500, 1, 0, false, true),
+        ("/deployments", 403, 1, 0, false, true),
         ("/slots/staging", 403, 0, 1, true, true),
         ("/slots/staging", 503, 0, 1, true, true),
         ("/slots/staging/config/web", 404, 0, 1, true, false),
@@ -381,6 +381,13 @@ async fn what_cannot_be_read_is_never_guessed() {
         );
         let (seen_running, seen_good) = fingerprints(&observation);
         assert_eq!((seen_running.is_some(), seen_good.is_some()), (running, good), "{part}");
+    }
+    // A push to the serving slot names the rollout: while its log is away for a moment, the swap before would seem to.
+    for (status, kind) in [(429, PortErrorKind::Throttled), (500, PortErrorKind::Transient)] {
+        let azure = FakeAzure::start().await;
+        production().serve(&azure, SITE);
+        azure.on(&format!("GET {SITE}/deployments"), [Reply::empty(status)]);
+        assert_eq!(azure.adapter(&target).observe().await.unwrap_err().kind, kind);
     }
     // Without the traffic rules the rollout has no name.
     let azure = FakeAzure::start().await;

@@ -8,6 +8,7 @@ use std::{
 
 use super::timeline::{
     bugs::{AnyBug, caught_by},
+    checkers::Invariant,
     counts::Kind,
     hunt::{hunt, replay_command, shrink},
     run::{Options, run},
@@ -85,6 +86,15 @@ fn what_once_broke_holds() {
     for (seed, why) in REGRESSIONS {
         let told = run(*seed, &Options::default());
         assert_eq!(told.broken, None, "seed {seed}, kept because {why}");
+    }
+}
+
+/// A checker that only ever breaks together with others may have no hand in it.
+#[test]
+fn each_invariant_alone_catches_some_bug() {
+    for invariant in Invariant::ALL {
+        let caught = AnyBug::all().into_iter().any(|bug| caught_by(bug) == [invariant]);
+        assert!(caught, "no bug is caught by {invariant} alone");
     }
 }
 

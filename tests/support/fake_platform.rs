@@ -50,6 +50,8 @@ struct Site {
     looks_before_calls: Vec<u32>,
     begins_at_look: Option<u32>,
     staging_untold: bool,
+    /// After so many looks so many tell no content.
+    untold: (u32, u32),
     leads_nowhere: bool,
 }
 
@@ -78,6 +80,7 @@ impl FakePlatform {
             looks_before_calls: Vec::new(),
             begins_at_look: None,
             staging_untold: false,
+            untold: (0, 0),
             leads_nowhere: false,
         };
         Self { site: Arc::new(Mutex::new(site)), clock, operation_takes: SignedDuration::from_secs(90) }
@@ -102,6 +105,11 @@ impl FakePlatform {
     /// From now on nothing tells which build the slot holds.
     pub fn hide_what_staging_holds(&self) {
         self.site.lock().unwrap().staging_untold = true;
+    }
+
+    /// After the next `told` looks, the next `untold` ones cannot read which builds the slots hold.
+    pub fn tell_no_content(&self, told: u32, untold: u32) {
+        self.site.lock().unwrap().untold = (told, untold);
     }
 
     /// From now on no call leads to any way back, against the port's promise.
@@ -155,6 +163,17 @@ impl Platform for FakePlatform {
             return Err(PortError::new("read the site", PortErrorKind::Throttled, "asked to wait"));
         }
         site.looks += 1;
+        let tells = match &mut site.untold {
+            (0, 0) => true,
+            (0, untold) => {
+                *untold -= 1;
+                false
+            }
+            (told, _) => {
+                *told -= 1;
+                true
+            }
+        };
         if site.begins_at_look == Some(site.looks) {
             site.under_way = Some((now + self.operation_takes, true));
         }
@@ -162,14 +181,14 @@ impl Platform for FakePlatform {
             observed_at: now,
             running: RunningVersion {
                 token: VersionToken(format!("swap|{}", site.swapped_at.map_or_else(|| "none".to_owned(), |at| at.to_string()))),
-                fingerprint: Some(Fingerprint(site.production.clone())),
+                fingerprint: tells.then(|| Fingerprint(site.production.clone())),
                 serving_since: site.swapped_at,
                 label: site.production.clone(),
             },
             under_way: site.under_way.map(|_| "a swap".to_owned()),
             ways_back: vec![WayBack {
                 name: "slot staging".to_owned(),
-                fingerprint: (!site.staging_untold).then(|| Fingerprint(site.staging.clone())),
+                fingerprint: (tells && !site.staging_untold).then(|| Fingerprint(site.staging.clone())),
                 label: site.staging.clone(),
                 obstacles: Vec::new(),
                 detail: json!({ "slot": "staging" }),

@@ -316,10 +316,15 @@ impl WrongStore {
 #[async_trait::async_trait]
 impl StateStore for WrongStore {
     async fn read(&self, key: &Key) -> Result<Option<Stored>, PortError> {
-        if self.bug == Bug::PauseIgnored && *key == keys::control() {
-            return Ok(None);
-        }
         let stored = self.real.read(key).await?;
+        if self.bug == Bug::PauseIgnored && *key == keys::control() {
+            return Ok(stored.map(|Stored { body, version }| {
+                let document = Document::parse(&body);
+                let mut control = document.value();
+                control["paused"] = json!(false);
+                Stored { body: document.with(control), version }
+            }));
+        }
         if self.bug == Bug::NoQuietTime && is_claim(key) {
             return Ok(stored.map(|Stored { body, version }| {
                 let document = Document::parse(&body);

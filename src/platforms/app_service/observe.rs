@@ -150,6 +150,12 @@ pub fn interpret(target: &AppServiceTarget, readings: &Readings, observed_at: Ti
     let swap = Swap::of(site.properties.slot_swap_status.as_ref(), &target.serving_slot)?;
     // Without the traffic rules nobody can say which builds serve, so not even the rollout could be named.
     let config = readings.serving.config.as_ref().map_err(Clone::clone)?;
+    // A push since the last swap names the rollout: missing its log for a moment, what runs would seem to be another one.
+    if let Err(error @ PortError { kind: PortErrorKind::Transient | PortErrorKind::Throttled, .. }) =
+        &readings.serving.deployments
+    {
+        return Err(error.clone());
+    }
     let own = content(target, &readings.serving);
     let base = Base::of(&readings.serving, swap.as_ref(), named_content(target, &readings.serving, config)?);
     let ramp = ramp::read(readings, config, base.since)?;

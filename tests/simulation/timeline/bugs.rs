@@ -1,12 +1,18 @@
 //! Bugs of which each must be caught: those of `support::seeded`, and what only this world can show.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use backout::{
     domain::{policy::NotifyRule, target::Target},
-    ports::{Inserted, Key, Notice, Notifier, Platform, Platforms, PortError, Replaced, StateStore, Stored, Version},
+    host::delivery::Function,
+    ports::{
+        Alerts, FollowUp, FollowUps, Inserted, KeptAlert, Key, Notice, Notifier, Platform, Platforms, PortError, QueueMessage,
+        Replaced, StateStore, StepName, Stored, Version,
+    },
     process::Ports,
 };
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::{bodies::SECRET, checkers::Invariant, services};
 use crate::support::seeded::Bug;
@@ -28,6 +34,16 @@ pub enum AnyBug {
     InputsForgotten,
     /// A record is written once more as if it were undecided.
     DecisionForgotten,
+    /// What a pipeline or the activity log said of a change counts as kept and is not.
+    DeploymentForgotten,
+    /// That an alert was resolved counts as kept and is not.
+    ResolvedForgotten,
+    /// Nobody looks for alerts that never arrived.
+    LostAlertsIgnored,
+    /// The wake-ups of a rollback count as sent and are not.
+    WakeUpsForgotten,
+    /// A call that was sent once arrives once more.
+    RepeatedOnTheWire,
 }
 
 impl AnyBug {
@@ -40,6 +56,11 @@ impl AnyBug {
             Self::ParkedForgotten,
             Self::InputsForgotten,
             Self::DecisionForgotten,
+            Self::DeploymentForgotten,
+            Self::ResolvedForgotten,
+            Self::LostAlertsIgnored,
+            Self::WakeUpsForgotten,
+            Self::RepeatedOnTheWire,
         ];
         Bug::ALL.into_iter().map(Self::Seeded).chain(own).collect()
     }
@@ -54,6 +75,11 @@ impl AnyBug {
             Self::ParkedForgotten => "parked-forgotten",
             Self::InputsForgotten => "inputs-forgotten",
             Self::DecisionForgotten => "decision-forgotten",
+            Self::DeploymentForgotten => "deployment-forgotten",
+            Self::ResolvedForgotten => "resolved-forgotten",
+            Self::LostAlertsIgnored => "lost-alerts-ignored",
+            Self::WakeUpsForgotten => "wake-ups-forgotten",
+            Self::RepeatedOnTheWire => "repeated-on-the-wire",
         }
     }
 
@@ -71,6 +97,11 @@ impl AnyBug {
             Self::ParkedForgotten => "a parked message counts as kept and is not",
             Self::InputsForgotten => "what a decision was made from counts as kept and is not",
             Self::DecisionForgotten => "what a rollback came to is written over",
+            Self::DeploymentForgotten => "what was said of a change counts as kept and is not",
+            Self::ResolvedForgotten => "that an alert was resolved counts as kept and is not",
+            Self::LostAlertsIgnored => "nobody looks for alerts that never arrived",
+            Self::WakeUpsForgotten => "the wake-ups of a rollback count as sent and are not",
+            Self::RepeatedOnTheWire => "a call that was sent once arrives once more, some minutes later",
         }
     }
 
@@ -88,6 +119,11 @@ impl AnyBug {
         }
     }
 
+    /// `true`: the way to the platform brings each call twice.
+    pub fn repeats_calls(self) -> bool {
+        self == Self::RepeatedOnTheWire
+    }
+
     pub fn put_into(self, ports: &Ports) -> Ports {
         match self {
             Self::Seeded(bug) => bug.put_into(ports),
@@ -97,9 +133,15 @@ impl AnyBug {
             | Self::RecordForgotten
             | Self::ParkedForgotten
             | Self::InputsForgotten
-            | Self::DecisionForgotten => {
+            | Self::DecisionForgotten
+            | Self::DeploymentForgotten
+            | Self::ResolvedForgotten => {
                 Ports { store: Arc::new(Forgetful { bug: self, real: Arc::clone(&ports.store) }), ..ports.clone() }
             }
+            Self::LostAlertsIgnored => Ports { alerts: Arc::new(NoAlerts), ..ports.clone() },
+            Self::WakeUpsForgotten => Ports { follow_ups: Arc::new(NoWakeUps(Arc::clone(&ports.follow_ups))), ..ports.clone() },
+            // Between the port and the platform: see [`Self::repeats_calls`].
+            Self::RepeatedOnTheWire => ports.clone(),
         }
     }
 }
@@ -121,6 +163,28 @@ impl Notifier for Talkative {
     async fn tell(&self, notice: &Notice, rule: &NotifyRule) -> Result<(), PortError> {
         let notice = Notice { text: format!("{} {SECRET}", notice.text), ..notice.clone() };
         self.0.tell(&notice, rule).await
+    }
+}
+
+struct NoAlerts;
+
+#[async_trait::async_trait]
+impl Alerts for NoAlerts {
+    async fn changed_since(&self, _subscription: &str, _since: Timestamp) -> Result<Vec<KeptAlert>, PortError> {
+        Ok(Vec::new())
+    }
+}
+
+struct NoWakeUps(Arc<dyn FollowUps>);
+
+#[async_trait::async_trait]
+impl FollowUps for NoWakeUps {
+    async fn send(&self, message: QueueMessage, delay: Duration) -> Result<(), PortError> {
+        let is_wake_up = message.queue == Function::FollowUps.name();
+        match FollowUp::read(&message.body) {
+            Ok(FollowUp { step: StepName::Rollback, .. }) if is_wake_up => Ok(()),
+            Ok(_) | Err(_) => self.0.send(message, delay).await,
+        }
     }
 }
 
@@ -148,9 +212,18 @@ impl Forgetful {
             AnyBug::DecisionForgotten if key.as_str().starts_with("records/") => {
                 text.replacen("\"rollback\":\"recovered\"", "\"rollback\":\"verifying\"", 1).into_bytes()
             }
+            AnyBug::DeploymentForgotten if key.as_str().starts_with("targets/") => with(body, "markers", json!([])),
+            AnyBug::ResolvedForgotten if key.as_str().starts_with("records/") => with(body, "resolvedAt", Value::Null),
             _ => body.to_vec(),
         }
     }
+}
+
+/// A document in which one member is something else.
+fn with(body: &[u8], member: &str, value: Value) -> Vec<u8> {
+    let mut document: Value = serde_json::from_slice(body).expect("documents are JSON");
+    document["value"][member] = value;
+    serde_json::to_vec(&document).expect("documents are JSON")
 }
 
 #[async_trait::async_trait]
@@ -196,7 +269,7 @@ pub fn caught_by(bug: AnyBug) -> &'static [Invariant] {
             Bug::PreviousInsteadOfExplicit => &[Invariant::ExplicitAndReRead],
             Bug::LookSkipped => &[Invariant::ExplicitAndReRead, Invariant::UnknownIsNeither],
             Bug::UnknownReadAsGood => &[Invariant::UnknownIsNeither],
-            Bug::PauseIgnored => &[Invariant::KillSwitch, Invariant::UnknownIsNeither],
+            Bug::PauseIgnored => &[Invariant::KillSwitch],
             Bug::NoSweep => &[Invariant::Told, Invariant::Ends, Invariant::OneRecord],
             Bug::NoticeSwallowed => &[Invariant::Told],
             Bug::CompleteBeforeStore => &[Invariant::NothingLost],
@@ -204,7 +277,13 @@ pub fn caught_by(bug: AnyBug) -> &'static [Invariant] {
         },
         AnyBug::TargetOfOthers => &[Invariant::OnlyOurTargets],
         AnyBug::SecretTold | AnyBug::SecretInReceipt => &[Invariant::NoSecrets],
-        AnyBug::RecordForgotten | AnyBug::ParkedForgotten => &[Invariant::NothingLost],
+        AnyBug::RecordForgotten
+        | AnyBug::ParkedForgotten
+        | AnyBug::DeploymentForgotten
+        | AnyBug::ResolvedForgotten
+        | AnyBug::LostAlertsIgnored => &[Invariant::NothingLost],
         AnyBug::InputsForgotten | AnyBug::DecisionForgotten => &[Invariant::OneRecord],
+        AnyBug::WakeUpsForgotten => &[Invariant::Ends],
+        AnyBug::RepeatedOnTheWire => &[Invariant::OnceOnly],
     }
 }

@@ -39,6 +39,8 @@ kinds! {
     TimedOut => "invocations that the host ended after five minutes",
     Deployment => "deployments by the team",
     BadDeployment => "  of these bad",
+    Overlap => "  begun while an operation was under way",
+    Superseded => "operations whose place a newer one took",
     Meddling => "changes by a person in the middle of a rollback",
     DeploymentEvent => "deployment events",
     Malformed => "messages that make no sense, or came by a wrong queue",

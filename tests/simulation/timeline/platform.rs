@@ -130,6 +130,14 @@ impl Site {
         }
     }
 
+    /// Whether it is locked while an operation runs; elsewhere a newer rollout takes the place of the one that runs.
+    fn one_at_a_time(&self) -> bool {
+        match self.kind {
+            PlatformKind::AppService | PlatformKind::Pipeline => true,
+            PlatformKind::Kubernetes | PlatformKind::ArmDeployment | PlatformKind::LogicApp | PlatformKind::ContainerApp => false,
+        }
+    }
+
     /// What a call of ours would lead to now: the slot's content whatever it is, else the version that it names.
     fn build_of(&self, way: &str) -> Option<u32> {
         if way.is_empty() {
@@ -145,10 +153,15 @@ pub fn fingerprint(build: u32) -> Fingerprint {
 }
 
 impl World {
-    /// The team rolls out a build; it serves when the operation ends.
+    /// The team rolls out a build; it serves when the operation ends, unless a newer one takes its place.
     pub fn team_deploys(&mut self, site: usize, build: u32, takes: Micros) {
         if self.sites[site].under_way.is_some() {
-            return;
+            self.count(Kind::Overlap);
+            if self.sites[site].one_at_a_time() {
+                self.tell(|| format!("site {site} is locked by an operation; build-{build} waits"));
+                self.later(MINUTE, move |world| world.team_deploys(site, build, takes));
+                return;
+            }
         }
         self.count(Kind::Deployment);
         if self.story.is_bad(build) {
@@ -158,6 +171,10 @@ impl World {
         let number = self.begin(site, "a rollout by the team", false);
         self.later(takes, move |world| {
             let now = world.now;
+            if !world.is_newest(site, number) {
+                world.end_operation(site, number, false);
+                return;
+            }
             world.sites[site].serve(now, build);
             world.changed_by_others(site);
             world.end_operation(site, number, true);
@@ -189,6 +206,16 @@ impl World {
         site.operations += 1;
         site.under_way = Some(UnderWay { number: site.operations, says, waits_for_a_person });
         site.operations
+    }
+
+    /// Whether no newer operation has taken its place.
+    fn is_newest(&mut self, site: usize, number: u64) -> bool {
+        let newest = self.sites[site].under_way.as_ref().is_some_and(|operation| operation.number == number);
+        if !newest {
+            self.count(Kind::Superseded);
+            self.tell(|| format!("operation {number} on site {site} was superseded, and changes nothing"));
+        }
+        newest
     }
 
     fn end_operation(&mut self, site: usize, number: u64, worked: bool) {
@@ -239,6 +266,10 @@ impl World {
         let number = self.begin(site, "a rollback of ours", gate);
         let call = call.clone();
         self.later(takes, move |world| {
+            if !world.is_newest(site, number) {
+                world.end_operation(site, number, false);
+                return;
+            }
             // A person's change in between has the last word on what the call still finds.
             if works {
                 let build = if world.sites[site].kind == PlatformKind::AppService {
@@ -428,6 +459,10 @@ impl Platform for FaultyPlatform {
                 if fate != Fate::Vanishes {
                     let (answer, call) = (Arc::clone(&answer), call.clone());
                     self.handle.with(|world| {
+                        if world.repeats_calls {
+                            let call = call.clone();
+                            world.later(there + 15 * MINUTE, move |world| drop(world.call_arrives(site, &call)));
+                        }
                         world.later(there, move |world| {
                             let submission = world.call_arrives(site, &call);
                             world.call_answered(number, Some(&submission));

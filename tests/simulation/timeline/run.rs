@@ -119,6 +119,7 @@ impl Timeline {
         {
             let mut world = timeline.shared.lock();
             world.hosts[PERSON].alive = true;
+            world.repeats_calls = options.bug.is_some_and(AnyBug::repeats_calls);
             for kind in &timeline.story.contents {
                 world.count(*kind);
             }

@@ -200,6 +200,9 @@ pub struct Firing {
     pub record: RecordId,
     /// The service that it speaks about, if the policy has it.
     pub service: Option<usize>,
+    pub at: Micros,
+    /// It never arrives by the usual way, and the monitoring service keeps it.
+    pub lost: bool,
 }
 
 pub struct Story {
@@ -262,6 +265,8 @@ struct Draft {
     events: u32,
     contents: Vec<Kind>,
     interval_minutes: u32,
+    /// Of its own: what overlaps must not shift what else a seed tells.
+    overlaps: Chance,
 }
 
 /// The team works from here on; before it, the good builds are seen to serve.
@@ -284,6 +289,7 @@ impl Draft {
             events: 0,
             contents: Vec::new(),
             interval_minutes: 1,
+            overlaps: Chance::of(seed, 3),
         }
     }
 
@@ -367,6 +373,14 @@ impl Draft {
         let build = self.new_build(75);
         self.lines.push(Line { at, deed: Deed::Deploy { site, build, takes } });
         let serves_at = at + takes;
+        if self.overlaps.percent(15) {
+            // Somebody else of the team does not wait for its end.
+            let (begins, takes) = (self.overlaps.below(takes), self.overlaps.between(5 * SECOND, 4 * MINUTE));
+            self.bad.push(self.overlaps.percent(40));
+            let build = u32::try_from(self.bad.len() - 1).unwrap_or(u32::MAX);
+            self.lines.push(Line { at: at + begins, deed: Deed::Deploy { site, build, takes } });
+            self.a_deployment_event(site, build, at + begins + takes);
+        }
         self.a_deployment_event(site, build, serves_at);
         if self.bad[build as usize] {
             self.alerts_about(site, serves_at);
@@ -413,7 +427,7 @@ impl Draft {
         if self.firings.iter().any(|firing| firing.record == record) {
             return;
         }
-        self.firings.push(Firing { alert: alert.clone(), record, service });
+        self.firings.push(Firing { alert: alert.clone(), record, service, at, lost: false });
         let body = bodies::alert_message(&alert);
         let message = self.message("alerts", body, Meaning::Alert { firing: number, resolved: false });
         if with_id {
@@ -422,6 +436,7 @@ impl Draft {
         let lost = with_id && service.is_some() && self.chance.percent(8);
         if lost {
             self.contents.push(Kind::AlertLost);
+            self.firings[number].lost = true;
         } else {
             let delay = self.chance.between(5 * SECOND, 3 * MINUTE);
             self.lines.push(Line { at: at + delay, deed: Deed::Send(message) });

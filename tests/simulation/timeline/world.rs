@@ -121,6 +121,8 @@ pub struct World {
     pub trace: Option<Vec<String>>,
     digest: u64,
     pub faults: bool,
+    /// Put in on purpose: the way to a platform brings each call twice.
+    pub repeats_calls: bool,
 }
 
 impl World {
@@ -145,6 +147,7 @@ impl World {
             trace: traced.then(Vec::new),
             digest: 0,
             faults: true,
+            repeats_calls: false,
             story,
         }
     }

@@ -1,11 +1,18 @@
 //! Invariant 7: what becomes of each message.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
+use backout::process::documents::keys;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
-use super::super::{counts::Kind, queue::Queued, story::Meaning, world::World};
+use super::super::{
+    counts::Kind,
+    queue::Queued,
+    story::{Firing, Meaning},
+    time::{MINUTE, Micros, SECOND},
+    world::World,
+};
 use super::{Invariant, StoredDocuments};
 
 #[derive(Default)]
@@ -14,8 +21,11 @@ pub struct Messages {
     sent: BTreeSet<usize>,
     /// Those of which a copy was completed.
     completed: BTreeSet<usize>,
-    /// Firings whose message was completed when it was neither parked nor put back.
+    /// Firings whose message was completed when it was neither parked nor put back; of these, those that it said are resolved.
     firings: BTreeSet<usize>,
+    resolved: BTreeSet<usize>,
+    /// Deployment events, by message, that were completed so.
+    deployments: BTreeSet<usize>,
     /// Whatever was ever parked; a person may have replayed it since.
     parked: Vec<ParkedValue>,
 }
@@ -62,13 +72,21 @@ impl World {
             return;
         }
         let lost = match &sent.meaning {
-            Meaning::Alert { firing, .. } => {
-                let firing = *firing;
+            Meaning::Alert { firing, resolved } => {
+                let (firing, resolved) = (*firing, *resolved);
                 self.checks.messages.firings.insert(firing);
+                if resolved {
+                    self.checks.messages.resolved.insert(firing);
+                }
                 !self.checks.records.is_there(&self.story.firings[firing].record.0)
             }
             Meaning::Nonsense => true,
-            Meaning::Deployment { .. } | Meaning::Elsewhere => false,
+            // What becomes of it is seen at the end.
+            Meaning::Deployment { .. } => {
+                self.checks.messages.deployments.insert(origin);
+                false
+            }
+            Meaning::Elsewhere => false,
         };
         if lost {
             let queue = done.message.queue.clone();
@@ -112,8 +130,62 @@ impl ParkedValue {
     }
 }
 
+/// A sweep finds what never arrived within an hour of its firing. It comes every quarter of an hour, and may have to wait for an
+/// instance that stands still when faults end.
+const LOST_IS_FOUND_WITHIN: Micros = 20 * MINUTE;
+
+/// What completed messages said is kept where decisions read it, and what never arrived was looked for.
+fn judge_what_is_kept(world: &mut World, documents: &StoredDocuments) {
+    let story = Arc::clone(&world.story);
+    let record = |firing: &Firing| {
+        let stored = documents.get(&format!("records/{}", firing.record))?;
+        serde_json::from_slice::<ResolvedDocument>(stored).ok()
+    };
+    let unresolved = world.checks.messages.resolved.iter().map(|firing| &story.firings[*firing]);
+    if let Some(firing) = unresolved.clone().find(|firing| record(firing).is_none_or(|kept| kept.value.resolved_at.is_none())) {
+        world.broken(Invariant::NothingLost, || {
+            format!("record {} does not say that its alert is resolved, and its message is done", firing.record)
+        });
+    }
+    let said = world.checks.messages.deployments.iter().filter_map(|message| match &story.messages[*message].meaning {
+        Meaning::Deployment { id, site } => Some((id, *site)),
+        Meaning::Alert { .. } | Meaning::Elsewhere | Meaning::Nonsense => None,
+    });
+    let is_kept = |(id, site): &(&String, usize)| {
+        let stored = documents.get(keys::target(&world.sites[*site].key).as_str());
+        stored.is_some_and(|body| String::from_utf8_lossy(body).contains(&format!("\"eventId\":\"{id}\"")))
+    };
+    if let Some((id, site)) = said.clone().find(|said| !is_kept(said)) {
+        world.broken(Invariant::NothingLost, || format!("event `{id}` about site {site} is done, and nowhere kept"));
+    }
+    let found = story.faults_end.saturating_sub(LOST_IS_FOUND_WITHIN);
+    let lost = story.firings.iter().filter(|firing| firing.lost && firing.at > found && firing.at < story.faults_end);
+    let is_known = |firing: &&Firing| {
+        // Another one of the same rule at the same time is taken for it.
+        let same = |other: &&Firing| other.service == firing.service && other.at.abs_diff(firing.at) <= 2 * SECOND;
+        story.firings.iter().filter(same).any(|firing| record(firing).is_some())
+    };
+    if let Some(firing) = lost.clone().find(|firing| !is_known(firing)) {
+        world.broken(Invariant::NothingLost, || {
+            format!("the monitoring service keeps the firing of record {}, which never arrived, and nobody looked", firing.record)
+        });
+    }
+}
+
+#[derive(Deserialize)]
+struct ResolvedDocument {
+    value: ResolvedValue,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ResolvedValue {
+    resolved_at: Option<Timestamp>,
+}
+
 /// Everything that was sent is done, parked with its body, or a dead letter; and people were told of each parked one.
 pub fn judge(world: &mut World, documents: &StoredDocuments) {
+    judge_what_is_kept(world, documents);
     for (key, body) in documents.range("parked/".to_owned()..).take_while(|(key, _)| key.starts_with("parked/")) {
         let Ok(ParkedDocument { value }) = serde_json::from_slice::<ParkedDocument>(body) else {
             world.broken(Invariant::NothingLost, || format!("`{key}` is not readable"));

@@ -41,6 +41,23 @@ pub enum Invariant {
     Ends,
 }
 
+impl Invariant {
+    pub const ALL: [Self; 12] = [
+        Self::OnceOnly,
+        Self::NeverOurOwn,
+        Self::ExplicitAndReRead,
+        Self::SentOnce,
+        Self::UnknownIsNeither,
+        Self::OneRecord,
+        Self::NothingLost,
+        Self::OnlyOurTargets,
+        Self::NoSecrets,
+        Self::KillSwitch,
+        Self::Told,
+        Self::Ends,
+    ];
+}
+
 impl fmt::Display for Invariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -137,9 +154,10 @@ impl World {
 pub fn final_judgement(world: &mut World, memory: &MemoryStore) {
     let documents = documents(memory);
     secrets::judge(world, &documents);
+    // First what is stuck: that something was not told, or is not decided, follows from it.
+    ends::judge(world);
     records::judge(world, &documents);
     messages::judge(world, &documents);
-    ends::judge(world);
 }
 
 pub(super) type StoredDocuments = BTreeMap<String, Vec<u8>>;

@@ -1,0 +1,170 @@
+//! What nobody would look after any more is found by the sweep: no record acts, waits or stays untold for ever.
+
+use backout::{
+    domain::{decision::DecisionKind, record::Record, rollback::RollbackState, target_state::TargetState},
+    process::documents::{Documents, keys},
+};
+use jiff::SignedDuration;
+
+use crate::support::{
+    lethal::{Death, Switch},
+    policy::alert,
+    world::{BAD, World},
+};
+
+fn documents(world: &World) -> Documents {
+    Documents::new(world.ports.store.clone())
+}
+
+async fn change_target(world: &World, change: impl Fn(&mut TargetState) + Send + Sync) {
+    let key = keys::target(&world.target("checkout").key());
+    let change = |state: &mut TargetState| {
+        change(state);
+        Some(())
+    };
+    documents(world).update(&key, || None, change).await.unwrap().unwrap();
+}
+
+fn lose_what_is_scheduled(world: &World) {
+    while let Some((message, _)) = world.queue.take() {
+        world.queue.complete(message);
+    }
+}
+
+fn is_told(record: &Record, state: RollbackState) {
+    let says = format!("{:#?}", record.timeline);
+    assert_eq!((record.rollback, record.told_generation), (Some(state), record.generation), "{says}");
+}
+
+#[tokio::test]
+async fn a_record_that_acts_on_a_free_target_ends_as_unknown() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    change_target(&world, |state| state.busy = None).await;
+    lose_what_is_scheduled(&world);
+    world.run(&process, 1).await;
+    let record = world.record(&firing).await;
+    is_told(&record, RollbackState::Unknown);
+    assert!(record.timeline.last().unwrap().what.contains("look at the target"));
+    assert_eq!(world.platform.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_rollback_that_was_left_to_a_person_is_told_though_its_process_died_in_between() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    change_target(&world, |state| state.busy.as_mut().unwrap().left_to_a_person = Some("nobody can tell".to_owned())).await;
+    lose_what_is_scheduled(&world);
+    world.run(&process, 1).await;
+    let record = world.record(&firing).await;
+    is_told(&record, RollbackState::Unknown);
+    assert!(record.timeline.last().unwrap().what.contains("nobody can tell"));
+}
+
+#[tokio::test]
+async fn a_hold_that_is_on_no_waiting_list_is_looked_at_again() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    world.telemetry.from(world.now() - SignedDuration::from_mins(20), None);
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    assert_eq!(world.record(&firing).await.decision.unwrap().kind, DecisionKind::Hold);
+    change_target(&world, |state| state.holds.clear()).await;
+    lose_what_is_scheduled(&world);
+    world.run(&process, 2).await;
+    let record = world.record(&firing).await;
+    assert_ne!(record.decision.unwrap().kind, DecisionKind::Hold, "{:#?}", record.timeline);
+    assert_eq!(record.told_generation, record.generation);
+}
+
+/// Returns the number of calls when nobody dies.
+async fn dies_while_clearing(death: Option<Death>) -> u64 {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    let key = world.target("checkout").key();
+    let switch = death.map_or_else(Switch::that_never_dies, Switch::that_dies);
+    let mortal = world.process_behind(&switch);
+    tokio::select! {
+        biased;
+        cleared = mortal.clear(&key, "ana") => { cleared.unwrap(); }
+        () = switch.died() => {}
+    }
+    // The rollback is live: whoever followed it is gone as well.
+    lose_what_is_scheduled(&world);
+    world.run(&process, 1).await;
+    let record = world.record(&firing).await;
+    let says = format!("{death:?}: {:#?}", record.timeline);
+    assert!(record.rollback.is_some_and(RollbackState::is_terminal), "{says}");
+    assert_eq!((record.told_generation, world.platform.calls()), (record.generation, 1), "{says}");
+    let state = documents(&world).read::<TargetState>(&keys::target(&key)).await.unwrap().unwrap().value;
+    assert!(state.busy.is_none(), "{says}");
+    switch.calls()
+}
+
+#[tokio::test]
+async fn a_death_while_a_person_frees_a_target_leaves_no_record_that_acts_for_ever() {
+    let calls = Box::pin(dies_while_clearing(None)).await;
+    for at_call in 1..=calls {
+        for after_effect in [false, true] {
+            Box::pin(dies_while_clearing(Some(Death { at_call, after_effect }))).await;
+        }
+    }
+}
+
+/// Returns the number of calls when nobody dies, and whether the target was busy when the process died, and nothing sent.
+async fn dies_and_the_alert_is_resolved(death: Option<Death>) -> (u64, bool) {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let calls = world.takes_in(&firing, death).await;
+    let process = world.process();
+    let sent_before = world.platform.calls();
+    let key = keys::target(&world.target("checkout").key());
+    let state = documents(&world).read::<TargetState>(&key).await.unwrap();
+    let unsent = sent_before == 0 && state.is_some_and(|state| state.value.busy.is_some());
+    let mut resolved = firing.clone();
+    resolved.condition = backout::domain::alert::Condition::Resolved;
+    resolved.resolved_at = Some(world.now());
+    process.alert_received(resolved, &world.policy).await.unwrap();
+    world.queue.unlock_all();
+    world.run(&process, 2).await;
+    let record = world.record(&firing).await;
+    assert_eq!(world.platform.calls(), sent_before, "{death:?}: {:#?}", record.timeline);
+    assert!(sent_before > 0 || world.platform.running() == BAD, "{death:?}");
+    assert_eq!(record.told_generation, record.generation, "{death:?}: {:#?}", record.timeline);
+    (calls, unsent)
+}
+
+#[tokio::test]
+async fn what_was_not_sent_before_a_death_is_not_sent_once_the_alert_is_resolved() {
+    let (calls, _) = Box::pin(dies_and_the_alert_is_resolved(None)).await;
+    let mut unsent = 0;
+    for at_call in 1..=calls {
+        for after_effect in [false, true] {
+            unsent += u32::from(Box::pin(dies_and_the_alert_is_resolved(Some(Death { at_call, after_effect }))).await.1);
+        }
+    }
+    assert!(unsent > 2, "{unsent} deaths came between busy and the call");
+}
+
+/// Another alert finds the target free afterwards.
+#[tokio::test]
+async fn a_target_that_was_cleared_in_the_middle_of_a_rollback_takes_the_next_alert() {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let process = world.process();
+    process.alert_received(firing, &world.policy).await.unwrap();
+    process.clear(&world.target("checkout").key(), "ana").await.unwrap();
+    world.advance(SignedDuration::from_mins(3));
+    let next = alert("a2", "checkout", world.now());
+    process.alert_received(next.clone(), &world.policy).await.unwrap();
+    world.run(&process, 2).await;
+    let record = world.record(&next).await;
+    assert!(record.decision.is_some_and(|decision| decision.kind != DecisionKind::Hold), "{:#?}", record.timeline);
+    assert_eq!(world.platform.calls(), 1, "what our call brought is never taken back");
+}
