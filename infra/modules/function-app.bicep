@@ -176,6 +176,8 @@ var hostSettings = {
 //   BACKOUT_CDEVENTS_WEBHOOK_SECRET
 //   OTEL_SDK_DISABLED,                           to export nothing, or to a collector instead of Application Insights; in
 //   OTEL_EXPORTER_OTLP_ENDPOINT,                 `policySettings`
+//   OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
+//   OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,
 //   OTEL_EXPORTER_OTLP_HEADERS
 //   ServiceBus                                   a connection string, where there is no managed identity
 var backoutSettings = {

@@ -144,7 +144,7 @@ async fn counted<T>(settings: &Settings, work: impl Future<Output = T>) -> T {
     match wiring::export(settings) {
         Ok(Some(export)) => observability::export_with(export),
         Ok(None) => {}
-        Err(unusable) => progress(&format!("not counted in the metrics: {unusable}")),
+        Err(unusable) => complain(&format!("not counted in the metrics: {unusable}")),
     }
     let done = work.await;
     observability::finish().await;

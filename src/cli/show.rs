@@ -12,7 +12,7 @@ use crate::{
     observability::RecordTrace,
     process::{
         documents::Documents,
-        receipt::{ChainCheck, Receipt, verify_chain},
+        receipt::{ChainCheck, Receipt, verify_named},
     },
 };
 
@@ -32,8 +32,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(reference) => wired.process.receipt(reference).await?,
         None => None,
     };
-    let chain = match receipt.as_ref().and_then(|receipt| receipt.target.as_ref()) {
-        Some(target) => Some(verify_chain(&Documents::new(wired.ports.store.clone()), target).await?),
+    let chain = match &record.receipt {
+        Some(reference) => verify_named(&Documents::new(wired.ports.store.clone()), reference, receipt.as_ref()).await?,
         None => None,
     };
     match args.format {

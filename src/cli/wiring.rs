@@ -145,7 +145,10 @@ pub fn export(settings: &Settings) -> Result<Option<Export>, String> {
                 .map_err(|error| format!("`{}`: {error}", names::APPLICATIONINSIGHTS_AUTHENTICATION_STRING))?;
             Some(TokenSource::new(identity, settings.cloud.telemetry_scope()))
         }
-        TelemetrySetting::ApplicationInsights { token: None, .. } | TelemetrySetting::Otlp | TelemetrySetting::Off => None,
+        TelemetrySetting::ApplicationInsights { token: None, .. }
+        | TelemetrySetting::Otlp { .. }
+        | TelemetrySetting::Unusable(_)
+        | TelemetrySetting::Off => None,
     };
     let service_name = settings.own_site.as_ref().map_or(env!("CARGO_PKG_NAME"), ResourceId::name);
     Export::of(&settings.telemetry, bearer, service_name)
@@ -232,16 +235,20 @@ fn policies(settings: &Settings) -> anyhow::Result<Arc<dyn Policies>> {
             Some(Arc::new(StorageBearer(TokenSource::new(identity, "https://storage.azure.com/.default"))))
         }
     };
-    // A client loads the system's certificates when it is made: only where a URL asks for one.
-    let client = match &settings.policy {
-        PolicyLocation::File(_) => http::client_without_proxy(&Limits::default()).tls_certs_only([]).build()?,
-        PolicyLocation::Url(url) => http::client(url, &Limits::default()).build()?,
-    };
+    let client = policy_client(&settings.policy)?;
     let source = PolicySource::new(settings.policy.clone(), settings.own_site.clone(), client, bearer);
     // A simulated Azure loses nothing that matters; everywhere else a store that forgets may act twice.
     let simulated = settings.arm_endpoint.as_ref().is_some_and(endpoint::is_loopback);
     let forgets = matches!(settings.store, StoreSetting::Memory) && !simulated;
     Ok(Arc::new(LocatedPolicy { source, forgets, mode_ceiling: settings.mode_ceiling }))
+}
+
+/// What asks for a policy. A client loads the system's certificates when it is made: only where a URL asks for one.
+pub fn policy_client(location: &PolicyLocation) -> reqwest::Result<reqwest::Client> {
+    match location {
+        PolicyLocation::File(_) => http::client_without_proxy(&Limits::default()).tls_certs_only([]).build(),
+        PolicyLocation::Url(url) => http::client(url, &Limits::default()).build(),
+    }
 }
 
 /// The policy at its place, as the process wants it.

@@ -272,6 +272,25 @@ pub enum ChainCheck {
     },
 }
 
+/// Checks the receipt that a record names, and the chain in which it stands. `None`: it is about no target, and as it was written.
+pub async fn verify_named(
+    documents: &Documents,
+    reference: &DocumentRef,
+    receipt: Option<&Receipt>,
+) -> Result<Option<ChainCheck>, PortError> {
+    let Some(receipt) = receipt.filter(|receipt| receipt.sha256() == reference.sha256) else {
+        return Ok(Some(ChainCheck::Broken { key: reference.key.clone() }));
+    };
+    let Some(target) = &receipt.target else { return Ok(None) };
+    Ok(Some(match verify_chain(documents, target).await? {
+        // A record names its receipt after the head went past it: a chain that ends before it has lost its end.
+        ChainCheck::Sound { receipts } if receipts <= receipt.number => {
+            ChainCheck::Broken { key: keys::target(target).to_string() }
+        }
+        check @ (ChainCheck::Sound { .. } | ChainCheck::Broken { .. }) => check,
+    }))
+}
+
 /// Checks a target's chain from its first receipt to its head (V7).
 pub async fn verify_chain(documents: &Documents, target: &TargetKey) -> Result<ChainCheck, PortError> {
     let state = documents.read::<TargetState>(&keys::target(target)).await?;

@@ -90,11 +90,15 @@ settings! {
     BACKOUT_PUBLIC_URL = "BACKOUT_PUBLIC_URL", Operator, false, default "unset: no approval links",
         "Where approval links point, such as `https://contoso-backout.azurewebsites.net`.";
     APPLICATIONINSIGHTS_CONNECTION_STRING = "APPLICATIONINSIGHTS_CONNECTION_STRING", Operator, true, default "unset: nothing is exported",
-        "Connection string of the Application Insights component that gets traces and metrics; the host sends its own telemetry there too.";
+        "Connection string of the Application Insights component that gets traces and metrics; the host sends its own telemetry there too. Its `IngestionEndpoint` may be plain http on loopback only.";
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING = "APPLICATIONINSIGHTS_AUTHENTICATION_STRING", Operator, false, default "unset: the connection string is enough",
         "`Authorization=AAD`, where the component takes telemetry only with a token; with `;ClientId=GUID` in front for a user-assigned identity. That identity needs `Monitoring Metrics Publisher` on the component. The same value as for the host.";
     OTEL_EXPORTER_OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT", Operator, false, default "unset: nothing is exported over OTLP",
-        "URL of a collector that takes OTLP over HTTP, such as `http://localhost:4318`; traces and metrics then go there instead of to Application Insights.";
+        "URL of a collector that takes OTLP over HTTP, such as `http://localhost:4318`; traces and metrics then go there instead of to Application Insights. Plain http is allowed on loopback only.";
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", Operator, false, default "unset: `/v1/traces` below `OTEL_EXPORTER_OTLP_ENDPOINT`",
+        "URL for traces alone, exactly as it is asked; read only where `OTEL_EXPORTER_OTLP_ENDPOINT` is set. Plain http is allowed on loopback only.";
+    OTEL_EXPORTER_OTLP_METRICS_ENDPOINT = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", Operator, false, default "unset: `/v1/metrics` below `OTEL_EXPORTER_OTLP_ENDPOINT`",
+        "URL for metrics alone, exactly as it is asked; read only where `OTEL_EXPORTER_OTLP_ENDPOINT` is set. Plain http is allowed on loopback only.";
     OTEL_EXPORTER_OTLP_HEADERS = "OTEL_EXPORTER_OTLP_HEADERS", Operator, true, default "unset",
         "Headers for that collector: `name=value`, separated by commas.";
     OTEL_SDK_DISABLED = "OTEL_SDK_DISABLED", Operator, false, default "false",

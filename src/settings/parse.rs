@@ -421,17 +421,31 @@ impl Reader<'_> {
         IdentitySetting { client_id: self.client_id(names::AZURE_CLIENT_ID), platform_endpoint }
     }
 
-    /// Never a problem of the settings: a rollback must not wait for its telemetry. Where a value can't be used, the log says so.
+    /// Never a problem of the settings: a rollback must not wait for its telemetry. Where a value can't be used, the log and `backout
+    /// check` say so.
     fn telemetry(&self) -> TelemetrySetting {
         if self.get(names::OTEL_SDK_DISABLED).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return TelemetrySetting::Off;
         }
-        if self.get(names::OTEL_EXPORTER_OTLP_ENDPOINT).is_some() {
-            return TelemetrySetting::Otlp;
+        if let Some(collector) = self.get(names::OTEL_EXPORTER_OTLP_ENDPOINT) {
+            let traces = self.otlp_receiver(&collector, names::OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, "v1/traces");
+            let metrics = self.otlp_receiver(&collector, names::OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, "v1/metrics");
+            return match (traces, metrics) {
+                (Ok(traces), Ok(metrics)) => TelemetrySetting::Otlp { traces, metrics },
+                (Err(problem), Ok(_) | Err(_)) | (Ok(_), Err(problem)) => TelemetrySetting::Unusable(problem.to_string()),
+            };
         }
         let Some(connection_string) = self.get(names::APPLICATIONINSIGHTS_CONNECTION_STRING) else {
             return TelemetrySetting::Off;
         };
+        let ingestion = connection_string.split(';').filter_map(|part| part.split_once('='));
+        for (_, value) in ingestion.filter(|(key, _)| key.trim().eq_ignore_ascii_case("IngestionEndpoint")) {
+            // The exporter would make https of it, without a word and perhaps in vain.
+            if let Err(mut problem) = receiver(names::APPLICATIONINSIGHTS_CONNECTION_STRING, value) {
+                problem.says = format!("has an `IngestionEndpoint` that {}", problem.says);
+                return TelemetrySetting::Unusable(problem.to_string());
+            }
+        }
         let authentication = self.get(names::APPLICATIONINSIGHTS_AUTHENTICATION_STRING).unwrap_or_default();
         let part = |name: &str| {
             authentication.split(';').find_map(|part| {
@@ -444,6 +458,16 @@ impl Reader<'_> {
             connection_string: SecretString::from(connection_string),
             token: with_token.then(|| part("ClientId")),
         }
+    }
+
+    /// Where one signal goes: by its own setting exactly there, else to its place below the collector's URL.
+    fn otlp_receiver(&self, collector: &str, own_name: &str, path: &str) -> Result<Url, SettingsProblem> {
+        if let Some(own) = self.get(own_name) {
+            return receiver(own_name, &own);
+        }
+        let name = names::OTEL_EXPORTER_OTLP_ENDPOINT;
+        let below = receiver(name, collector)?;
+        receiver(name, &format!("{}/{path}", below.as_str().trim_end_matches('/')))
     }
 
     fn client_id(&mut self, name: &str) -> Option<String> {
@@ -538,6 +562,19 @@ impl Reader<'_> {
                 );
             })
             .ok()
+    }
+}
+
+/// The URL of a receiver of telemetry, by the same rule as every other endpoint.
+fn receiver(name: &str, value: &str) -> Result<Url, SettingsProblem> {
+    let problem = |says: String, hint: &str| SettingsProblem { name: name.to_owned(), says, hint: hint.to_owned() };
+    match endpoint::parse(value) {
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => Err(problem(
+            "is a URL with a query or a fragment".to_owned(),
+            "a key for a collector goes into `OTEL_EXPORTER_OTLP_HEADERS`",
+        )),
+        Ok(url) => Ok(url),
+        Err(unusable) => Err(problem(unusable.to_string(), "write an https URL; plain http is allowed on loopback only")),
     }
 }
 

@@ -115,11 +115,13 @@ pub struct WebhookSecrets {
 pub enum TelemetrySetting {
     /// Nowhere; nothing is built for it.
     Off,
-    /// To a collector, which the exporter finds by the standard settings (`OTEL_EXPORTER_OTLP_*`).
-    Otlp,
+    /// To a collector; with which headers and for how long the exporter reads from the environment, as every other one does.
+    Otlp { traces: Url, metrics: Url },
     ApplicationInsights {
         connection_string: SecretString,
         /// `None`: the connection string is enough. Else a token of the identity with this client id, or of the system's, is needed.
         token: Option<Option<String>>,
     },
+    /// Nowhere, because a value can't be used: why, as a sentence.
+    Unusable(String),
 }

@@ -29,6 +29,7 @@ mod platform_pipeline;
 mod pump;
 mod put_back;
 mod real;
+mod receipt_chain;
 mod recent;
 mod saga;
 mod slow_look;

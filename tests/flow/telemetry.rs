@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -22,6 +23,7 @@ use crate::support::{
     leaks::SEEDED,
     policy::site,
     program::Program,
+    redirects::{Redirects, connections},
     scene::{self, Scene},
     world::World,
 };
@@ -140,6 +142,102 @@ async fn what_cannot_be_used_or_is_switched_off_keeps_nothing_from_being_handled
     let scene = Scene::open_with(AppService, 1, off).await;
     invoke_about_nothing(&scene).await;
     assert_eq!(collector.received().requests, 0);
+}
+
+/// Each way of naming a receiver elsewhere in plain http: a sentence names the setting, and alerts are handled all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_http_to_another_machine_is_refused_with_a_sentence() {
+    let collector = Collector::start().await;
+    let far = "http://collector.contoso.example:4318";
+    let key = "InstrumentationKey=5eeded00-0000-4000-8000-000000000001";
+    let plain = "is a plain http URL, which is allowed on loopback only";
+    let otlp =
+        |name: &'static str, value: &str| vec![(names::OTEL_EXPORTER_OTLP_ENDPOINT, collector.url()), (name, value.to_owned())];
+    let rows = [
+        (names::OTEL_EXPORTER_OTLP_ENDPOINT, otlp(names::OTEL_EXPORTER_OTLP_ENDPOINT, far), String::new()),
+        (names::OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, otlp(names::OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, far), String::new()),
+        (names::OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, otlp(names::OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, far), String::new()),
+        (
+            names::APPLICATIONINSIGHTS_CONNECTION_STRING,
+            vec![(names::APPLICATIONINSIGHTS_CONNECTION_STRING, format!("{key};IngestionEndpoint={far}/"))],
+            "has an `IngestionEndpoint` that ".to_owned(),
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (name, settings, which) in rows {
+        let says = format!("no traces and metrics are exported: `{name}` {which}{plain}; hint: write an https URL");
+        let program = Program::new(["check", "--offline"]).in_folder(folder.path()).without_environment();
+        let output = program.with([(names::BACKOUT_BUS, "local:")]).with(settings.clone()).ran().await;
+        let checked = String::from_utf8_lossy(&output.stdout);
+        assert!(checked.contains(&says) && output.status.code() == Some(1), "{checked}");
+
+        let [.., last] = settings.as_slice() else { unreachable!("each row has its settings") };
+        let handled = match settings.as_slice() {
+            [only] => Scene::open_with(AppService, 1, [only.clone()]).await,
+            [first, _] => Scene::open_with(AppService, 1, [first.clone(), last.clone()]).await,
+            other => panic!("{other:?}"),
+        };
+        invoke_about_nothing(&handled).await;
+        assert!(handled.lines().iter().any(|line| line.contains(&says)), "{:#?}", handled.lines());
+    }
+    assert_eq!(collector.received().requests, 0, "half of it is not exported either");
+}
+
+/// Every receiver on this machine in turn, where the environment names a proxy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_proxy_sees_what_goes_to_a_receiver_on_this_machine() {
+    let (proxy, came) = connections().await;
+    for to_application_insights in [false, true] {
+        let collector = Collector::start().await;
+        let receiver = if to_application_insights {
+            (names::APPLICATIONINSIGHTS_CONNECTION_STRING, connection_string(&collector))
+        } else {
+            (names::OTEL_EXPORTER_OTLP_ENDPOINT, collector.url())
+        };
+        let settings = [
+            receiver,
+            ("HTTP_PROXY", proxy.clone()),
+            ("http_proxy", proxy.clone()),
+            ("HTTPS_PROXY", proxy.clone()),
+            ("https_proxy", proxy.clone()),
+            ("ALL_PROXY", proxy.clone()),
+            ("all_proxy", proxy.clone()),
+        ];
+        let scene = Scene::open_with(AppService, 1, settings).await;
+        let id = invoke_about_nothing(&scene).await;
+        let arrived = collector.wait_until(|received| root_of(received, &id).is_some() && !received.counts.is_empty());
+        tokio::time::timeout(Duration::from_secs(20), arrived).await.expect("it went to the receiver");
+        assert_eq!(came.load(Ordering::SeqCst), 0);
+    }
+}
+
+/// Application Insights is sent a token.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redirect_of_a_receiver_is_not_followed() {
+    for (status, to_application_insights) in [(302, false), (307, false), (302, true), (307, true)] {
+        let redirects = Redirects::start(status).await;
+        let key = "5eeded00-0000-4000-8000-000000000001";
+        let settings = if to_application_insights {
+            [
+                (
+                    names::APPLICATIONINSIGHTS_CONNECTION_STRING,
+                    format!("InstrumentationKey={key};IngestionEndpoint={}", redirects.url()),
+                ),
+                (names::APPLICATIONINSIGHTS_AUTHENTICATION_STRING, "Authorization=AAD".to_owned()),
+            ]
+        } else {
+            [
+                (names::OTEL_EXPORTER_OTLP_ENDPOINT, redirects.url().to_string()),
+                (names::OTEL_EXPORTER_OTLP_HEADERS, format!("x-api-key={SEEDED}-of-the-collector")),
+            ]
+        };
+        let scene = Scene::open_with(AppService, 1, settings).await;
+        invoke_about_nothing(&scene).await;
+        let told = scene.wait_until(|| scene.lines().iter().any(|line| line.contains("telemetry could not be exported")));
+        tokio::time::timeout(Duration::from_secs(20), told).await.expect("a redirect is no success");
+        assert!(redirects.asked() > 0, "{status}");
+        assert_eq!(redirects.led_away(), 0, "{status}, to Application Insights: {to_application_insights}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@ mod late_calls;
 mod messages;
 mod policy_file;
 mod reach;
+mod redirects;
 mod stored;
 mod texts;
 mod this_machine;

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use backout::{
     cli::demo::messages::swap,
-    domain::{policy::Policy, resource_id::ResourceId},
+    domain::{decision::DecisionKind, event::Event, policy::Policy, resource_id::ResourceId},
     host::{
         delivery::{Deliveries, Delivery, Function},
         dispatch::Dispatcher,
     },
+    inbound,
     ports::Clock,
     process::Process,
     settings::MapSource,
@@ -39,6 +40,16 @@ struct Town {
 impl Town {
     /// `checkout` is in the policy and runs a bad build; `payroll` is not, and lies beside it.
     async fn new() -> Self {
+        let town = Self::that_is_well().await;
+        for name in ["checkout", "payroll"] {
+            town.swap_in(name, "build-42");
+        }
+        town.clock.advance(std::time::Duration::from_mins(6));
+        town
+    }
+
+    /// Both have run a good build for long, and were seen to.
+    async fn that_is_well() -> Self {
         let clock = Arc::new(ManualClock::that_advances_on_sleep("2026-03-02T03:00:00Z".parse().unwrap()));
         let azure = AzureSimulation::start(clock.clone()).await.unwrap();
         for name in ["checkout", "payroll"] {
@@ -55,12 +66,12 @@ impl Town {
         let town = Self { dispatcher: Dispatcher::new(Arc::clone(&process)), azure, clock, queue, policy, process };
         town.process.sweep(&town.policy).await.unwrap();
         town.clock.advance(std::time::Duration::from_mins(40));
-        for name in ["checkout", "payroll"] {
-            town.azure.deploy(&site(name), "staging", "build-42");
-            town.azure.swap_now(&site(name), "staging", "production").unwrap();
-        }
-        town.clock.advance(std::time::Duration::from_mins(6));
         town
+    }
+
+    fn swap_in(&self, name: &str, build: &str) {
+        self.azure.deploy(&site(name), "staging", build);
+        self.azure.swap_now(&site(name), "staging", "production").unwrap();
     }
 
     async fn deliver(&self, function: Function, body: &Value) {
@@ -219,4 +230,106 @@ async fn what_an_answer_says_leads_no_token_to_another_host() {
         let calls = journal.iter().filter(|entry| entry.path_and_query.contains("/slotsswap")).count();
         assert_eq!(calls, 1, "{name}: a toggle is sent once");
     }
+}
+
+/// An event is a hint where to look: what the platform shows decides, and the record says what it showed.
+struct Judged {
+    /// Requests that change something, of resource manager.
+    sent: Vec<String>,
+    kind: DecisionKind,
+    reasons: String,
+}
+
+/// The events, and then an alert about `checkout`; half an hour later.
+async fn judged(town: &Town, events: &[Value]) -> Judged {
+    for event in events {
+        let understood = inbound::recognise(event.to_string().as_bytes()).into_iter().next().unwrap().unwrap();
+        let Event::Deployment(deployment) = understood.event else { panic!("it is taken for a deployment: {event}") };
+        let about: Vec<_> = deployment.resources.iter().map(|id| ResourceId::parse(id).unwrap()).collect();
+        assert_eq!(about, [site("checkout")], "{event}");
+        town.deliver(Function::Deployments, event).await;
+    }
+    town.clock.advance(std::time::Duration::from_mins(6));
+    let (alert, id) = scene::alert(&site("checkout"), town.clock.now());
+    town.deliver(Function::Alerts, &serde_json::from_slice(&alert).unwrap()).await;
+    town.run(30).await;
+    let decision = town.process.record(&id).await.unwrap().and_then(|record| record.decision).expect("it was decided");
+    // App Service has settings, and what a swap would change, read by a POST.
+    let reads = |line: &String| line.starts_with("GET ") || ["/list?", "/slotsdiffs?"].iter().any(|read| line.contains(read));
+    let sent = town.asked().into_iter().filter(|line| !reads(line)).collect();
+    let reasons = decision.reasons.iter().map(|reason| format!("{}: {}", reason.rule, reason.says)).collect::<Vec<_>>();
+    Judged { sent, kind: decision.kind, reasons: reasons.join("\n") }
+}
+
+/// What Event Grid and a pipeline would say of a deployment that they name the version of.
+fn forged(town: &Town) -> Vec<Value> {
+    let now = town.clock.now();
+    let mut swapped: Value = serde_json::from_slice(&swap("SlotSwapCompleted", &site("checkout"), now)).unwrap();
+    swapped["data"]["sourceSlot"] = json!("canary");
+    let upgraded = json!({
+        "specversion": "1.0", "id": "forged-1", "source": "/ci/shop", "type": "dev.cdevents.service.upgraded.0.2.0", "time": now,
+        "datacontenttype": "application/json",
+        "data": {
+            "context": { "version": "0.4.1", "id": "forged-1", "source": "/ci/shop",
+                         "type": "dev.cdevents.service.upgraded.0.2.0", "timestamp": now },
+            "subject": { "id": site("checkout").canonical(), "type": "service",
+                         "content": { "environment": { "id": "production" }, "artifactId": "pkg:oci/checkout@build-66" } },
+            "customData": { "reversible": true }
+        }
+    });
+    vec![serde_json::from_slice(&swap("SlotSwapCompleted", &site("checkout"), now)).unwrap(), swapped, upgraded]
+}
+
+/// Without it the three tests below would hold for a handler that does nothing at all.
+#[tokio::test]
+async fn a_bad_deployment_that_happened_is_taken_back() {
+    let town = Town::that_is_well().await;
+    town.swap_in("checkout", "build-42");
+    let event = serde_json::from_slice(&swap("SlotSwapCompleted", &site("checkout"), town.clock.now())).unwrap();
+    let Judged { sent, kind, reasons } = judged(&town, &[event]).await;
+    assert!(sent.len() == 1 && sent[0].contains("/slotsswap"), "{sent:#?}");
+    assert_eq!(kind, DecisionKind::Act, "{reasons}");
+}
+
+#[tokio::test]
+async fn a_forged_deployment_of_a_service_that_is_well_leads_to_no_call() {
+    let town = Town::that_is_well().await;
+    let Judged { sent, kind, reasons } = judged(&town, &forged(&town)).await;
+    assert_eq!(sent, Vec::<String>::new(), "{reasons}");
+    says_that_nothing_was_deployed(kind, &reasons);
+}
+
+/// The service fails, and nothing was deployed: the version that the event names does not run.
+#[tokio::test]
+async fn a_forged_deployment_of_a_version_that_does_not_run_leads_to_no_call() {
+    let town = Town::that_is_well().await;
+    town.azure.set_error_share("build-41", 0.33);
+    let Judged { sent, kind, reasons } = judged(&town, &forged(&town)).await;
+    assert_eq!(sent, Vec::<String>::new(), "{reasons}");
+    says_that_nothing_was_deployed(kind, &reasons);
+    assert!(!reasons.contains("build-66") && !reasons.contains("canary"), "{reasons}");
+}
+
+#[track_caller]
+fn says_that_nothing_was_deployed(kind: DecisionKind, reasons: &str) {
+    assert_eq!(kind, DecisionKind::Page, "{reasons}");
+    assert!(
+        reasons.starts_with("C8: no recent change of `checkout` is known that could have caused the alert\nC3: "),
+        "{reasons}"
+    );
+    assert!(reasons.contains("has served since 2026-01-31T03:00:00Z, longer than the correlation window"), "{reasons}");
+}
+
+/// At most a person is asked: by itself the handler acts on measurements only.
+#[tokio::test]
+async fn an_alert_that_no_measurement_bears_out_leads_to_no_call() {
+    let town = Town::that_is_well().await;
+    town.azure.set_error_share("build-43", 0.002);
+    town.swap_in("checkout", "build-43");
+    let event = serde_json::from_slice(&swap("SlotSwapCompleted", &site("checkout"), town.clock.now())).unwrap();
+    let Judged { sent, kind, reasons } = judged(&town, &[event]).await;
+    assert_eq!(sent, Vec::<String>::new(), "{reasons}");
+    assert_eq!(kind, DecisionKind::Propose, "{reasons}");
+    assert!(reasons.starts_with("C1: the alert fired, but the measured signals never left their usual range"), "{reasons}");
+    assert_eq!(town.azure.running_build(&site("checkout")), "build-43");
 }

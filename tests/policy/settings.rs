@@ -7,7 +7,7 @@ use backout::{
     domain::service::Mode,
     settings::{
         ApproverAuth, BusConnection, BusSetting, IdentitySetting, MapSource, PolicyLocation, Settings, SettingsProblem, Source,
-        StoreSetting, WebhookToken,
+        StoreSetting, TelemetrySetting, WebhookToken,
         blob_container::{BlobAccess, BlobContainer},
         names, secret,
     },
@@ -433,6 +433,70 @@ fn secrets_are_never_shown() {
             };
             assert!(!shown.contains("s3cr3t"), "{}: {shown}", setting.name);
         }
+    }
+}
+
+#[test]
+fn where_telemetry_goes() {
+    let all = names::OTEL_EXPORTER_OTLP_ENDPOINT;
+    let (traces, metrics) = (names::OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, names::OTEL_EXPORTER_OTLP_METRICS_ENDPOINT);
+    let urls = |pairs: &[(&str, &str)]| match settings(pairs).telemetry {
+        TelemetrySetting::Otlp { traces, metrics } => (traces.to_string(), metrics.to_string()),
+        other => panic!("{pairs:?}: {other:?}"),
+    };
+    let below = |url: &str| (format!("{url}/v1/traces"), format!("{url}/v1/metrics"));
+    assert_eq!(urls(&[(all, "http://localhost:4318")]), below("http://localhost:4318"));
+    assert_eq!(urls(&[(all, "http://127.0.0.1:4318/")]), below("http://127.0.0.1:4318"));
+    assert_eq!(urls(&[(all, "https://otlp.example/otel/")]), below("https://otlp.example/otel"));
+    let own = [(all, "https://otlp.example"), (traces, "http://[::1]:4318/t"), (metrics, "https://m.example/")];
+    assert_eq!(urls(&own), ("http://[::1]:4318/t".to_owned(), "https://m.example/".to_owned()));
+    for unset in
+        [&[][..], &[(traces, "http://collector:4318")], &[(all, "http://far.example"), (names::OTEL_SDK_DISABLED, "true")]]
+    {
+        assert!(matches!(settings(unset).telemetry, TelemetrySetting::Off), "{unset:?}");
+    }
+}
+
+/// The settings as a whole hold: a rollback must not wait for its telemetry.
+#[test]
+fn where_telemetry_cannot_go() {
+    let (all, insights) = (names::OTEL_EXPORTER_OTLP_ENDPOINT, names::APPLICATIONINSIGHTS_CONNECTION_STRING);
+    let (traces, metrics) = (names::OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, names::OTEL_EXPORTER_OTLP_METRICS_ENDPOINT);
+    let near = (all, "http://localhost:4318");
+    let plain = "is a plain http URL, which is allowed on loopback only; hint: write an https URL";
+    let ingestion = "has an `IngestionEndpoint` that ";
+    let rows = [
+        (vec![(all, "http://collector:4318")], all, plain.to_owned()),
+        (vec![(all, "http://localhost.example:4318")], all, plain.to_owned()),
+        (vec![(all, "collector:4318")], all, "is a URL that is neither https nor http".to_owned()),
+        (vec![(all, "collector")], all, "is not an absolute URL".to_owned()),
+        (vec![(all, "https://user:word@otlp.example")], all, "with a user name or a password".to_owned()),
+        (vec![(all, "https://otlp.example?key=s3cr3t")], all, "with a query or a fragment; hint: a key".to_owned()),
+        (vec![near, (traces, "http://10.0.0.4/v1/traces")], traces, plain.to_owned()),
+        (vec![near, (metrics, "http://10.0.0.4/v1/metrics")], metrics, plain.to_owned()),
+        (vec![(insights, "InstrumentationKey=k;IngestionEndpoint=http://in.example/")], insights, format!("{ingestion}{plain}")),
+        (
+            vec![(insights, "ingestionendpoint=https://in.example; IngestionEndpoint =http://in.example;InstrumentationKey=k")],
+            insights,
+            format!("{ingestion}{plain}"),
+        ),
+        (
+            vec![(insights, "InstrumentationKey=k;IngestionEndpoint=in.example")],
+            insights,
+            format!("{ingestion}is not an absolute URL"),
+        ),
+    ];
+    for (pairs, name, says) in rows {
+        let TelemetrySetting::Unusable(problem) = settings(&pairs).telemetry else { panic!("{pairs:?}") };
+        assert!(problem.starts_with(&format!("`{name}` ")) && problem.contains(&says), "{problem}");
+        assert!(!problem.contains("s3cr3t"), "{problem}");
+    }
+    for usable in [
+        "InstrumentationKey=k",
+        "InstrumentationKey=k;IngestionEndpoint=http://127.0.0.1:1/",
+        "InstrumentationKey=k;IngestionEndpoint=https://in.example/",
+    ] {
+        assert!(matches!(settings(&[(insights, usable)]).telemetry, TelemetrySetting::ApplicationInsights { .. }), "{usable}");
     }
 }
 

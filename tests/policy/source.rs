@@ -14,6 +14,7 @@ use axum::{
     response::Response,
 };
 use backout::{
+    cli::wiring::policy_client,
     policy::{BearerSource, PolicySource, PolicyUnavailable},
     ports::{PortError, PortErrorKind},
     settings::PolicyLocation,
@@ -21,14 +22,18 @@ use backout::{
 use secrecy::SecretString;
 use url::Url;
 
+use crate::support::redirects::{Redirects, STATUSES};
+
 fn text(service: &str) -> String {
     format!(
         "version: 1\nservices:\n  {service}:\n    target: {{ platform: app-service, site: /subscriptions/1/resourceGroups/g/providers/Microsoft.Web/sites/{service} }}\n"
     )
 }
 
-fn client() -> reqwest::Client {
-    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+/// Over the client that the handler asks with.
+fn source(location: PolicyLocation, bearer: Option<Arc<dyn BearerSource>>) -> PolicySource {
+    let client = policy_client(&location).unwrap();
+    PolicySource::new(location, None, client, bearer)
 }
 
 fn names(policy: &backout::domain::policy::Policy) -> Vec<&str> {
@@ -39,7 +44,7 @@ fn names(policy: &backout::domain::policy::Policy) -> Vec<&str> {
 async fn a_file_is_parsed_again_only_when_it_changed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("backout.yaml");
-    let source = PolicySource::new(PolicyLocation::File(path.clone()), None, client(), None);
+    let source = source(PolicyLocation::File(path.clone()), None);
 
     let missing = source.load().await.unwrap_err();
     assert_eq!(missing.kind, PortErrorKind::NotFound);
@@ -83,7 +88,7 @@ async fn a_huge_file_is_refused_without_reading_it_all() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("backout.yaml");
     std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
-    let error = PolicySource::new(PolicyLocation::File(path), None, client(), None).load().await.unwrap_err();
+    let error = source(PolicyLocation::File(path), None).load().await.unwrap_err();
     assert!(error.to_string().contains("larger than 256 KiB"), "{error}");
 }
 
@@ -109,9 +114,6 @@ async fn serve(State(blob): State<Shared>, request: Request<Body>) -> Response {
     if blob.status == 200 && known.is_some() && known == blob.etag {
         return response.status(StatusCode::NOT_MODIFIED).body(Body::empty()).unwrap();
     }
-    if blob.status == 302 {
-        response = response.header("location", "/elsewhere");
-    }
     response.status(blob.status).body(Body::from(blob.body.clone())).unwrap()
 }
 
@@ -130,7 +132,7 @@ async fn start(blob: &Shared, query: &str, bearer: Option<Arc<dyn BearerSource>>
     let router = Router::new().fallback(serve).with_state(blob.clone());
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let url = Url::parse(&format!("http://{address}/config/backout.yaml{query}")).unwrap();
-    PolicySource::new(PolicyLocation::Url(url), None, client(), bearer)
+    source(PolicyLocation::Url(url), bearer)
 }
 
 #[tokio::test]
@@ -199,6 +201,21 @@ async fn what_a_url_may_answer() {
     assert!(blob.asked.iter().all(|asked| !asked.contains_key("authorization")), "a signature stands for itself");
 }
 
+/// Neither with a token nor with a signature.
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    for status in STATUSES {
+        let redirects = Redirects::start(status).await;
+        for (query, bearer) in [("", Some(Arc::new(Token) as Arc<dyn BearerSource>)), ("?sv=1&sig=s3cr3t", None)] {
+            let url = redirects.url().join(&format!("config/backout.yaml{query}")).unwrap();
+            let error = source(PolicyLocation::Url(url), bearer).load().await.unwrap_err();
+            assert_eq!(error.kind, PortErrorKind::Invalid, "{status}: {error}");
+            assert!(error.says.contains("gives no file") && error.says.contains(&status.to_string()), "{error}");
+        }
+        assert_eq!((redirects.asked(), redirects.led_away()), (2, 0), "{status}");
+    }
+}
+
 #[tokio::test]
 async fn a_huge_answer_is_cut_off() {
     let blob = Shared::default();
@@ -212,7 +229,7 @@ async fn nobody_there() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}/p?sig=s3cr3t", listener.local_addr().unwrap())).unwrap();
     drop(listener);
-    let source = PolicySource::new(PolicyLocation::Url(url), None, client(), None);
+    let source = source(PolicyLocation::Url(url), None);
     let PolicyUnavailable { kind, says, problems } = source.load().await.unwrap_err();
     assert_eq!((kind, problems), (PortErrorKind::Transient, None));
     assert!(says.contains("does not answer") && !says.contains("s3cr3t"), "{says}");

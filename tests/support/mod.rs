@@ -17,6 +17,7 @@ pub mod meddled;
 pub mod outage;
 pub mod policy;
 pub mod program;
+pub mod redirects;
 pub mod scene;
 pub mod seeded;
 pub mod simulated;

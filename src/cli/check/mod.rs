@@ -54,6 +54,9 @@ async fn findings(args: &Args) -> Vec<Finding> {
             return findings;
         }
     };
+    if let Err(unusable) = wiring::export(&wired.settings) {
+        findings.push(Finding::problem("telemetry", format!("no traces and metrics are exported: {unusable}")));
+    }
     let policy = wired.policies.load().await;
     findings.push(match &policy {
         Err(trouble) => Finding::problem("policy", trouble.to_string()),

@@ -1,4 +1,5 @@
-//! The HTTP client of the exporters: ours, with its own time-outs, and with a token where the receiver asks for one.
+//! The HTTP client of the exporters: ours, by the rules of all of them ([`http::client`]), and with a token where the receiver asks for
+//! one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,15 +7,20 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
+use url::Url;
 
-use crate::azure::identity::TokenSource;
+use super::EXPORT_MAX;
+use crate::{
+    azure::{http, identity::TokenSource, resource_manager::Limits},
+    settings::endpoint::is_loopback,
+};
 
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 
 /// Answers of receivers are a few lines.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// Built with the first request, since it loads the system's certificates.
+/// Of one receiver. Built with the first request, since it may load the system's certificates.
 #[derive(Debug, Clone)]
 pub(super) struct Client(Arc<Inner>);
 
@@ -31,13 +37,9 @@ impl Client {
         Self(Arc::new(Inner { http: OnceCell::new(), bearer, plain_http }))
     }
 
-    async fn http(&self) -> reqwest::Result<&reqwest::Client> {
-        let build = || async {
-            // A redirect would carry the token elsewhere.
-            let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).connect_timeout(CONNECT_MAX);
-            client.build()
-        };
-        self.0.http.get_or_try_init(build).await
+    async fn http(&self, receiver: &Url) -> reqwest::Result<&reqwest::Client> {
+        let limits = Limits { connect_within: CONNECT_MAX, answer_within: EXPORT_MAX, ..Limits::default() };
+        self.0.http.get_or_try_init(|| async { http::client(receiver, &limits).build() }).await
     }
 }
 
@@ -45,7 +47,7 @@ impl Client {
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let mut request = reqwest::Request::try_from(request)?;
-        if self.0.plain_http && request.url().scheme() == "https" {
+        if self.0.plain_http && request.url().scheme() == "https" && is_loopback(request.url()) {
             let _ = request.url_mut().set_scheme("http");
         }
         if let Some(bearer) = &self.0.bearer {
@@ -53,7 +55,7 @@ impl HttpClient for Client {
             value.set_sensitive(true);
             request.headers_mut().insert(AUTHORIZATION, value);
         }
-        let mut answer = self.http().await?.execute(request).await.map_err(reqwest::Error::without_url)?;
+        let mut answer = self.http(request.url()).await?.execute(request).await.map_err(reqwest::Error::without_url)?;
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
             if body.len() + chunk.len() > ANSWER_BYTES_MAX {

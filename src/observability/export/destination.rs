@@ -1,7 +1,7 @@
 //! Where telemetry goes: a collector that speaks OTLP, or Application Insights.
 
 use opentelemetry_application_insights::Exporter as ApplicationInsights;
-use opentelemetry_otlp::{MetricExporter, SpanExporter as OtlpSpanExporter, WithHttpConfig};
+use opentelemetry_otlp::{MetricExporter, SpanExporter as OtlpSpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
@@ -31,17 +31,17 @@ impl Destination {
     pub fn of(setting: &TelemetrySetting, bearer: Option<TokenSource>, resource: &Resource) -> Result<Option<Self>, String> {
         match setting {
             TelemetrySetting::Off => Ok(None),
-            // Where, with which headers and for how long the exporter reads from the environment, as every other one does.
-            TelemetrySetting::Otlp => {
-                let client = Client::new(None, false);
+            TelemetrySetting::Unusable(says) => Err(says.clone()),
+            TelemetrySetting::Otlp { traces, metrics } => {
+                let client = || Client::new(None, false);
                 let unusable = |error: opentelemetry_otlp::ExporterBuildError| {
                     format!("`OTEL_EXPORTER_OTLP_ENDPOINT`, or another setting of OTLP, can't be used ({error})")
                 };
-                let mut spans =
-                    OtlpSpanExporter::builder().with_http().with_http_client(client.clone()).build().map_err(unusable)?;
+                let spans = OtlpSpanExporter::builder().with_http().with_http_client(client()).with_endpoint(traces.as_str());
+                let mut spans = spans.build().map_err(unusable)?;
                 spans.set_resource(resource);
-                let metrics = MetricExporter::builder().with_http().with_http_client(client).with_temporality(Temporality::Delta);
-                let metrics = metrics.build().map_err(unusable)?;
+                let metrics = MetricExporter::builder().with_http().with_http_client(client()).with_endpoint(metrics.as_str());
+                let metrics = metrics.with_temporality(Temporality::Delta).build().map_err(unusable)?;
                 Ok(Some(Self::Otlp { spans: Box::new(spans), metrics: Box::new(metrics) }))
             }
             TelemetrySetting::ApplicationInsights { connection_string, .. } => {
