@@ -24,8 +24,8 @@ use std::{
 
 use clap::Parser;
 use timeline::{
-    bugs::{AnyBug, caught_by},
-    checkers::Broken,
+    bugs::{AnyBug, caught_alone_by, caught_by},
+    checkers::{Broken, Invariant},
     counts::{Counts, Kind},
     hunt::{hunt, replay_command, shrink},
     run::{Options, run},
@@ -162,6 +162,11 @@ fn bugs(arguments: &Arguments) -> ExitCode {
             Some((seed, broken)) => println!("    seed {seed}, invariant {}: {}", broken.invariant, broken.says),
             None => println!("    NOT CAUGHT in {} timelines", arguments.timelines),
         }
+    }
+    for invariant in Invariant::ALL {
+        let alone = caught_alone_by(invariant);
+        all &= alone.is_some();
+        println!("{invariant} alone catches {}", alone.map_or("NO BUG", AnyBug::name));
     }
     if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -30,6 +30,7 @@ pub mod saga;
 pub mod settle;
 pub mod storm;
 pub mod sweep;
+pub mod tombstone;
 pub mod trouble;
 pub mod verification;
 

@@ -1,12 +1,18 @@
 //! What nobody would look after any more is found by the sweep: no record acts, waits or stays untold for ever.
 
 use backout::{
-    domain::{decision::DecisionKind, record::Record, rollback::RollbackState, target_state::TargetState},
+    domain::{
+        decision::DecisionKind,
+        record::{Record, RecordId},
+        rollback::RollbackState,
+        target_state::TargetState,
+    },
     process::documents::{Documents, keys},
 };
 use jiff::SignedDuration;
 
 use crate::support::{
+    fake_platform::Answer,
     lethal::{Death, Switch},
     policy::alert,
     world::{BAD, World},
@@ -150,6 +156,47 @@ async fn what_was_not_sent_before_a_death_is_not_sent_once_the_alert_is_resolved
         }
     }
     assert!(unsent > 2, "{unsent} deaths came between busy and the call");
+}
+
+/// Another record has given this version up, and the target's own list of that is lost: the claim alone says so. Returns the number
+/// of calls when nobody dies.
+async fn dies_at_a_claim_of_another(death: Option<Death>) -> u64 {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let process = world.process();
+    world.platform.answer_next(&[Answer::Refused]);
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    assert_eq!(world.record(&firing).await.rollback, Some(RollbackState::Failed));
+    change_target(&world, |state| state.taken_back.clear()).await;
+    world.advance(SignedDuration::from_mins(2));
+    let second = alert("a2", "checkout", world.now() - SignedDuration::from_secs(30));
+    let calls = world.takes_in(&second, death).await;
+    lose_what_is_scheduled(&world);
+    if process.record(&RecordId::of(&second)).await.unwrap().is_none() {
+        return calls;
+    }
+    // As its message does, when it is delivered once more.
+    process.alert_received(second.clone(), &world.policy).await.unwrap();
+    world.run(&process, 2).await;
+    let record = world.record(&second).await;
+    let says = format!("{death:?}: {:#?}", record.timeline);
+    // Ended as its rollback it would be unknown; it never had one.
+    assert_eq!((record.rollback, record.told_generation), (None, record.generation), "{says}");
+    assert_eq!(record.decision.as_ref().map(|decision| decision.kind), Some(DecisionKind::Page), "{says}");
+    let key = keys::target(&world.target("checkout").key());
+    let state = documents(&world).read::<TargetState>(&key).await.unwrap().unwrap().value;
+    assert!(state.busy.is_none() && world.platform.calls() == 1, "{says}");
+    calls
+}
+
+#[tokio::test]
+async fn a_death_at_the_claim_of_another_record_leaves_no_record_that_acts() {
+    let calls = Box::pin(dies_at_a_claim_of_another(None)).await;
+    for at_call in 1..=calls {
+        for after_effect in [false, true] {
+            Box::pin(dies_at_a_claim_of_another(Some(Death { at_call, after_effect }))).await;
+        }
+    }
 }
 
 /// Another alert finds the target free afterwards.

@@ -64,6 +64,18 @@ async fn a_sender_stalled_inside_its_call_on_every_platform_that_reads_there() {
     stream::iter(reading).map(real::stalled_inside_the_call).buffered(2).for_each(|()| async {}).await;
 }
 
+/// A story sends at least so many requests; a matrix that ends before has not been through it.
+const fn requests_min(platform: PlatformKind) -> u32 {
+    match platform {
+        PlatformKind::AppService => 100,
+        PlatformKind::Kubernetes
+        | PlatformKind::ArmDeployment
+        | PlatformKind::LogicApp
+        | PlatformKind::ContainerApp
+        | PlatformKind::Pipeline => 40,
+    }
+}
+
 async fn killed_at_every_request(platform: PlatformKind) {
     for moment in [Moment::BeforeEffect, Moment::AfterEffect] {
         let mut stories = stream::iter((0..REQUESTS_MAX).map(|skip| killed_at(platform, skip, moment))).buffered(AT_ONCE);
@@ -83,8 +95,8 @@ async fn killed_at_every_request(platform: PlatformKind) {
         println!(
             "{platform}, {moment:?}: killed at {deaths} requests; recovered {recovered}, ended as failed without effect {failed}"
         );
-        assert!(deaths > 20, "the story has more requests than {deaths}");
-        assert!(recovered > deaths / 2, "most deaths end in a recovery: {recovered} of {deaths}");
+        assert!(deaths >= requests_min(platform), "the story has more requests than {deaths}");
+        assert!(recovered > deaths / 10 * 9, "nearly all deaths end in a recovery: {recovered} of {deaths}");
     }
 }
 

@@ -37,6 +37,7 @@ mod storm;
 mod telemetry;
 mod told_once;
 mod trips;
+mod true_words;
 mod two_deliveries;
 mod two_services;
 mod undecided;

@@ -221,10 +221,30 @@ const SEARCHED: [Bounds; 4] = [
     SMALL,
 ];
 
+const TWO_CALLS: &str = "two calls of ours took effect";
+const OPEN_CLAIM: &str = "a claim is open, its result is not marked as ours, and the target is free";
+const FAILED_AND_TOOK_EFFECT: &str = "a record says that the rollback failed, and a call of ours took effect";
+const BUSY_FOR_EVER: &str = "the target is busy, and nobody will ever end it";
+
+/// What is wrong then: a bug that is found by something else was not understood.
+const WRONG_THEN: [(Bug, &str); 9] = [
+    (Bug::NoClaim, TWO_CALLS),
+    (Bug::TombstoneLate, OPEN_CLAIM),
+    (Bug::FreshByReadOnly, FAILED_AND_TOOK_EFFECT),
+    (Bug::NoFreshness, FAILED_AND_TOOK_EFFECT),
+    (Bug::NoQuietTime, FAILED_AND_TOOK_EFFECT),
+    (Bug::ConcludeWithoutClosing, OPEN_CLAIM),
+    (Bug::RetryPost, TWO_CALLS),
+    (Bug::ClearEarly, OPEN_CLAIM),
+    (Bug::NoSweep, BUSY_FOR_EVER),
+];
+
 #[test]
 fn each_bug_of_the_protocol_is_found() {
-    for bug in Bug::OF_THE_PROTOCOL {
+    assert_eq!(WRONG_THEN.map(|(bug, _)| bug), Bug::OF_THE_PROTOCOL);
+    for (bug, wrong_then) in WRONG_THEN {
         let (bounds, found) = find(bug, &SEARCHED).unwrap_or_else(|| panic!("{} ({}) was not found", bug.name(), bug.says()));
+        assert_eq!(found.why, wrong_then, "{}", bug.name());
         println!("{}: {}\n  in the world: {}; after {} states", bug.name(), found.why, bounds.name, found.states);
         println!("{}choices: {:?}\n", found.trail, found.choices);
     }

@@ -53,6 +53,7 @@ struct Site {
     /// After so many looks so many tell no content.
     untold: (u32, u32),
     leads_nowhere: bool,
+    prepares: bool,
 }
 
 /// One site with two slots.
@@ -82,6 +83,7 @@ impl FakePlatform {
             staging_untold: false,
             untold: (0, 0),
             leads_nowhere: false,
+            prepares: false,
         };
         Self { site: Arc::new(Mutex::new(site)), clock, operation_takes: SignedDuration::from_secs(90) }
     }
@@ -110,6 +112,11 @@ impl FakePlatform {
     /// After the next `told` looks, the next `untold` ones cannot read which builds the slots hold.
     pub fn tell_no_content(&self, told: u32, untold: u32) {
         self.site.lock().unwrap().untold = (told, untold);
+    }
+
+    /// From now on a step comes before the swap, which changes something else and always works.
+    pub fn prepare_first(&self) {
+        self.site.lock().unwrap().prepares = true;
     }
 
     /// From now on no call leads to any way back, against the port's promise.
@@ -209,14 +216,20 @@ impl Platform for FakePlatform {
         if self.site.lock().unwrap().leads_nowhere {
             return Vec::new();
         }
-        vec![Step {
+        let prepare =
+            Step { says: "clear the traffic rules".to_owned(), kind: StepKind::Convergent, detail: json!({ "prepares": true }) };
+        let swap = Step {
             says: format!("swap {} with production", way_back.name),
             kind: StepKind::Toggle,
             detail: way_back.detail.clone(),
-        }]
+        };
+        self.site.lock().unwrap().prepares.then_some(prepare).into_iter().chain([swap]).collect()
     }
 
-    async fn submit(&self, _step: &Step) -> Submission {
+    async fn submit(&self, step: &Step) -> Submission {
+        if step.detail["prepares"] == true {
+            return Submission::Done;
+        }
         let now = self.clock.now();
         let mut site = self.site.lock().unwrap();
         settle(&mut site, now);

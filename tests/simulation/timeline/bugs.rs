@@ -252,6 +252,11 @@ impl StateStore for Forgetful {
     }
 }
 
+/// A bug that this invariant catches and no other: a checker that only ever breaks together with others may have no hand in it.
+pub fn caught_alone_by(invariant: Invariant) -> Option<AnyBug> {
+    AnyBug::all().into_iter().find(|bug| caught_by(*bug) == [invariant])
+}
+
 /// Which invariants catch a bug; the first to break ends a timeline, so there may be several. Tried on the seeds from 0 on.
 pub fn caught_by(bug: AnyBug) -> &'static [Invariant] {
     match bug {
