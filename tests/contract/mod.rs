@@ -1,6 +1,8 @@
 //! Suites that hold every implementation of a port to the port's promises.
 
+mod calm;
 mod incoming;
+mod platform;
 mod queue;
 mod sqlite;
 mod store;
