@@ -7,3 +7,4 @@ mod queue;
 mod sqlite;
 mod store;
 mod service_bus;
+mod telemetry;
