@@ -1,5 +1,6 @@
 //! Suites that hold every implementation of a port to the port's promises.
 
+mod alerts;
 mod calm;
 mod incoming;
 mod platform;
