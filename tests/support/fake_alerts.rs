@@ -1,6 +1,7 @@
 //! What the monitoring service keeps, as the test says; or why it can't be asked.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     sync::{Arc, Mutex},
 };
@@ -46,7 +47,9 @@ impl Alerts for FakeAlerts {
         let changed_at = |alert: &Alert| alert.resolved_at.max(alert.fired_at);
         let kept = self.kept.lock().unwrap();
         let wanted = kept.iter().filter(|kept| of_subscription(&kept.alert) && changed_at(&kept.alert) >= Some(since));
-        Ok(wanted.cloned().collect())
+        let mut listed: Vec<KeptAlert> = wanted.cloned().collect();
+        listed.sort_by_key(|kept| Reverse(changed_at(&kept.alert)));
+        Ok(listed)
     }
 }
 

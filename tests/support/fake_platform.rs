@@ -9,7 +9,7 @@ use backout::{
         rollback::{Fence, OperationState, Step, StepKind, Submission},
         target::{Fingerprint, Target, VersionToken},
     },
-    ports::{Clock, Platform, Platforms, PortError, PortErrorKind},
+    ports::{Clock, Platform, Platforms, PortError, PortErrorKind, SendBy},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -54,6 +54,7 @@ struct Site {
     untold: (u32, u32),
     leads_nowhere: bool,
     prepares: bool,
+    deleted: bool,
 }
 
 /// One site with two slots.
@@ -84,6 +85,7 @@ impl FakePlatform {
             untold: (0, 0),
             leads_nowhere: false,
             prepares: false,
+            deleted: false,
         };
         Self { site: Arc::new(Mutex::new(site)), clock, operation_takes: SignedDuration::from_secs(90) }
     }
@@ -122,6 +124,11 @@ impl FakePlatform {
     /// From now on no call leads to any way back, against the port's promise.
     pub fn lead_nowhere(&self) {
         self.site.lock().unwrap().leads_nowhere = true;
+    }
+
+    /// Somebody deletes the site.
+    pub fn be_deleted(&self) {
+        self.site.lock().unwrap().deleted = true;
     }
 
     pub fn running(&self) -> String {
@@ -165,6 +172,9 @@ impl Platform for FakePlatform {
         let now = self.clock.now();
         let mut site = self.site.lock().unwrap();
         settle(&mut site, now);
+        if site.deleted {
+            return Err(PortError::new("read the site", PortErrorKind::NotFound, "404 ResourceNotFound"));
+        }
         if site.unreadable > 0 {
             site.unreadable -= 1;
             return Err(PortError::new("read the site", PortErrorKind::Throttled, "asked to wait"));
@@ -227,12 +237,18 @@ impl Platform for FakePlatform {
     }
 
     async fn submit(&self, step: &Step) -> Submission {
+        if SendBy::has_passed() {
+            return Submission::NotSent { says: "too late to send a call".to_owned(), retry_after_seconds: None };
+        }
         if step.detail["prepares"] == true {
             return Submission::Done;
         }
         let now = self.clock.now();
         let mut site = self.site.lock().unwrap();
         settle(&mut site, now);
+        if site.deleted {
+            return Submission::Refused { says: "404 ResourceNotFound".to_owned() };
+        }
         if site.under_way.is_some() {
             return Submission::Busy { says: "another operation is in progress".to_owned() };
         }
@@ -264,7 +280,10 @@ impl Platform for FakePlatform {
         }
     }
 
-    async fn poll(&self, _operation: &Value) -> Result<OperationState, PortError> {
+    async fn poll(&self, operation: &Value) -> Result<OperationState, PortError> {
+        if operation["until"].as_str().is_none_or(|until| until.parse::<Timestamp>().is_err()) {
+            return Ok(OperationState::Unknown { says: "no operation of this site".to_owned() });
+        }
         let now = self.clock.now();
         let mut site = self.site.lock().unwrap();
         settle(&mut site, now);

@@ -7,7 +7,7 @@ use backout::{
         resource_id::ResourceId,
         series::{EvidenceMetric, Point, Series},
     },
-    ports::{PortError, Telemetry},
+    ports::{PortError, PortErrorKind, Telemetry},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -17,6 +17,8 @@ type Change = (Timestamp, Option<f64>);
 #[derive(Clone, Default)]
 pub struct FakeTelemetry {
     changes: Arc<Mutex<Vec<Change>>>,
+    /// Where nothing is measured: such a resource is not there.
+    missing: Arc<Mutex<Vec<ResourceId>>>,
 }
 
 impl FakeTelemetry {
@@ -27,6 +29,11 @@ impl FakeTelemetry {
             changes.push((at, share));
         }
     }
+
+    /// Somebody deletes a resource.
+    pub fn delete(&self, resource: &ResourceId) {
+        self.missing.lock().unwrap().push(resource.clone());
+    }
 }
 
 #[async_trait::async_trait]
@@ -34,10 +41,13 @@ impl Telemetry for FakeTelemetry {
     async fn series(
         &self,
         metric: &EvidenceMetric,
-        _resource: &ResourceId,
+        resource: &ResourceId,
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Series, PortError> {
+        if self.missing.lock().unwrap().contains(metric.resource.as_ref().unwrap_or(resource)) {
+            return Err(PortError::new("read a metric", PortErrorKind::NotFound, "404 ResourceNotFound"));
+        }
         let interval = SignedDuration::from_mins(1);
         let changes = self.changes.lock().unwrap().clone();
         let mut points = Vec::new();

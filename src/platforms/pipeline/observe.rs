@@ -31,7 +31,8 @@ const READ_RUNS: &str = "read the pipeline's runs";
 /// More of the past is no place to go back to.
 const WAYS_BACK_MAX: usize = 10;
 
-/// The newest runs: one trip deep. Whether a run of Azure DevOps waits for a person is not in that answer; [`look_for_approval`].
+/// The newest runs: one trip deep, but for a pipeline of Azure DevOps that never ran. Whether a run waits for a person there is not
+/// in that answer; [`look_for_approval`].
 pub async fn read(clients: &PipelineClients, target: &PipelineTarget) -> Result<Vec<Run>, PortError> {
     let connection = clients.connection(&target.place)?;
     let token = clients.token(&target.place, Who::Reader).await?;
@@ -39,7 +40,12 @@ pub async fn read(clients: &PipelineClients, target: &PipelineTarget) -> Result<
         PipelinePlace::AzureDevOps { organization, project, pipeline, branch, .. } => {
             let place = azure_dev_ops::Place { organization, project, pipeline: *pipeline, branch };
             let (answer, _) = connection.read(READ_RUNS, &place.runs(), &token).await?;
-            azure_dev_ops::runs(target, &place, READ_RUNS, answer)
+            let runs = azure_dev_ops::runs(target, &place, READ_RUNS, answer)?;
+            if runs.is_empty() {
+                // Of a pipeline that is not there the list is empty too.
+                connection.read("read the pipeline", &place.definition(), &token).await?;
+            }
+            Ok(runs)
         }
         PipelinePlace::GitHub { repository, workflow, reference, .. } => {
             let place = github::Place { repository, workflow, reference };

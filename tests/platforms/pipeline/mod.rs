@@ -165,6 +165,7 @@ fn serve(server: Server, azure: &FakeAzure, runs: &[Run]) {
         AzureDevOps => {
             let builds: Vec<Value> = runs.iter().map(Run::build).collect();
             azure.on(BUILDS, [Reply::json(200, &json!({"count": builds.len(), "value": builds}))]);
+            azure.on(DEFINITION, [Reply::json(200, &json!({"id": 12, "queueStatus": "enabled"}))]);
         }
         GitHub => {
             let all: Vec<Value> = runs.iter().map(Run::workflow_run).collect();

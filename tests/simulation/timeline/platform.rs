@@ -1,7 +1,8 @@
 //! Every platform as it truly is: what runs since when, who changed it, what each call did; and what a look at it shows.
 //!
-//! Slots swap (a toggle that knows nothing of versions); workloads, templates and workflows are set to a named version, and
-//! compare before they do; a container app takes two calls; a pipeline queues one more run each time it is asked.
+//! Slots swap (a toggle that knows nothing of versions); workloads and workflows are set to a named version, and compare before they
+//! do; templates and the traffic of container apps are set without, the latter now and then by two calls; a pipeline queues one more run
+//! each time it is asked.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use backout::{
         rule::RuleId,
         target::{Fingerprint, PlatformKind, Target, TargetKey, VersionToken},
     },
-    ports::{Platform, Platforms, PortError, PortErrorKind},
+    ports::{Platform, Platforms, PortError, PortErrorKind, SendBy},
 };
 use serde_json::{Value, json};
 
@@ -110,7 +111,9 @@ impl Site {
 
     /// `build` serves from now on.
     fn serve(&mut self, now: Micros, build: u32) {
-        let before = Place { name: self.name_of_place(self.serving.build), build: self.serving.build, active: true };
+        // A revision without traffic is switched off now and then, and has to be activated first.
+        let active = self.kind != PlatformKind::ContainerApp || self.serial.is_multiple_of(2);
+        let before = Place { name: self.name_of_place(self.serving.build), build: self.serving.build, active };
         match self.kind {
             PlatformKind::AppService => self.places = vec![before],
             PlatformKind::Kubernetes
@@ -143,6 +146,10 @@ impl Site {
         if way.is_empty() {
             // Nothing named: whatever the platform calls the one before.
             return self.places.first().map(|place| place.build);
+        }
+        if self.kind == PlatformKind::Pipeline && self.name_of_place(self.serving.build) == way {
+            // A pipeline runs whatever version it is asked for, also the one that serves.
+            return Some(self.serving.build);
         }
         self.places.iter().find(|place| place.name == way).map(|place| place.build)
     }
@@ -232,8 +239,8 @@ impl World {
             return Submission::Busy { says: "another operation is in progress".to_owned() };
         }
         let compares = match self.sites[site].kind {
-            PlatformKind::Kubernetes | PlatformKind::ContainerApp => true,
-            PlatformKind::AppService | PlatformKind::ArmDeployment | PlatformKind::LogicApp | PlatformKind::Pipeline => false,
+            PlatformKind::Kubernetes | PlatformKind::LogicApp => true,
+            PlatformKind::AppService | PlatformKind::ArmDeployment | PlatformKind::ContainerApp | PlatformKind::Pipeline => false,
         };
         if compares && self.sites[site].serving.token != call.from {
             return Submission::Refused { says: "409: it was changed meanwhile".to_owned() };
@@ -324,13 +331,14 @@ impl Platforms for FaultyPlatforms {
             world.target_touched(&key, site);
             site
         });
-        Arc::new(FaultyPlatform { handle: self.0.clone(), site: site.unwrap_or(0) })
+        Arc::new(FaultyPlatform { handle: self.0.clone(), site })
     }
 }
 
 struct FaultyPlatform {
     handle: Handle,
-    site: usize,
+    /// `None`: there is no such target.
+    site: Option<usize>,
 }
 
 /// What one look shows, at one moment.
@@ -362,6 +370,10 @@ fn look(world: &World, site: usize, instance: usize) -> Observation {
 }
 
 impl FaultyPlatform {
+    fn site(&self) -> Result<usize, PortError> {
+        self.site.ok_or_else(|| PortError::new("read the target", PortErrorKind::NotFound, "404 ResourceNotFound"))
+    }
+
     fn unreadable(&self) -> PortError {
         let throttled = self.handle.with(|world| world.chance.percent(30));
         let kind = if throttled { PortErrorKind::Throttled } else { PortErrorKind::Transient };
@@ -372,7 +384,7 @@ impl FaultyPlatform {
 #[async_trait::async_trait]
 impl Platform for FaultyPlatform {
     async fn observe(&self) -> Result<Observation, PortError> {
-        let (instance, site) = (self.handle.instance, self.site);
+        let (instance, site) = (self.handle.instance, self.site()?);
         let began = self.handle.with(|world| world.now);
         let travel = self.handle.set_out(Side::Platform).await;
         let observation = self.handle.with(|world| look(world, site, instance));
@@ -387,11 +399,12 @@ impl Platform for FaultyPlatform {
     }
 
     async fn preflight(&self) -> Result<Preflight, PortError> {
+        let site = self.site()?;
         let travel = self.handle.set_out(Side::Platform).await;
         let locked = self.handle.with(|world| world.faults && world.chance.happens(world.weather.locks));
         self.handle.come_back(travel, Side::Platform).await;
         let failed = travel.fault.is_some();
-        self.handle.with(|world| world.preflighted(self.site, failed || locked));
+        self.handle.with(|world| world.preflighted(site, failed || locked));
         if failed {
             return Err(self.unreadable());
         }
@@ -400,7 +413,8 @@ impl Platform for FaultyPlatform {
     }
 
     fn steps(&self, way_back: &WayBack, fence: &Fence) -> Vec<Step> {
-        let kind = self.handle.with(|world| world.sites[self.site].kind);
+        let Ok(site) = self.site() else { return Vec::new() };
+        let kind = self.handle.with(|world| world.sites[site].kind);
         let toggle = match kind {
             PlatformKind::AppService | PlatformKind::Pipeline => StepKind::Toggle,
             PlatformKind::Kubernetes | PlatformKind::ArmDeployment | PlatformKind::LogicApp | PlatformKind::ContainerApp => {
@@ -424,7 +438,14 @@ impl Platform for FaultyPlatform {
     }
 
     async fn submit(&self, step: &Step) -> Submission {
-        let (instance, site) = (self.handle.instance, self.site);
+        let instance = self.handle.instance;
+        let site = match self.site() {
+            Ok(site) => site,
+            Err(error) => return Submission::Refused { says: error.says },
+        };
+        if SendBy::has_passed() {
+            return Submission::NotSent { says: "too late to send a call".to_owned(), retry_after_seconds: None };
+        }
         let text = |name: &str| step.detail[name].as_str().unwrap_or_default().to_owned();
         let call = Call {
             site,
@@ -480,10 +501,11 @@ impl Platform for FaultyPlatform {
     }
 
     async fn poll(&self, operation: &Value) -> Result<OperationState, PortError> {
+        let site = self.site()?;
         let travel = self.handle.set_out(Side::Platform).await;
         let number = operation["number"].as_u64().unwrap_or(0);
         let state = self.handle.with(|world| {
-            let site = &world.sites[self.site];
+            let site = &world.sites[site];
             if let Some(running) = site.under_way.as_ref().filter(|running| running.number == number) {
                 return if running.waits_for_a_person {
                     OperationState::WaitsForAPerson { says: "an approval gate".to_owned(), poll_after_seconds: 60 }

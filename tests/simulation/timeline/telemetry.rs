@@ -102,9 +102,11 @@ impl Telemetry for FaultyTelemetry {
         to: Timestamp,
     ) -> Result<Series, PortError> {
         let travel = self.0.set_out(Side::Telemetry).await;
-        let service = self.0.with(|world| {
-            world.story.services.iter().position(|service| service.name.0.eq_ignore_ascii_case(resource.name())).unwrap_or(0)
-        });
+        let name = metric.resource.as_ref().unwrap_or(resource).name();
+        let service = self.0.with(|world| world.story.services.iter().position(|known| known.name.0.eq_ignore_ascii_case(name)));
+        let Some(service) = service else {
+            return Err(PortError::new("read a metric", PortErrorKind::NotFound, "404 ResourceNotFound"));
+        };
         let (points, mut reading) = self.0.with(|world| world.read(service, from, to));
         self.0.come_back(travel, Side::Telemetry).await;
         reading.failed = travel.fault.is_some();
