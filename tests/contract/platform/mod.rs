@@ -70,10 +70,10 @@ all_promises! {
     timeline_arm_deployment => TimelineStage::of(PlatformKind::ArmDeployment),
         every_rollout_has_its_own_token a_convergent_step_sent_again_changes_nothing_more;
     timeline_logic_app => TimelineStage::of(PlatformKind::LogicApp),
-        every_rollout_has_its_own_token a_convergent_step_sent_again_changes_nothing_more;
-    timeline_container_app => TimelineStage::of(PlatformKind::ContainerApp),
         every_rollout_has_its_own_token a_convergent_step_sent_again_changes_nothing_more
         a_step_takes_no_effect_once_its_version_is_gone;
+    timeline_container_app => TimelineStage::of(PlatformKind::ContainerApp),
+        every_rollout_has_its_own_token a_convergent_step_sent_again_changes_nothing_more;
     timeline_pipeline => TimelineStage::of(PlatformKind::Pipeline),
         every_rollout_has_its_own_token a_toggle_sent_twice_is_two_rollouts;
     slots => AzureStage::slots().await, every_rollout_has_its_own_token a_toggle_sent_twice_is_two_rollouts;

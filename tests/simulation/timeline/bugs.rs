@@ -263,13 +263,15 @@ pub fn caught_by(bug: AnyBug) -> &'static [Invariant] {
         AnyBug::Seeded(bug) => match bug {
             Bug::NoClaim => &[Invariant::NeverOurOwn, Invariant::OnceOnly, Invariant::SentOnce],
             // Where it is to be closed, there is nothing to close, for ever.
-            Bug::ClaimSkipped => &[Invariant::NeverOurOwn, Invariant::OnceOnly, Invariant::SentOnce, Invariant::OneRecord],
+            Bug::ClaimSkipped => {
+                &[Invariant::NeverOurOwn, Invariant::OnceOnly, Invariant::SentOnce, Invariant::OneRecord, Invariant::Ends]
+            }
             Bug::FreshByReadOnly => &[Invariant::SentOnce, Invariant::NeverOurOwn],
             Bug::NoQuietTime | Bug::ConcludeWithoutClosing | Bug::RetryPost => &[Invariant::SentOnce],
             Bug::TombstoneLate | Bug::TombstoneMissing => &[Invariant::NeverOurOwn],
             // The target is free while its result is not marked, or its record goes on.
             Bug::ClearEarly => &[Invariant::OneRecord, Invariant::NeverOurOwn],
-            Bug::BusyNeverWritten => &[Invariant::OneRecord],
+            Bug::BusyNeverWritten => &[Invariant::OneRecord, Invariant::NeverOurOwn],
             Bug::NoFreshness => &[Invariant::ExplicitAndReRead, Invariant::KillSwitch],
             Bug::PreviousInsteadOfExplicit => &[Invariant::ExplicitAndReRead],
             Bug::LookSkipped => &[Invariant::ExplicitAndReRead, Invariant::UnknownIsNeither],
