@@ -25,6 +25,7 @@ use backout::{
     process::{Ports, documents::keys},
 };
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// A single rule of the protocol, or of what surrounds it, that is dropped.
@@ -201,9 +202,15 @@ impl Document {
         serde_json::from_value(self.value()).expect("a target's document")
     }
 
-    fn with(mut self, value: impl serde::Serialize) -> Vec<u8> {
-        self.envelope["value"] = serde_json::to_value(value).expect("documents are JSON");
-        serde_json::to_vec(&self.envelope).expect("documents are JSON")
+    /// In the order in which the product writes: checkers may read the text.
+    fn with(self, value: impl Serialize) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Envelope<T> {
+            nonce: Value,
+            value: T,
+        }
+        let nonce = self.envelope["nonce"].clone();
+        serde_json::to_vec(&Envelope { nonce, value }).expect("documents are JSON")
     }
 }
 

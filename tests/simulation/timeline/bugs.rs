@@ -12,7 +12,7 @@ use backout::{
     process::Ports,
 };
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::de::IgnoredAny;
 
 use super::{bodies::SECRET, checkers::Invariant, services};
 use crate::support::seeded::Bug;
@@ -32,7 +32,7 @@ pub enum AnyBug {
     ParkedForgotten,
     /// What a decision was made from counts as kept and is not.
     InputsForgotten,
-    /// A record is written once more as if it were undecided.
+    /// A record whose rollback recovered is written as if it were undecided.
     DecisionForgotten,
     /// What a pipeline or the activity log said of a change counts as kept and is not.
     DeploymentForgotten,
@@ -96,7 +96,7 @@ impl AnyBug {
             Self::RecordForgotten => "a record counts as written and is not",
             Self::ParkedForgotten => "a parked message counts as kept and is not",
             Self::InputsForgotten => "what a decision was made from counts as kept and is not",
-            Self::DecisionForgotten => "what a rollback came to is written over",
+            Self::DecisionForgotten => "the decision of a rollback that recovered is written over",
             Self::DeploymentForgotten => "what was said of a change counts as kept and is not",
             Self::ResolvedForgotten => "that an alert was resolved counts as kept and is not",
             Self::LostAlertsIgnored => "nobody looks for alerts that never arrived",
@@ -209,21 +209,31 @@ impl Forgetful {
             AnyBug::SecretInReceipt if key.as_str().starts_with("receipts/") => {
                 text.replacen("\"because\":\"", &format!("\"because\":\"{SECRET} "), 1).into_bytes()
             }
-            AnyBug::DecisionForgotten if key.as_str().starts_with("records/") => {
-                text.replacen("\"rollback\":\"recovered\"", "\"rollback\":\"verifying\"", 1).into_bytes()
+            AnyBug::DecisionForgotten if key.as_str().starts_with("records/") && text.contains("\"rollback\":\"recovered\"") => {
+                with(&text, "policySha256", "decision", "null").into_bytes()
             }
-            AnyBug::DeploymentForgotten if key.as_str().starts_with("targets/") => with(body, "markers", json!([])),
-            AnyBug::ResolvedForgotten if key.as_str().starts_with("records/") => with(body, "resolvedAt", Value::Null),
+            AnyBug::DeploymentForgotten if key.as_str().starts_with("targets/") => {
+                with(&text, "rollouts", "markers", "[]").into_bytes()
+            }
+            AnyBug::ResolvedForgotten if key.as_str().starts_with("records/") => {
+                with(&text, "toldGeneration", "resolvedAt", "null").into_bytes()
+            }
             _ => body.to_vec(),
         }
     }
 }
 
-/// A document in which one member is something else.
-fn with(body: &[u8], member: &str, value: Value) -> Vec<u8> {
-    let mut document: Value = serde_json::from_slice(body).expect("documents are JSON");
-    document["value"][member] = value;
-    serde_json::to_vec(&document).expect("documents are JSON")
+/// A document in which one member is something else, and all else as it was written: checkers may read the text. `behind`: a member
+/// that comes before, and behind which there is only one of that name.
+fn with(document: &str, behind: &str, member: &str, value: &str) -> String {
+    let end_of = |member: &str, from: usize| {
+        let name = format!("\"{member}\":");
+        from + document[from..].find(&name).expect("the member is there") + name.len()
+    };
+    let at = end_of(member, end_of(behind, 0));
+    let mut before = serde_json::Deserializer::from_str(&document[at..]).into_iter::<IgnoredAny>();
+    before.next().expect("a value").expect("documents are JSON");
+    format!("{}{value}{}", &document[..at], &document[at + before.byte_offset()..])
 }
 
 #[async_trait::async_trait]
