@@ -157,17 +157,14 @@ impl Process {
         let Some(accused) = record.decision.as_ref().and_then(|decision| decision.accused.as_ref()) else { return Ok(false) };
         let state = self.documents.read::<TargetState>(&keys::target(&accused.target)).await?;
         let busy = state.as_ref().and_then(|state| Some((state, state.value.busy.as_ref()?)));
-        match busy.filter(|(_, busy)| busy.record == record.id) {
-            Some((state, busy)) => {
-                let Some(why) = &busy.left_to_a_person else { return Ok(false) };
-                warn!(record = %record.id, "a rollback that was left to a person was never told; telling it");
-                self.finish_leaving(&record.id, &state.value, why).await?;
-            }
-            None => {
-                warn!(record = %record.id, "a record acts, and its target is free of it; ending it");
-                let says = "what became of the rollback is not known: its target was freed before it ended; look at the target";
-                self.forgotten(record, says).await?;
-            }
+        if let Some((state, busy)) = busy.filter(|(_, busy)| busy.record == record.id) {
+            let Some(why) = &busy.left_to_a_person else { return Ok(false) };
+            warn!(record = %record.id, "a rollback that was left to a person was never told; telling it");
+            self.finish_leaving(&record.id, &state.value, why).await?;
+        } else {
+            warn!(record = %record.id, "a record acts, and its target is free of it; ending it");
+            let says = "what became of the rollback is not known: its target was freed before it ended; look at the target";
+            self.forgotten(record, says).await?;
         }
         Ok(true)
     }

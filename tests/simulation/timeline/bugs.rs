@@ -280,8 +280,7 @@ pub fn caught_by(bug: AnyBug) -> &'static [Invariant] {
             Bug::NoQuietTime | Bug::ConcludeWithoutClosing | Bug::RetryPost => &[Invariant::SentOnce],
             Bug::TombstoneLate | Bug::TombstoneMissing => &[Invariant::NeverOurOwn],
             // The target is free while its result is not marked, or its record goes on.
-            Bug::ClearEarly => &[Invariant::OneRecord, Invariant::NeverOurOwn],
-            Bug::BusyNeverWritten => &[Invariant::OneRecord, Invariant::NeverOurOwn],
+            Bug::ClearEarly | Bug::BusyNeverWritten => &[Invariant::OneRecord, Invariant::NeverOurOwn],
             Bug::NoFreshness => &[Invariant::ExplicitAndReRead, Invariant::KillSwitch],
             Bug::PreviousInsteadOfExplicit => &[Invariant::ExplicitAndReRead],
             Bug::LookSkipped => &[Invariant::ExplicitAndReRead, Invariant::UnknownIsNeither],
