@@ -35,8 +35,13 @@ const BASELINE: SignedDuration = SignedDuration::from_mins(60);
 /// Whether a call that undoes itself, and of which no answer told anything, may still be on its way: then what was taken for its
 /// result was the doing of somebody else, and it will undo that. After the quiet time it has arrived or never will.
 fn may_still_arrive(busy: &Busy, applied_at: Timestamp, now: Timestamp) -> bool {
+    is_unanswered_toggle(busy) && now < applied_at + busy.service.quiet_time
+}
+
+/// What such a call began may end long after it has arrived.
+fn is_unanswered_toggle(busy: &Busy) -> bool {
     let is_toggle = busy.steps.get(busy.step).is_some_and(|step| step.kind == StepKind::Toggle);
-    is_toggle && busy.operation.is_none() && now < applied_at + busy.service.quiet_time
+    is_toggle && busy.operation.is_none()
 }
 
 impl Process {
@@ -75,12 +80,14 @@ impl Process {
         };
         if Some(&observation.running.token) != busy.result.as_ref() && observation.under_way.is_none() {
             let label = &observation.running.label;
+            if is_unanswered_toggle(busy) {
+                self.mark_as_maybe_ours(record, target, busy, &observation).await?;
+            }
             if !may_end {
                 let says = format!(
                     "{label} runs now, and our call was never answered: it may have arrived only now, and have undone what somebody \
                      else had done"
                 );
-                self.mark_as_maybe_ours(record, target, busy, &observation).await?;
                 return self.leave_to_a_person(&record.id, target, busy, &says).await;
             }
             let says = format!("{label} runs now: somebody changed the target before the recovery was verified");

@@ -1,15 +1,18 @@
 //! What a record says of a rollback that came to nothing is true: what was done before, and what may still arrive.
 
 use backout::domain::{
+    approval::Verdict,
+    decision::DecisionKind,
     record::Record,
     rollback::RollbackState,
+    rule::RuleId,
     service::{Resubmit, Service},
 };
 use jiff::SignedDuration;
 
 use crate::support::{
     fake_platform::Answer,
-    policy::{policy, service},
+    policy::{alert, policy, service},
     world::{BAD, GOOD, World},
 };
 
@@ -60,6 +63,41 @@ async fn a_pause_before_the_second_call_does_not_make_the_first_one_unsent() {
         says.contains("the call was sent at most once, its answer never told") && !says.contains("nothing was sent"),
         "{says}"
     );
+}
+
+/// A person did the same by hand; our own call arrived in time, and what it began ended only after the quiet time.
+#[tokio::test]
+async fn what_an_unanswered_call_of_ours_may_have_brought_late_is_never_taken_back() {
+    let world = with(|_| ());
+    let firing = world.break_it().await;
+    let process = world.process();
+    world.platform.answer_next(&[Answer::LostBeforeEffect]);
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    world.advance(SignedDuration::from_secs(10));
+    world.platform.team_swaps_in(GOOD);
+    // Measured late, so that it is watched for longer than the quiet time.
+    world.telemetry.from(world.now(), None);
+    world.telemetry.from(world.now() + SignedDuration::from_mins(7), Some(0.001));
+    let after_the_quiet_time = world.now() + SignedDuration::from_mins(12);
+    while world.now() < after_the_quiet_time {
+        world.deliver_due(&process).await;
+        world.advance(SignedDuration::from_secs(30));
+    }
+    assert_eq!(world.record(&firing).await.rollback, Some(RollbackState::Verifying));
+    world.platform.team_swaps_in("build-44");
+    world.telemetry.from(world.now(), Some(0.31));
+    world.run_to_end(&process, &firing, 1).await;
+    assert_eq!(world.record(&firing).await.rollback, Some(RollbackState::Unknown));
+    world.advance(SignedDuration::from_mins(8));
+    let next = alert("a2", "checkout", world.now() - SignedDuration::from_mins(1));
+    process.alert_received(next.clone(), &world.policy).await.unwrap();
+    // The list of what we took back has room for one result; the mark on the version itself stops what a person approves.
+    process.answer(&world.record(&next).await.id, Verdict::Approved, "ana").await.unwrap();
+    world.run(&process, 1).await;
+    let record = world.record(&next).await;
+    let decision = record.decision.as_ref().unwrap();
+    assert_eq!(decision.reasons.first().map(|reason| reason.rule), Some(RuleId::A2), "{:#?}", record.timeline);
+    assert_eq!((decision.kind, world.platform.calls()), (DecisionKind::Page, 1), "{:#?}", record.timeline);
 }
 
 /// A person did the same by hand, and our own call, which was never answered, may still come and undo it.

@@ -42,6 +42,9 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (388_024, "a record that was attached and undecided when its process died was on no waiting list, and its wake-up got lost"),
     (504_754, "no fault but the checker's: a message was told of, its process died, and it was parked for another reason"),
     (441_706, "no fault but the end's: it came before an instance that stood still had swept"),
+    (560_559, "what an unanswered call to a pipeline had begun ended after the quiet time, and was not marked as ours"),
+    (667_630, "the same, with a call that was turned away before"),
+    (401_433, "no fault but the checker's: without a policy nobody looks for lost alerts"),
     (109_291, "a decision was stored and its telling failed; when the message came again, there was nothing new to decide"),
 ];
 

@@ -162,6 +162,11 @@ fn judge_what_is_kept(world: &mut World, documents: &StoredDocuments) {
     if let Some((id, site)) = said.clone().find(|said| !is_kept(said)) {
         world.broken(Invariant::NothingLost, || format!("event `{id}` about site {site} is done, and nowhere kept"));
     }
+    // Without a policy nobody knows whose alerts to look for.
+    let mut without_policy = story.weather.policy_wrong.iter().chain(&story.weather.policy_away);
+    if without_policy.any(|window| window.to > story.faults_end) {
+        return;
+    }
     let found = story.faults_end.saturating_sub(LOST_IS_FOUND_WITHIN);
     let lost = story.firings.iter().filter(|firing| firing.lost && firing.at > found && firing.at < story.faults_end);
     let is_known = |firing: &&Firing| {
