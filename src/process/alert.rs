@@ -114,16 +114,7 @@ impl Process {
                 // Whoever approved it may have died before the handler was woken.
                 if let (DecisionKind::Propose, Some(_)) = (decision.kind, record.approval.as_ref().filter(|given| given.counts()))
                 {
-                    return self
-                        .schedule(&FollowUp {
-                            v: 1,
-                            record: record.id.clone(),
-                            target: None,
-                            step: StepName::Approval,
-                            generation: record.generation,
-                            due_at: now,
-                        })
-                        .await;
+                    return self.wake_for_approval(record, now).await;
                 }
                 // Its wake-up was sent before it was marked as told; one more for each copy would only pile up.
                 if record.next_step_at.is_some_and(|due_at| due_at <= now) { self.schedule_next(record).await } else { Ok(()) }

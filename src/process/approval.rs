@@ -86,20 +86,18 @@ impl Process {
                 Ok(format!("declined; record {id} is closed and nothing is done"))
             }
             Verdict::Approved => {
-                self.schedule(&FollowUp {
-                    v: 1,
-                    record: id.clone(),
-                    target: None,
-                    step: StepName::Approval,
-                    generation: written.value.generation,
-                    due_at: now,
-                })
-                .await?;
+                self.wake_for_approval(&written.value, now).await?;
                 Ok(format!(
                     "approved; the handler checks again that all is as it was proposed, and acts. `backout show {id}` tells how it goes"
                 ))
             }
         }
+    }
+
+    /// Sends the wake-up that acts on an unused approval.
+    pub(super) async fn wake_for_approval(&self, record: &Record, due_at: Timestamp) -> Result<(), Trouble> {
+        let (record, generation) = (record.id.clone(), record.generation);
+        self.schedule(&FollowUp { v: 1, record, target: None, step: StepName::Approval, generation, due_at }).await
     }
 
     /// A person who said yes is told that nothing came of it.
@@ -144,16 +142,7 @@ impl Process {
         if let Some(after) =
             after.filter(|after| after.generation == record.generation && after.approval.as_ref().is_some_and(Approval::counts))
         {
-            let due_at = now + jiff::SignedDuration::from_secs(30);
-            self.schedule(&FollowUp {
-                v: 1,
-                record: after.id,
-                target: None,
-                step: StepName::Approval,
-                generation: after.generation,
-                due_at,
-            })
-            .await?;
+            self.wake_for_approval(&after, now + jiff::SignedDuration::from_secs(30)).await?;
         }
         Ok(outcome)
     }

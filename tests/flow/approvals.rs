@@ -28,12 +28,6 @@ async fn proposed() -> (World, Process, RecordId) {
     (world, process, RecordId::of(&firing))
 }
 
-fn lose_what_is_scheduled(world: &World) {
-    while let Some((message, _)) = world.queue.take() {
-        world.queue.complete(message);
-    }
-}
-
 async fn record(process: &Process, id: &RecordId) -> Record {
     process.record(id).await.unwrap().unwrap()
 }
@@ -50,7 +44,7 @@ async fn dies_while_answering(death: Option<Death>) -> (u64, bool) {
     }
     let stored = record(&process, &id).await.approval.is_some();
     world.advance(SignedDuration::from_mins(1));
-    lose_what_is_scheduled(&world);
+    world.queue.lose_all();
     world.run(&process, 3).await;
     let ended = record(&process, &id).await;
     let says = format!("{death:?}: {:#?}", ended.timeline);
@@ -76,7 +70,7 @@ async fn an_approval_that_was_stored_is_acted_on_though_its_wake_up_is_lost() {
 async fn whoever_answers_once_more_wakes_the_handler_and_changes_nothing() {
     let (world, process, id) = proposed().await;
     process.answer(&id, Verdict::Approved, "ben").await.unwrap();
-    lose_what_is_scheduled(&world);
+    world.queue.lose_all();
     let again = process.answer(&id, Verdict::Approved, "ben").await.unwrap_err().to_string();
     assert!(again.contains("answered already, by ben"), "{again}");
     world.deliver_due(&process).await;
@@ -88,7 +82,7 @@ async fn one_that_comes_into_force_too_late_is_told() {
     let (world, process, id) = proposed().await;
     process.answer(&id, Verdict::Approved, "ben").await.unwrap();
     // Nobody is there for longer than a proposal is open.
-    lose_what_is_scheduled(&world);
+    world.queue.lose_all();
     world.advance(SignedDuration::from_mins(75));
     world.run(&process, 1).await;
     let late = record(&process, &id).await;

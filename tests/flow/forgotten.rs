@@ -31,12 +31,6 @@ async fn change_target(world: &World, change: impl Fn(&mut TargetState) + Send +
     documents(world).update(&key, || None, change).await.unwrap().unwrap();
 }
 
-fn lose_what_is_scheduled(world: &World) {
-    while let Some((message, _)) = world.queue.take() {
-        world.queue.complete(message);
-    }
-}
-
 fn is_told(record: &Record, state: RollbackState) {
     let says = format!("{:#?}", record.timeline);
     assert_eq!((record.rollback, record.told_generation), (Some(state), record.generation), "{says}");
@@ -49,7 +43,7 @@ async fn a_record_that_acts_on_a_free_target_ends_as_unknown() {
     let process = world.process();
     process.alert_received(firing.clone(), &world.policy).await.unwrap();
     change_target(&world, |state| state.busy = None).await;
-    lose_what_is_scheduled(&world);
+    world.queue.lose_all();
     world.run(&process, 1).await;
     let record = world.record(&firing).await;
     is_told(&record, RollbackState::Unknown);
@@ -64,7 +58,7 @@ async fn a_rollback_that_was_left_to_a_person_is_told_though_its_process_died_in
     let process = world.process();
     process.alert_received(firing.clone(), &world.policy).await.unwrap();
     change_target(&world, |state| state.busy.as_mut().unwrap().left_to_a_person = Some("nobody can tell".to_owned())).await;
-    lose_what_is_scheduled(&world);
+    world.queue.lose_all();
     world.run(&process, 1).await;
     let record = world.record(&firing).await;
     is_told(&record, RollbackState::Unknown);
@@ -80,7 +74,7 @@ async fn a_hold_that_is_on_no_waiting_list_is_looked_at_again() {
     process.alert_received(firing.clone(), &world.policy).await.unwrap();
     assert_eq!(world.record(&firing).await.decision.unwrap().kind, DecisionKind::Hold);
     change_target(&world, |state| state.holds.clear()).await;
-    lose_what_is_scheduled(&world);
+    world.queue.lose_all();
     world.run(&process, 2).await;
     let record = world.record(&firing).await;
     assert_ne!(record.decision.unwrap().kind, DecisionKind::Hold, "{:#?}", record.timeline);
@@ -102,7 +96,7 @@ async fn dies_while_clearing(death: Option<Death>) -> u64 {
         () = switch.died() => {}
     }
     // The rollback is live: whoever followed it is gone as well.
-    lose_what_is_scheduled(&world);
+    world.queue.lose_all();
     world.run(&process, 1).await;
     let record = world.record(&firing).await;
     let says = format!("{death:?}: {:#?}", record.timeline);
@@ -171,7 +165,7 @@ async fn dies_at_a_claim_of_another(death: Option<Death>) -> u64 {
     world.advance(SignedDuration::from_mins(2));
     let second = alert("a2", "checkout", world.now() - SignedDuration::from_secs(30));
     let calls = world.takes_in(&second, death).await;
-    lose_what_is_scheduled(&world);
+    world.queue.lose_all();
     if process.record(&RecordId::of(&second)).await.unwrap().is_none() {
         return calls;
     }

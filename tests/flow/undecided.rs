@@ -33,9 +33,7 @@ async fn dies_and_is_lost(death: Option<Death>) -> (u64, bool) {
         return (calls, false);
     }
     // Whatever it had scheduled is lost with it.
-    while let Some((wake_up, _)) = world.queue.take() {
-        world.queue.complete(wake_up);
-    }
+    world.queue.lose_all();
     world.run(&process, 3).await;
     let record = world.record(&firing).await;
     let says = format!("{death:?}: {:#?}", record.timeline);
@@ -86,9 +84,7 @@ async fn dies_in_the_last_delivery(death: Option<Death>) -> (u64, bool) {
     }
     let process = world.process();
     let Some(left) = process.record(&id).await.unwrap() else { return (switch.calls(), false) };
-    while let Some((wake_up, _)) = world.queue.take() {
-        world.queue.complete(wake_up);
-    }
+    world.queue.lose_all();
     world.run(&process, 3).await;
     let record = process.record(&id).await.unwrap().unwrap();
     let says = format!("{death:?}: {:#?}", record.timeline);
@@ -125,9 +121,7 @@ async fn dies_attached_and_is_lost(death: Option<Death>) -> (u64, bool) {
     world.advance(SignedDuration::from_secs(35));
     world.deliver_due(&process).await;
     world.advance(SignedDuration::from_mins(10));
-    while let Some((wake_up, _)) = world.queue.take() {
-        world.queue.complete(wake_up);
-    }
+    world.queue.lose_all();
     world.run(&process, 3).await;
     let record = world.record(&second).await;
     let says = format!("{death:?}: {:#?}", record.timeline);
