@@ -3,6 +3,7 @@
 mod alerts;
 mod calm;
 mod incoming;
+mod notifier;
 mod platform;
 mod queue;
 mod sqlite;

@@ -42,7 +42,7 @@ async fn what_is_parked_is_told_once_wherever_the_store_went_away() {
             world.advance(SignedDuration::from_secs(40));
             broker.deliver_due().await;
         }
-        let told = world.notifier.0.lock().unwrap().iter().filter(|notice| notice.title.contains("needs a person")).count();
+        let told = world.notifier.notices().iter().filter(|notice| notice.title.contains("needs a person")).count();
         let parked = broker.process.parked(10).await.unwrap();
         assert_eq!(parked.len(), 1, "call {number}, {after_effect}");
         told

@@ -173,7 +173,7 @@ async fn a_subscription_that_cannot_be_read_is_told_once_and_stops_nothing() {
     assert_eq!(policy.subscriptions().into_iter().collect::<Vec<_>>(), [ELSEWHERE, SUBSCRIPTION]);
     let world = World::with(policy);
     let broker = Broker::of(&world, &world.ports);
-    let told = || world.notifier.0.lock().unwrap().iter().map(|notice| notice.title.clone()).collect::<Vec<_>>();
+    let told = || world.notifier.notices().iter().map(|notice| notice.title.clone()).collect::<Vec<_>>();
     let denied = || Some(PortError::new("look for alerts", PortErrorKind::Denied, "403: no right"));
 
     world.alerts.fail(ELSEWHERE, denied());
@@ -184,7 +184,7 @@ async fn a_subscription_that_cannot_be_read_is_told_once_and_stops_nothing() {
     }
     let title = format!("lost alerts of subscription {ELSEWHERE} can't be looked for");
     assert_eq!(told(), [title.as_str()]);
-    assert!(world.notifier.0.lock().unwrap()[0].text.contains("403: no right"));
+    assert!(world.notifier.notices()[0].text.contains("403: no right"));
     assert!(!waiting(&world).is_empty(), "the other subscription is read");
 
     world.alerts.fail(ELSEWHERE, None);

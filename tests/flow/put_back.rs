@@ -190,7 +190,7 @@ async fn under_a_wrong_policy_wake_ups_come_back_and_the_rest_is_parked_with_the
     let parked = broker.process.parked(10).await.unwrap();
     assert_eq!(parked.len(), 3, "one a queue, however often it comes");
     assert!(parked.iter().all(|parked| parked.reason == problems && parked.body_bytes == 12), "{parked:?}");
-    let told = world.notifier.0.lock().unwrap().iter().filter(|notice| notice.text.contains(problems)).count();
+    let told = world.notifier.notices().iter().filter(|notice| notice.text.contains(problems)).count();
     assert_eq!(told, 3, "each told once");
     // The rollback's wake-up is due: it comes back, byte for byte.
     let wake_up = queued(&world).pop().unwrap().1;

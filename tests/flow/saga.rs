@@ -70,7 +70,7 @@ async fn people_read_whole_seconds() {
         assert_eq!(receipt.received_at.subsec_nanosecond(), 123_456_789, "stored as it was");
         let mut texts = vec![receipt.text(), record.decision.clone().unwrap().because];
         texts.extend(record.decision.unwrap().candidates.into_iter().map(|candidate| candidate.says));
-        texts.extend(world.notifier.0.lock().unwrap().iter().map(|notice| format!("{} {}", notice.title, notice.text)));
+        texts.extend(world.notifier.notices().iter().map(|notice| format!("{} {}", notice.title, notice.text)));
         for text in texts {
             let without_ids: Vec<&str> = text.split_whitespace().filter(|word| !word.contains("swap|")).collect();
             assert!(!without_ids.iter().any(|word| word.contains(".123456789")), "{mode}: {text}");
@@ -141,7 +141,7 @@ async fn a_way_back_that_no_call_leads_to_is_a_page() {
     let decision = record.decision.unwrap();
     assert_eq!((decision.kind, decision.reasons[0].rule), (DecisionKind::Page, RuleId::S9));
     assert_eq!(decision.because, format!("{BAD} is to blame, and no call leads back to {GOOD}; take checkout back by hand"));
-    assert_eq!((world.platform.calls(), record.rollback, world.notifier.0.lock().unwrap().len()), (0, None, 1));
+    assert_eq!((world.platform.calls(), record.rollback, world.notifier.notices().len()), (0, None, 1));
 }
 
 /// How each answer ends: effects, what runs, and the state that is told.
@@ -277,7 +277,7 @@ async fn no_approval_sends_a_call_to_a_build_that_cannot_be_told() {
         assert_eq!((decision.kind, decision.reasons[0].rule), (DecisionKind::Page, RuleId::S5), "{decision:#?}");
         assert!(decision.because.ends_with("name `fingerprint:` for `checkout` in the policy"), "{}", decision.because);
         assert_eq!(world.platform.calls(), 0);
-        let told = world.notifier.0.lock().unwrap();
+        let told = world.notifier.notices();
         assert!(told.iter().any(|notice| notice.text.contains("name `fingerprint:`")), "{told:?}");
     }
 }
@@ -321,7 +321,7 @@ async fn a_rollback_that_does_not_help_is_told_by_its_deadline_and_nothing_else_
     }
     let record = world.record(&firing).await;
     assert_eq!((record.rollback, world.platform.effects()), (Some(RollbackState::NotRecovered), 1));
-    let told = world.notifier.0.lock().unwrap();
+    let told = world.notifier.notices();
     assert!(told.iter().any(|notice| notice.title == "checkout: rolled back, but it did not help"), "{told:?}");
 }
 
@@ -346,7 +346,7 @@ async fn a_rollback_after_which_it_gets_worse_is_told_at_once_and_never_taken_ba
     assert_eq!((world.platform.calls(), world.platform.running().as_str()), (1, GOOD));
     let record = world.record(&firing).await;
     assert!(record.decision.unwrap().reasons.iter().any(|reason| reason.rule == RuleId::V4));
-    let told = world.notifier.0.lock().unwrap();
+    let told = world.notifier.notices();
     let worse = told.iter().filter(|notice| notice.title == "checkout: rolled back, and it got worse; a person must look now");
     assert_eq!(worse.count(), 1, "{told:?}");
 }

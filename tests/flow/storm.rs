@@ -88,7 +88,7 @@ async fn a_storm_is_told_and_stays_without_a_call_whatever_comes_later() {
     }
     assert_eq!(decided(&town, &last).await, (DecisionKind::Page, RuleId::P1));
     assert_eq!((town.calls(), town.world.record(&last).await.duplicates), (0, 3));
-    let told = town.world.notifier.0.lock().unwrap();
+    let told = town.world.notifier.notices();
     assert_eq!(told.iter().filter(|notice| notice.record == Some(backout::domain::record::RecordId::of(&last).0)).count(), 1);
 }
 

@@ -1,6 +1,6 @@
 //! People hear of each outcome, and hear of it once: two sweeps at once, a teller that died, one channel of two that fails.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use backout::{
     domain::{
@@ -11,7 +11,6 @@ use backout::{
         rollback::{Claim, ClaimKind, RollbackState},
         rule::RuleId,
     },
-    ports::{Notice, Notifier, PortError, PortErrorKind},
     process::{
         Ports,
         documents::{Documents, keys},
@@ -20,30 +19,11 @@ use backout::{
 use jiff::SignedDuration;
 
 use crate::support::{
+    fake_notifier::FakeNotifier,
     outage::Outage,
     policy::{alert, policy, service},
     world::World,
 };
-
-/// Notes what each channel was told; those that are away fail.
-#[derive(Default)]
-struct Channels {
-    told: Mutex<Vec<(Channel, String)>>,
-    away: Mutex<Vec<Channel>>,
-}
-
-#[async_trait::async_trait]
-impl Notifier for Channels {
-    async fn tell(&self, notice: &Notice, rule: &NotifyRule) -> Result<(), PortError> {
-        // A post takes a while: others get their turn.
-        tokio::task::yield_now().await;
-        if self.away.lock().unwrap().contains(&rule.channel) {
-            return Err(PortError::new("post a notice", PortErrorKind::Transient, "no connection"));
-        }
-        self.told.lock().unwrap().push((rule.channel, notice.title.clone()));
-        Ok(())
-    }
-}
 
 fn rule(channel: Channel) -> NotifyRule {
     let kinds = vec![NoticeKind::Act, NoticeKind::Propose, NoticeKind::Hold, NoticeKind::Page];
@@ -51,19 +31,19 @@ fn rule(channel: Channel) -> NotifyRule {
 }
 
 /// A world whose store and channels take turns, so that two who do the same meet at every call.
-async fn telling_world() -> (World, Arc<Channels>, Alert) {
+async fn telling_world() -> (World, Arc<FakeNotifier>, Alert) {
     let mut telling = policy(vec![service("checkout")]);
     telling.notify = vec![rule(Channel::Teams), rule(Channel::Slack)];
     let mut world = World::with(telling);
-    let channels = Arc::new(Channels::default());
+    let channels = Arc::new(FakeNotifier::default());
     world.ports = Outage::none_yet(world.clock.clone()).of_store(&world.ports);
-    world.ports = Ports { notifier: Arc::<Channels>::clone(&channels), ..world.ports };
+    world.ports = Ports { notifier: Arc::<FakeNotifier>::clone(&channels), ..world.ports };
     let firing = world.break_it().await;
     (world, channels, firing)
 }
 
-fn told(channels: &Channels, channel: Channel, title: &str) -> usize {
-    channels.told.lock().unwrap().iter().filter(|told| told.0 == channel && told.1 == title).count()
+fn told(channels: &FakeNotifier, channel: Channel, title: &str) -> usize {
+    channels.titles().iter().filter(|told| told.0 == channel && told.1 == title).count()
 }
 
 const ROLLING_BACK: &str = "checkout: rolling back";
@@ -71,31 +51,28 @@ const ROLLING_BACK: &str = "checkout: rolling back";
 #[tokio::test]
 async fn two_sweeps_at_once_tell_what_is_left_over_once() {
     let (world, channels, firing) = telling_world().await;
-    channels.away.lock().unwrap().extend([Channel::Teams, Channel::Slack]);
+    channels.only_away(&[Channel::Teams, Channel::Slack]);
     world.process().alert_received(firing, &world.policy).await.unwrap();
-    assert_eq!(*channels.told.lock().unwrap(), []);
-    channels.away.lock().unwrap().clear();
+    assert_eq!(channels.titles(), []);
+    channels.only_away(&[]);
     let (one, other) = (world.process(), world.process());
     let (first, second) = tokio::join!(one.sweep(&world.policy), other.sweep(&world.policy));
     first.unwrap();
     second.unwrap();
-    assert_eq!(
-        *channels.told.lock().unwrap(),
-        [Channel::Teams, Channel::Slack].map(|channel| (channel, ROLLING_BACK.to_owned()))
-    );
+    assert_eq!(channels.titles(), [Channel::Teams, Channel::Slack].map(|channel| (channel, ROLLING_BACK.to_owned())));
 }
 
 #[tokio::test]
 async fn the_channel_that_works_does_not_hear_again_what_the_other_missed() {
     let (world, channels, firing) = telling_world().await;
-    channels.away.lock().unwrap().push(Channel::Slack);
+    channels.only_away(&[Channel::Slack]);
     let process = world.process();
     process.alert_received(firing, &world.policy).await.unwrap();
     for _ in 0..3 {
         process.sweep(&world.policy).await.unwrap();
     }
     assert_eq!((told(&channels, Channel::Teams, ROLLING_BACK), told(&channels, Channel::Slack, ROLLING_BACK)), (1, 0));
-    channels.away.lock().unwrap().clear();
+    channels.only_away(&[]);
     process.sweep(&world.policy).await.unwrap();
     assert_eq!((told(&channels, Channel::Teams, ROLLING_BACK), told(&channels, Channel::Slack, ROLLING_BACK)), (1, 1));
 }
@@ -126,7 +103,7 @@ async fn an_outcome_is_told_once_whoever_finds_that_it_may_be_untold() {
     second.unwrap();
     world.run(&process, 4).await;
     for channel in [Channel::Teams, Channel::Slack] {
-        assert_eq!(told(&channels, channel, ROLLING_BACK), 1, "{:?}", channels.told.lock().unwrap());
+        assert_eq!(told(&channels, channel, ROLLING_BACK), 1, "{:?}", channels.titles());
         assert_eq!(told(&channels, channel, "checkout: rolled back, and recovered"), 1);
     }
     let left = world.ports.store.list(keys::OUTBOX, None, 10).await.unwrap();
@@ -159,7 +136,7 @@ async fn a_lost_race_for_the_claim_says_for_whose_rollback_the_alert_waits() {
         format!("this version is being taken back by record {owner_id}; this alert waits for that rollback and ends with it");
     assert_eq!((decision.because, record.attached_to), (says, Some(owner_id.clone())));
     let title = format!("checkout: waiting for the rollback of record {owner_id}");
-    assert_eq!(told(&channels, Channel::Teams, &title), 1, "{:?}", channels.told.lock().unwrap());
+    assert_eq!(told(&channels, Channel::Teams, &title), 1, "{:?}", channels.titles());
     assert_eq!(world.platform.calls(), 0);
 
     // Its wake-up gets lost; the sweep finds it all the same.

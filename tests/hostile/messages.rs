@@ -366,14 +366,14 @@ async fn a_flood_of_broken_messages_is_kept_whole_and_told_once_an_hour() {
         vec![NotifyRule { channel: Channel::Teams, url_from: Some("HOOK".to_owned()), kinds: vec![NoticeKind::Page] }];
     let world = World::with(with_channel);
     let broker = Broker::of(&world, &world.ports);
-    let told = || world.notifier.0.lock().unwrap().len();
+    let told = || world.notifier.notices().len();
     for n in 0..300 {
         let mut body = String::new();
         let _ = write!(body, "{{\"labels\":{n}}}");
         post(&broker, "alerts", body.as_bytes()).await;
     }
     assert_eq!((broker.process.parked(1_000).await.unwrap().len(), told()), (300, 1));
-    let says = world.notifier.0.lock().unwrap()[0].text.clone();
+    let says = world.notifier.notices()[0].text.clone();
     assert!(says.contains("whatever else is parked from this queue within the hour"), "{says}");
     post(&broker, "markers", b"{\"broken\":true}").await;
     assert_eq!(told(), 2, "another queue is another matter");

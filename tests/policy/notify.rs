@@ -1,26 +1,17 @@
 //! The channels over real HTTP, against a receiver of our own; nothing in a notice can mention anybody or leak the URL.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
-use axum::{
-    Router,
-    body::{Body, Bytes},
-    extract::State,
-    http::{HeaderMap, Uri},
-    response::Response,
-};
 use backout::{
     domain::policy::{Channel, NoticeKind, NotifyRule},
-    notify::Channels,
     ports::{Notice, Notifier, PortErrorKind},
 };
-use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::support::kept_log::KeptLog;
+use crate::support::{
+    kept_log::KeptLog,
+    receiver::{SETTING, channels, start},
+};
 
 fn notice(kind: NoticeKind) -> Notice {
     Notice {
@@ -41,41 +32,7 @@ fn hostile() -> Notice {
 }
 
 fn rule(channel: Channel) -> NotifyRule {
-    NotifyRule { channel, url_from: Some("HOOK_URL".to_owned()), kinds: vec![NoticeKind::Act] }
-}
-
-#[derive(Default)]
-struct Receiver {
-    status: u16,
-    retry_after: Option<&'static str>,
-    got: Vec<(String, HeaderMap, Value)>,
-}
-
-type Shared = Arc<Mutex<Receiver>>;
-
-async fn receive(State(receiver): State<Shared>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    let mut receiver = receiver.lock().unwrap();
-    receiver.got.push((uri.to_string(), headers, serde_json::from_slice(&body).unwrap()));
-    let mut response = Response::builder().status(receiver.status).header("location", "/elsewhere");
-    if let Some(seconds) = receiver.retry_after {
-        response = response.header("retry-after", seconds);
-    }
-    response.body(Body::from("s3cr3t")).unwrap()
-}
-
-/// A receiver that answers `status`, and the channels that reach it by the app setting `HOOK_URL`.
-async fn start(status: u16) -> (Shared, Channels) {
-    let receiver = Shared::default();
-    receiver.lock().unwrap().status = status;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let router = Router::new().fallback(receive).with_state(receiver.clone());
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    (receiver, channels(format!("http://{address}/hook?sig=s3cr3t")))
-}
-
-fn channels(url: String) -> Channels {
-    Channels::new(Box::new(move |name| (name == "HOOK_URL").then(|| SecretString::from(url.clone()))))
+    NotifyRule { channel, url_from: Some(SETTING.to_owned()), kinds: vec![NoticeKind::Act] }
 }
 
 async fn body_of(channel: Channel, notice: &Notice) -> Value {

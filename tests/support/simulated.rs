@@ -26,7 +26,7 @@ use backout::{
 };
 use jiff::SignedDuration;
 
-use super::{fake_queue::FakeQueue, world::RecordingNotifier};
+use super::{fake_notifier::FakeNotifier, fake_queue::FakeQueue};
 
 /// A managed identity of the simulation, asked every time; `None` is the system's.
 pub fn identity(azure: &AzureSimulation, client_id: Option<&'static str>) -> Arc<dyn TokenCredential> {
@@ -80,7 +80,7 @@ pub fn ports(
         platforms: Arc::new(AzurePlatforms::new(Arc::clone(&arm), identities, Arc::new(settings), clock.clone())),
         telemetry: Arc::new(AzureMetrics::new(Arc::clone(&arm))),
         alerts: Arc::new(AlertsManagement::new(arm)),
-        notifier: Arc::new(RecordingNotifier::default()),
+        notifier: Arc::new(FakeNotifier::default()),
         clock,
     };
     (ports, queue)

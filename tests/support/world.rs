@@ -1,17 +1,17 @@
 //! A small world on one thread and virtual time: a site, its measurements, a store, a queue, and the process between them.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use backout::{
     domain::{
         alert::Alert,
-        policy::{NotifyRule, Policy},
+        policy::Policy,
         record::{Record, RecordId},
         rollback::RollbackState,
         target::Target,
     },
     local::memory_store::MemoryStore,
-    ports::{Clock, FollowUp, Notice, Notifier, PortError},
+    ports::{Clock, FollowUp},
     process::{Ports, Process},
     sim::clock::ManualClock,
 };
@@ -19,6 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     fake_alerts::FakeAlerts,
+    fake_notifier::FakeNotifier,
     fake_platform::{FakePlatform, OnePlatform},
     fake_queue::FakeQueue,
     fake_telemetry::FakeTelemetry,
@@ -30,24 +31,13 @@ use super::{
 pub const GOOD: &str = "build-41";
 pub const BAD: &str = "build-42";
 
-#[derive(Default)]
-pub struct RecordingNotifier(pub Mutex<Vec<Notice>>);
-
-#[async_trait::async_trait]
-impl Notifier for RecordingNotifier {
-    async fn tell(&self, notice: &Notice, _rule: &NotifyRule) -> Result<(), PortError> {
-        self.0.lock().unwrap().push(notice.clone());
-        Ok(())
-    }
-}
-
 pub struct World {
     pub clock: Arc<ManualClock>,
     pub platform: FakePlatform,
     pub telemetry: FakeTelemetry,
     pub alerts: FakeAlerts,
     pub queue: FakeQueue,
-    pub notifier: Arc<RecordingNotifier>,
+    pub notifier: Arc<FakeNotifier>,
     pub policy: Arc<Policy>,
     pub ports: Ports,
 }
@@ -66,7 +56,7 @@ impl World {
         let telemetry = FakeTelemetry::default();
         let alerts = FakeAlerts::default();
         let queue = FakeQueue::new(as_clock.clone());
-        let notifier = Arc::new(RecordingNotifier::default());
+        let notifier = Arc::new(FakeNotifier::default());
         let ports = Ports {
             store: Arc::new(MemoryStore::new()),
             follow_ups: Arc::new(queue.clone()),
