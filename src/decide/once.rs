@@ -64,15 +64,16 @@ pub fn judge(case: &Case, winner: &Candidate<'_>) -> Vec<Reason> {
         );
     }
     if let Some(last) =
-        facts.state.taken_back.iter().filter(|taken| taken.accused != winner.token).map(|taken| taken.claimed_at).max()
+        facts.state.taken_back.iter().filter(|taken| taken.accused != winner.token).max_by_key(|taken| taken.claimed_at)
     {
-        let since = case.now.duration_since(last);
+        let since = case.now.duration_since(last.claimed_at);
+        let what = if last.result.is_some() { "was rolled back" } else { "was to be rolled back" };
         if since < facts.service.cool_down {
             say(
                 RuleId::A6,
                 Effect::Propose,
                 format!(
-                    "`{name}` was rolled back {} min ago; its cool-down is {} min",
+                    "`{name}` {what} {} min ago; its cool-down is {} min",
                     since.as_mins(),
                     facts.service.cool_down.as_mins()
                 ),

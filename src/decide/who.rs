@@ -22,6 +22,11 @@ pub fn services_meant<'a>(alert: &Alert, policy: &'a Policy) -> Vec<&'a Service>
         .collect()
 }
 
+/// The services that an alert meant when it arrived, as the policy has them now; `Err`: the first that it does not have any more.
+pub fn still_meant<'a, 'n>(names: &'n [ServiceName], policy: &'a Policy) -> Result<Vec<&'a Service>, &'n ServiceName> {
+    names.iter().map(|name| policy.services.get(name).ok_or(name)).collect()
+}
+
 /// The services meant and everything upstream of them, nearest first (C4).
 pub fn scope<'a>(meant: &[&'a Service], policy: &'a Policy) -> Vec<(&'a Service, u32)> {
     let mut scope: Vec<(&Service, u32)> = Vec::new();

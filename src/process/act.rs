@@ -137,7 +137,7 @@ impl Process {
         let approved = gathered.case.approval.is_some();
         let (set, reserved, inputs) = futures::join!(
             self.write_target(&target, gathered.version_of(&target), state),
-            self.reserve(facts, &claim_key, approved, gathered.budget_of(&target)),
+            self.reserve(&record.id, facts, &claim_key, approved, gathered.budget_of(&target)),
             self.keep_inputs(&record.id, &gathered.case)
         );
         let (set, reserved, inputs) = (set?, reserved?, inputs?);
@@ -149,7 +149,7 @@ impl Process {
                 return Ok(Outcome::Settled { says });
             }
             // Somebody was faster: the target has changed, so the decision is made afresh. A place in the budget that was taken for
-            // nothing would be one less for the whole subscription; unless it is that of whoever was faster.
+            // nothing would be one less for the whole subscription; unless it is that of whoever was faster, or becomes it just now.
             let is_theirs = |state: &TargetState| state.busy.as_ref().is_some_and(|theirs| theirs.accused == busy.accused);
             if !now.as_ref().is_some_and(|state| is_theirs(&state.value)) {
                 self.give_back_budget(&target, &busy).await?;
@@ -158,7 +158,9 @@ impl Process {
         };
         if !reserved {
             // Only as we wrote it: another delivery of this record may have taken the rollback up meanwhile.
-            let freed = TargetState { busy: None, generation: state.value.generation + 1, ..state.value.clone() };
+            let mut freed = TargetState { busy: None, generation: state.value.generation + 1, ..state.value.clone() };
+            // Nothing was tried: the entry would stand against this very record, and against the version for ever.
+            freed.taken_back.retain(|taken| taken.record != record.id);
             return match self.documents.replace(&keys::target(&target), &state.version, freed).await? {
                 Replace::Now(_) => self.decide_again(record).await,
                 Replace::ChangedMeanwhile => {
@@ -179,9 +181,9 @@ impl Process {
         Ok(outcome)
     }
 
-    /// Takes up a rollback after a crash: its claim was inserted by us just now, so nothing was ever sent, and the decision
-    /// was made again on what is so now.
-    pub(super) async fn act_after_crash(
+    /// Takes up a rollback of which nothing was sent, after a crash or a wait: the decision was made again on what is so now.
+    /// `next_attempt`: whether one was provably in vain already.
+    pub(super) async fn act_after_wait(
         &self,
         record: &Record,
         target: &TargetKey,
@@ -189,25 +191,26 @@ impl Process {
         claim: Loaded<Claim>,
         decision: &Decision,
         case: &Case,
+        next_attempt: bool,
     ) -> Result<Outcome, Trouble> {
         // Its place may never have been taken.
         let facts = case.services.iter().find(|facts| facts.service.target.key() == *target);
         let reserved = match facts {
             Some(facts) => {
                 let claim_key = keys::claim(target, &busy.accused);
-                self.reserve(facts, &claim_key, case.approval.is_some(), ReadBefore::NotRead).await?
+                self.reserve(&record.id, facts, &claim_key, case.approval.is_some(), ReadBefore::NotRead).await?
             }
             None => false,
         };
         if !reserved {
-            let why = "nothing was sent before a restart, and now the budget of rollbacks is used up";
+            let why = "it could not be sent at once, and now the budget of rollbacks is used up";
             return self.give_up_unsent(&record.id, target, busy, &claim, RuleId::A6, why).await;
         }
         let inputs = self.keep_inputs(&record.id, case).await?;
         if !self.store_decision(record, decision, inputs, busy, ReadBefore::NotRead).await? {
             return self.look_later(target, busy).await;
         }
-        self.renew_and_send(&record.id, target, busy, claim, false).await
+        self.renew_and_send(&record.id, target, busy, claim, next_attempt).await
     }
 
     /// Builds the rollback that the decision means.
@@ -291,8 +294,10 @@ impl Process {
     }
 
     /// Takes a place in the subscription's budget, once a claim; `false` when it is used up. An approval lifts the limit, not the count (A6).
+    /// A place that another record took for the same version is taken over: that one has lost the race for it, and must not give it back.
     async fn reserve(
         &self,
+        record: &RecordId,
         facts: &ServiceFacts,
         claim: &Key,
         approved: bool,
@@ -309,10 +314,14 @@ impl Process {
                 || Some(BudgetDocument::default()),
                 |document: &mut BudgetDocument| {
                     over = document.used(budget, now, Some(claim)) >= budget.rollbacks && !approved;
-                    if over || document.reservations.iter().any(|reservation| reservation.claim == claim.as_str()) {
+                    if over {
                         return None;
                     }
-                    document.reservations.push(Reservation { claim: claim.to_string(), at: now });
+                    if let Some(taken) = document.reservations.iter_mut().find(|taken| taken.claim == claim.as_str()) {
+                        let before = taken.record.replace(record.clone());
+                        return (before.as_ref() != Some(record)).then_some(());
+                    }
+                    document.reservations.push(Reservation { claim: claim.to_string(), record: Some(record.clone()), at: now });
                     history::trim(&mut document.reservations, BudgetDocument::RESERVATIONS_MAX);
                     Some(())
                 },

@@ -218,12 +218,16 @@ impl Process {
         may: impl Fn(&Decision) -> bool + Send,
     ) -> Result<Outcome, Trouble> {
         let record = &read.value;
-        let meant: Vec<&Service> = record.services.iter().filter_map(|name| policy.services.get(name)).collect();
-        if meant.is_empty() {
-            let gathered = self.gather(record, &[], policy).await?.about(read.clone());
-            let decision = ignore(RuleId::C4, "the services that this alert means are not in the policy any more".to_owned());
-            return self.settle(record, decision, &gathered).await;
-        }
+        let meant = match who::still_meant(&record.services, policy) {
+            Ok(meant) => meant,
+            // What is left would be judged as if it were all: a change that may be to blame is not weighed any more.
+            Err(gone) => {
+                let gathered = self.gather(record, &[], policy).await?.about(read.clone());
+                let says =
+                    format!("`{gone}`, which this alert is about, is not in the policy any more; look at the alert by hand");
+                return self.settle(record, page(RuleId::C4, says), &gathered).await;
+            }
+        };
         let gathered = self.gather(record, &meant, policy).await?.about(read.clone());
         if gathered.case.services.iter().any(|facts| facts.state.busy.is_some()) {
             return Box::pin(self.judge(record, gathered)).await;

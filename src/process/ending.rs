@@ -7,7 +7,7 @@ use super::{
     Process,
     act::read_claim,
     documents::{Loaded, ReadBefore, Replace, keys},
-    gather::BudgetDocument,
+    gather::{BudgetDocument, Reservation},
     outcome::Outcome,
     settle::decided,
     trouble::Trouble,
@@ -217,7 +217,7 @@ impl Process {
         Ok(Outcome::Settled { says: says.to_owned() })
     }
 
-    /// A rollback that changed nothing does not count against the budget.
+    /// A rollback that changed nothing does not count against the budget. A place that is another record's by now stays.
     pub(super) async fn give_back_budget(&self, target: &TargetKey, busy: &Busy) -> Result<(), PortError> {
         let claim = keys::claim(target, &busy.accused);
         self.documents
@@ -226,7 +226,10 @@ impl Process {
                 || None,
                 |document: &mut BudgetDocument| {
                     let before = document.reservations.len();
-                    document.reservations.retain(|reservation| reservation.claim != claim.as_str());
+                    let is_ours = |taken: &Reservation| {
+                        taken.claim == claim.as_str() && taken.record.as_ref().is_none_or(|record| *record == busy.record)
+                    };
+                    document.reservations.retain(|taken| !is_ours(taken));
                     (document.reservations.len() != before).then_some(())
                 },
             )

@@ -19,7 +19,7 @@ use crate::{
         known::Known,
         observation::{Observation, WayBack},
         policy::Policy,
-        record::Record,
+        record::{Record, RecordId},
         series::{EvidenceMetric, Series},
         service::{Budget, Service},
         target::TargetKey,
@@ -75,6 +75,9 @@ pub struct BudgetDocument {
 pub struct Reservation {
     /// The claim's key.
     pub claim: String,
+    /// Who gives it back; not there in places of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<RecordId>,
     pub at: Timestamp,
 }
 

@@ -65,7 +65,7 @@ impl Process {
         if let Some(attached) = &record.attached_to {
             let other = self.record(attached).await?;
             match other.as_ref().and_then(|other| other.rollback) {
-                Some(RollbackState::Recovered) => {
+                Some(RollbackState::Recovered) if other.as_ref().is_some_and(|other| watched_all_of(other, record)) => {
                     let decision =
                         super::alert::ignore(RuleId::V1, format!("the rollback of record {attached} recovered the service"));
                     return self.end_attached(read, decision).await;
@@ -92,8 +92,9 @@ impl Process {
                     }
                     return Ok(Outcome::Settled { says: format!("record {} still waits for record {attached}", record.id) });
                 }
-                // It never came to a rollback there: this alert is judged on its own.
-                None => {
+                // It never came to a rollback there, or nobody measured whether that one helped all that this alert is about: it is
+                // judged on its own.
+                Some(RollbackState::Recovered) | None => {
                     let alone = self
                         .update_record_from(&record.id, record.generation, ReadBefore::There(read.clone()), |record| {
                             record.attached_to = None;
@@ -155,4 +156,9 @@ impl Process {
         self.unhold(record, None).await?;
         Ok(Outcome::Settled { says: format!("the proposal of record {} expired", record.id) })
     }
+}
+
+/// Whether the recovery of `other` was measured on every service that `record` is about, and not only on one that they depend on.
+fn watched_all_of(other: &Record, record: &Record) -> bool {
+    record.services.iter().all(|service| other.services.contains(service))
 }

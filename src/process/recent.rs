@@ -20,6 +20,7 @@ use crate::{
     domain::{
         alert::Alert,
         approval::Approval,
+        policy::Policy,
         record::{Record, RecordId},
         rollback::RollbackState,
         target_state::TargetState,
@@ -123,7 +124,7 @@ impl Process {
     /// Carries on with the firings of the last hours that were never decided, or decided and never told, or whose next step is overdue:
     /// the message that should have done it, or the wake-up that a copy of it left behind, has become a dead letter. No target's
     /// document knows of them.
-    pub(super) async fn carry_on(&self) -> Result<usize, Trouble> {
+    pub(super) async fn carry_on(&self, policy: &Policy) -> Result<usize, Trouble> {
         let now = self.ports.clock.now();
         let (newest, oldest) = (keys::recent_before(now - SOMEBODY_IS_AT_IT), keys::recent_before(now - CARRIED_ON_UNTIL));
         let listed = self.documents.store().list(keys::RECENT, Some(&newest), CARRIED_ON_MAX).await?;
@@ -137,7 +138,7 @@ impl Process {
             // Where it has gone on since, somebody is at it.
             let Some(record) = read.filter(|record| record.generation == stands.generation) else { continue };
             if stands.acts() {
-                carried_on += usize::from(self.end_forgotten(&record).await?);
+                carried_on += usize::from(self.end_forgotten(&record, policy).await?);
                 continue;
             }
             if record.decision.is_some() && record.told_generation < record.generation {
@@ -152,13 +153,17 @@ impl Process {
         Ok(carried_on)
     }
 
-    /// Ends a record that acts, where its target's document does not know of it any more, or is left to a person: nobody else will.
-    async fn end_forgotten(&self, record: &Record) -> Result<bool, Trouble> {
+    /// Ends a record that acts, where its target's document does not know of it any more, or is left to a person; and wakes it, where no
+    /// sweep looks at its target, since the policy does not name that any more. Nobody else will.
+    async fn end_forgotten(&self, record: &Record, policy: &Policy) -> Result<bool, Trouble> {
         let Some(accused) = record.decision.as_ref().and_then(|decision| decision.accused.as_ref()) else { return Ok(false) };
         let state = self.documents.read::<TargetState>(&keys::target(&accused.target)).await?;
         let busy = state.as_ref().and_then(|state| Some((state, state.value.busy.as_ref()?)));
         if let Some((state, busy)) = busy.filter(|(_, busy)| busy.record == record.id) {
-            let Some(why) = &busy.left_to_a_person else { return Ok(false) };
+            let Some(why) = &busy.left_to_a_person else {
+                let is_swept = policy.services.values().any(|service| service.target.key() == accused.target);
+                return Ok(!is_swept && self.wake_if_overdue(&state.value).await?);
+            };
             warn!(record = %record.id, "a rollback that was left to a person was never told; telling it");
             self.finish_leaving(&record.id, &state.value, why).await?;
         } else {

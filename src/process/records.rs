@@ -158,6 +158,9 @@ fn notice_of(record: &Record) -> Option<Notice> {
             (NoticeKind::Page, format!("{service}: rolled back, and it got worse; a person must look now"))
         }
         (_, Some(RollbackState::NotRecovered)) => (NoticeKind::Page, format!("{service}: rolled back, but it did not help")),
+        (DecisionKind::Page, Some(RollbackState::Failed)) => {
+            (NoticeKind::Page, format!("{service}: the rollback was not sent; a person must look"))
+        }
         (_, Some(RollbackState::Failed)) => {
             (NoticeKind::Page, format!("{service}: the rollback failed; the accused version still runs"))
         }

@@ -13,16 +13,21 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
-    decide::progress::{self, Happened},
+    decide::{
+        case::Case,
+        progress::{self, Happened},
+        who,
+    },
     domain::{
-        approval::Approval,
-        decision::DecisionKind,
+        approval::Verdict,
+        decision::{Decision, DecisionKind},
         instant::whole_seconds,
+        known::Known,
         observation::Observation,
         record::{Record, RecordId},
         rollback::{Busy, Claim, ClaimKind, OperationState, Phase, RollbackState, StepKind},
         rule::RuleId,
-        service::{Resubmit, Service},
+        service::Resubmit,
         target::{Fingerprint, TargetKey, VersionToken},
         target_state::TargetState,
     },
@@ -39,8 +44,31 @@ const QUIET_LOOK: SignedDuration = SignedDuration::from_mins(1);
 /// Unsent attempts of one step before the rollback is given up.
 const UNSENT_TRIES_MAX: u32 = 6;
 
+/// So long after a decision its call may leave without another look at alert and signals.
+const DECISION_STANDS: SignedDuration = SignedDuration::from_mins(5);
+
 /// Between two looks at the recovery.
 pub(super) const VERIFY_PAUSE: SignedDuration = SignedDuration::from_secs(60);
+
+/// A decision to roll back, made once more before its call.
+enum Anew {
+    Act {
+        decision: Box<Decision>,
+        case: Box<Case>,
+    },
+    /// It would not be made now. `seen`: what the target showed when it was looked at for that.
+    NotAnyMore {
+        rule: RuleId,
+        why: String,
+        seen: Option<Known<Observation>>,
+    },
+}
+
+impl Anew {
+    fn without_a_look(rule: RuleId, why: String) -> Self {
+        Self::NotAnyMore { rule, why, seen: None }
+    }
+}
 
 impl Process {
     /// A wake-up for a rollback. Stale or not ours: no effect (A3).
@@ -129,7 +157,7 @@ impl Process {
                             let why = format!("the call could not be sent in {} tries", busy.tries);
                             return self.give_up_unsent(&record.id, target, busy, &claim, RuleId::V5, &why).await;
                         }
-                        return self.renew_and_send(&record.id, target, busy, claim, true).await;
+                        return self.send_what_was_not(record, target, busy, claim).await;
                     }
                     self.look_at_target(record, state, busy, None).await
                 }
@@ -150,26 +178,59 @@ impl Process {
         busy: &Busy,
         claim: Loaded<Claim>,
     ) -> Result<Outcome, Trouble> {
+        match self.decide_anew(record, target, busy).await? {
+            Anew::Act { decision, case } => self.act_after_wait(record, target, busy, claim, &decision, &case, false).await,
+            Anew::NotAnyMore { rule, why, .. } => {
+                let why = format!("nothing was sent before a restart, and {why}");
+                self.give_up_unsent(&record.id, target, busy, &claim, rule, &why).await
+            }
+        }
+    }
+
+    /// A call that was provably not sent is sent now; once its decision is old, or its alert resolved, only if it is decided again.
+    async fn send_what_was_not(
+        &self,
+        record: &Record,
+        target: &TargetKey,
+        busy: &Busy,
+        claim: Loaded<Claim>,
+    ) -> Result<Outcome, Trouble> {
+        let now = self.ports.clock.now();
+        let is_old = record.decided_at.is_none_or(|decided_at| now.duration_since(decided_at) > DECISION_STANDS);
+        // After a first step there is no way but on.
+        if busy.step > 0 || !(is_old || record.resolved_at.is_some()) {
+            return self.renew_and_send(&record.id, target, busy, claim, true).await;
+        }
+        match self.decide_anew(record, target, busy).await? {
+            Anew::Act { decision, case } => self.act_after_wait(record, target, busy, claim, &decision, &case, true).await,
+            Anew::NotAnyMore { rule, why, .. } => {
+                let why = format!("the call could not leave at once, and {why}");
+                self.give_up_unsent(&record.id, target, busy, &claim, rule, &why).await
+            }
+        }
+    }
+
+    /// Whether the rollback would be decided now as it was: time has passed, and the good version may run well, the alert be resolved, or
+    /// the policy be another.
+    async fn decide_anew(&self, record: &Record, target: &TargetKey, busy: &Busy) -> Result<Anew, Trouble> {
         let policy = match self.policy.load().await {
             Ok(policy) => policy,
             Err(problems) => {
-                return self
-                    .give_up_unsent(
-                        &record.id,
-                        target,
-                        busy,
-                        &claim,
-                        RuleId::V7,
-                        &format!("the policy is not readable any more: {problems}"),
-                    )
-                    .await;
+                return Ok(Anew::without_a_look(RuleId::V7, format!("the policy is not readable any more: {problems}")));
             }
         };
-        if record.resolved_at.is_some() && !record.approval.as_ref().is_some_and(Approval::counts) {
-            let why = "nothing was sent before a restart, and the alert was resolved since";
-            return self.give_up_unsent(&record.id, target, busy, &claim, RuleId::A13, why).await;
+        // A person's yes is a yes, used or not.
+        let approved = record.approval.as_ref().is_some_and(|approval| approval.verdict == Verdict::Approved);
+        if record.resolved_at.is_some() && !approved {
+            return Ok(Anew::without_a_look(RuleId::A13, "the alert was resolved since".to_owned()));
         }
-        let meant: Vec<&Service> = record.services.iter().filter_map(|name| policy.services.get(name)).collect();
+        let meant = match who::still_meant(&record.services, &policy) {
+            Ok(meant) => meant,
+            Err(gone) => {
+                let why = format!("`{gone}`, which the alert is about, is not in the policy any more");
+                return Ok(Anew::without_a_look(RuleId::C4, why));
+            }
+        };
         let mut gathered = self.gather(record, &meant, &policy).await?;
         // Our own mark on the target is no reason against ourselves.
         for facts in &mut gathered.case.services {
@@ -187,18 +248,16 @@ impl Process {
                     .as_ref()
                     .is_some_and(|way| way.name == busy.good.name && way.fingerprint == busy.good.fingerprint)
         });
-        if decision.kind == DecisionKind::Act && same {
-            return self.act_after_crash(record, target, busy, claim, &decision, &gathered.case).await;
-        }
-        self.give_up_unsent(
-            &record.id,
-            target,
-            busy,
-            &claim,
-            RuleId::A5,
-            &format!("nothing was sent before a restart, and now the decision is {}: {}", decision.kind, decision.because),
-        )
-        .await
+        Ok(if decision.kind == DecisionKind::Act && same {
+            Anew::Act { decision: Box::new(decision), case: Box::new(gathered.case) }
+        } else {
+            let seen = gathered.case.services.iter().find(|facts| facts.service.target.key() == *target);
+            Anew::NotAnyMore {
+                rule: RuleId::A5,
+                why: format!("now the decision is {}: {}", decision.kind, decision.because),
+                seen: seen.map(|facts| facts.observation.clone()),
+            }
+        })
     }
 
     /// Reads the target until it tells what became of the call (invariant 4). `failed` is what the platform said when it gave up.
@@ -281,7 +340,26 @@ impl Process {
         let convergent = busy.steps.get(busy.step).is_some_and(|step| step.kind == StepKind::Convergent);
         // Nothing is sent that no stored decision explains, for the first time or again.
         let explained = has_decided_to_act(record);
-        if resubmissions == 0 && (convergent || busy.service.resubmit == Resubmit::Once) {
+        let may_be_sent_again = resubmissions == 0 && (convergent || busy.service.resubmit == Resubmit::Once);
+        let unwanted = if may_be_sent_again && explained && busy.step == 0 {
+            match self.decide_anew(record, target, busy).await? {
+                Anew::Act { .. } => None,
+                Anew::NotAnyMore { why, seen, .. } => {
+                    // That look is newer than the one which brought us here, and may have seen the call arrive.
+                    let seen = seen.as_ref().map(|seen| seen.value().map(|seen| progress::what_happened(busy, seen)));
+                    match seen {
+                        None | Some(Some(Happened::Nothing)) => Some(why),
+                        Some(
+                            None
+                            | Some(Happened::UnderWay(_) | Happened::Applied { .. } | Happened::Untold(_) | Happened::Surprise(_)),
+                        ) => return self.look_later(target, busy).await,
+                    }
+                }
+            }
+        } else {
+            None
+        };
+        if may_be_sent_again && unwanted.is_none() {
             let mut next = claim.value.clone();
             if let ClaimKind::Rollback { resubmissions, .. } = &mut next.kind {
                 *resubmissions += 1;
@@ -297,11 +375,13 @@ impl Process {
         }
         let minutes = busy.service.quiet_time.as_mins();
         let says = if explained {
+            let because = unwanted.map_or_else(String::new, |why| format!(": {why}"));
             format!(
-                "the call was sent at most once, its answer never told, and after {minutes} min {still}; it was not sent again"
+                "the call was sent at most once, no answer told what became of it, and after {minutes} min {still}; it was not sent \
+                 again{because}"
             )
         } else {
-            format!("nothing was sent: the process ended before its decision was stored; after {minutes} min {still}")
+            format!("nothing was sent: no decision to act was stored in time; after {minutes} min {still}")
         };
         self.end(&record.id, target, busy, End { state: RollbackState::Failed, says, rule: None }).await
     }

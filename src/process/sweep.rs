@@ -10,7 +10,7 @@ use tracing::warn;
 use super::{Process, documents::keys, outcome::Outcome, saga::wake_up, trouble::Trouble};
 use crate::{
     decide::history,
-    domain::{policy::Policy, record::Record, service::Service, target_state::TargetState},
+    domain::{policy::Policy, record::Record, rollback::Busy, service::Service, target_state::TargetState},
 };
 
 /// A step is overdue when its wake-up is this late.
@@ -33,7 +33,7 @@ impl Process {
                 Err(error) => trouble = Some(error),
             }
         }
-        woken += self.carry_on().await.unwrap_or_else(|error| {
+        woken += self.carry_on(policy).await.unwrap_or_else(|error| {
             trouble = Some(error);
             0
         });
@@ -83,15 +83,7 @@ impl Process {
 
     async fn wake_overdue(&self, state: &TargetState) -> Result<usize, Trouble> {
         let now = self.ports.clock.now();
-        let mut woken = 0;
-        if let Some(busy) = &state.busy
-            && busy.left_to_a_person.is_none()
-            && busy.next_step_at + OVERDUE < now
-        {
-            warn!(record = %busy.record, target = %state.target, "a rollback's next step is overdue; waking it");
-            self.schedule(&wake_up(state, busy, now)).await?;
-            woken += 1;
-        }
+        let mut woken = usize::from(self.wake_if_overdue(state).await?);
         for hold in state.holds.iter().filter(|hold| hold.next_step_at + OVERDUE < now) {
             let Some(record) = self.record(&hold.record).await? else { continue };
             match record.next_step_at {
@@ -105,5 +97,15 @@ impl Process {
             }
         }
         Ok(woken)
+    }
+
+    /// Wakes the rollback of a target whose next step is overdue; whether there was one.
+    pub(super) async fn wake_if_overdue(&self, state: &TargetState) -> Result<bool, Trouble> {
+        let now = self.ports.clock.now();
+        let overdue = |busy: &&Busy| busy.left_to_a_person.is_none() && busy.next_step_at + OVERDUE < now;
+        let Some(busy) = state.busy.as_deref().filter(overdue) else { return Ok(false) };
+        warn!(record = %busy.record, target = %state.target, "a rollback's next step is overdue; waking it");
+        self.schedule(&wake_up(state, busy, now)).await?;
+        Ok(true)
     }
 }

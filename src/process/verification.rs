@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::Instrument;
 
 use super::{
-    PolicyTrouble, Process,
+    Process,
     documents::{Loaded, keys},
     ending::End,
     outcome::Outcome,
@@ -16,6 +16,7 @@ use crate::{
     decide::{
         history,
         recovery::{self, Recovery},
+        who,
     },
     domain::{
         decision::{Effect, Reason},
@@ -55,7 +56,7 @@ impl Process {
         let accused_since = accused_since(&state.value, busy).unwrap_or(busy.since);
         let (meant, unknown) = match self.signal_services(record, busy).await {
             Ok(meant) => (meant, None),
-            Err(problems) => (Vec::new(), Some(format!("what is measured for the alert is not known: {problems}"))),
+            Err(why) => (Vec::new(), Some(format!("what is measured for the alert is not known: {why}"))),
         };
         let platform = self.ports.platforms.of(&busy.service.target);
         let from = accused_since - BASELINE - SignedDuration::from_mins(5);
@@ -161,14 +162,18 @@ impl Process {
         self.wait(record, state, busy, VERIFY_PAUSE, &says).await
     }
 
-    /// The services whose signals showed the fault: those that the alert means, else the target's own. Without a policy only the
-    /// latter is known, and that it does well is no recovery of the others.
-    async fn signal_services(&self, record: &Record, busy: &Busy) -> Result<Vec<Service>, PolicyTrouble> {
-        let meant: Vec<Service> = match self.policy.load().await {
-            Ok(policy) => record.services.iter().filter_map(|name| policy.services.get(name).cloned()).collect(),
-            Err(_) if record.services.iter().all(|name| *name == busy.service.name) => Vec::new(),
-            Err(trouble) => return Err(trouble),
+    /// The services whose signals showed the fault: those that the alert means, else the target's own. Where the policy
+    /// cannot be read, or has one of them no more, only the latter is known, and that it does well is no recovery of the others.
+    async fn signal_services(&self, record: &Record, busy: &Busy) -> Result<Vec<Service>, String> {
+        let meant = match self.policy.load().await {
+            Ok(policy) => who::still_meant(&record.services, &policy)
+                .map(|meant| meant.into_iter().cloned().collect())
+                .map_err(|gone| format!("`{gone}` is not in the policy any more")),
+            Err(trouble) => Err(trouble.to_string()),
         };
+        // What is known of the service that was rolled back is kept with its rollback.
+        let is_its_own = record.services.iter().all(|name| *name == busy.service.name);
+        let meant: Vec<Service> = meant.or_else(|why| if is_its_own { Ok(Vec::new()) } else { Err(why) })?;
         Ok(if meant.is_empty() { vec![busy.service.clone()] } else { meant })
     }
 }

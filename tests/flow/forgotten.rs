@@ -14,8 +14,8 @@ use jiff::SignedDuration;
 use crate::support::{
     fake_platform::Answer,
     lethal::{Death, Switch},
-    policy::alert,
-    world::{BAD, World},
+    policy::{alert, policy, service},
+    world::{BAD, GOOD, World},
 };
 
 fn documents(world: &World) -> Documents {
@@ -79,6 +79,20 @@ async fn a_hold_that_is_on_no_waiting_list_is_looked_at_again() {
     let record = world.record(&firing).await;
     assert_ne!(record.decision.unwrap().kind, DecisionKind::Hold, "{:#?}", record.timeline);
     assert_eq!(record.told_generation, record.generation);
+}
+
+/// Its sweeps do not come by the target any more.
+#[tokio::test]
+async fn a_rollback_of_a_service_that_left_the_policy_goes_on_when_its_wake_up_is_lost() {
+    let mut world = World::new();
+    let firing = world.break_it().await;
+    world.process().alert_received(firing.clone(), &world.policy).await.unwrap();
+    world.policy = policy(vec![service("search")]).into();
+    world.queue.lose_all();
+    world.run(&world.process(), 2).await;
+    let record = world.record(&firing).await;
+    is_told(&record, RollbackState::Recovered);
+    assert_eq!((world.platform.calls(), world.platform.running().as_str()), (1, GOOD));
 }
 
 /// Returns the number of calls when nobody dies.

@@ -9,6 +9,7 @@ mod commands;
 mod copies;
 mod crash;
 mod dead_letters;
+mod decided_anew;
 mod forgotten;
 mod half_written;
 mod inputs;

@@ -273,7 +273,7 @@ async fn a_failed_run_whose_answer_was_lost_is_told_as_what_it_was() {
         story.fire(&alert).await;
         let record = story.run_to_end(&alert).await;
         story.assert_ended(&record, RollbackState::Failed, 1, 1, BAD);
-        for part in ["its answer never told", "the accused version still runs", "may have changed what serves"] {
+        for part in ["no answer told what became of it", "the accused version still runs", "may have changed what serves"] {
             assert!(told(&record, part), "{part}: {:#?}", record.timeline);
         }
         assert!(!told(&record, "nothing has happened"), "{:#?}", record.timeline);

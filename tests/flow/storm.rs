@@ -5,6 +5,7 @@ use backout::{
         alert::Alert,
         decision::DecisionKind,
         policy::Policy,
+        rollback::RollbackState,
         rule::RuleId,
         service::{Mode, Service},
     },
@@ -202,7 +203,7 @@ async fn five_dependents_of_one_bad_deployment_are_no_storm() {
 }
 
 #[tokio::test]
-async fn five_dependents_of_one_bad_deployment_lead_to_one_call_and_end_with_it() {
+async fn five_dependents_of_one_bad_deployment_lead_to_one_call_and_end_after_it() {
     let town = broken_payments(Mode::Act).await;
     let process = town.world.process();
     let mut firings = Vec::new();
@@ -222,7 +223,8 @@ async fn five_dependents_of_one_bad_deployment_lead_to_one_call_and_end_with_it(
     assert_eq!((town.calls(), town.effects()), (1, 1));
     assert_eq!(decided(&town, &firings[0]).await.0, DecisionKind::Act);
     for firing in &firings[1..] {
-        assert_eq!(decided(&town, firing).await, (DecisionKind::Ignore, RuleId::V1), "it ended with the rollback");
+        // Only `payments` was measured for the rollback: each looked at its own signals, and they are back.
+        assert_eq!(decided(&town, firing).await, (DecisionKind::Ignore, RuleId::A13));
     }
 }
 
@@ -238,6 +240,29 @@ async fn what_the_bad_deployment_explains_does_not_count_and_the_rest_does() {
         assert_eq!(decided(&town, &last).await.0, kind, "{unrelated} unrelated ones");
         assert_eq!(town.calls(), 0);
     }
+}
+
+/// The bad deployment upstream was taken back, and one of its dependents has a fault of its own.
+#[tokio::test]
+async fn that_an_upstream_has_recovered_is_no_recovery_of_its_dependents() {
+    let town = broken_payments(Mode::Act).await;
+    let process = town.world.process();
+    let own = fire(&town, &process, "payments").await;
+    let dependent = fire(&town, &process, OTHERS[0]).await;
+    let waiting = town.world.record(&dependent).await;
+    assert_eq!(waiting.attached_to.as_ref(), Some(&town.world.record(&own).await.id));
+    town.minutes_pass(3);
+    town.requests_work("payments");
+    for _ in 0..60 {
+        town.minutes_pass(1);
+        town.world.deliver_due(&process).await;
+    }
+    assert_eq!(town.world.record(&own).await.rollback, Some(RollbackState::Recovered));
+    let record = town.world.record(&dependent).await;
+    let decision = record.decision.unwrap();
+    // Its fault goes on, and no change explains it any more: a person must know.
+    assert_eq!((decision.kind, town.calls()), (DecisionKind::Page, 1), "{:#?}", record.timeline);
+    assert_eq!(record.told_generation, record.generation);
 }
 
 /// `payments`, upstream of forty services, and five that have nothing to do with it.

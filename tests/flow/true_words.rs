@@ -60,7 +60,7 @@ async fn a_pause_before_the_second_call_does_not_make_the_first_one_unsent() {
     assert_eq!((record.rollback, world.platform.calls()), (Some(RollbackState::Failed), 1), "{:#?}", record.timeline);
     let says = last_words(&record);
     assert!(
-        says.contains("the call was sent at most once, its answer never told") && !says.contains("nothing was sent"),
+        says.contains("the call was sent at most once, no answer told what became of it") && !says.contains("nothing was sent"),
         "{says}"
     );
 }

@@ -215,3 +215,43 @@ async fn that_one_does_well_is_no_recovery_of_the_other_while_the_policy_cannot_
     let record = town.world.record(&firing).await;
     assert_eq!((record.rollback, town.calls()), (Some(RollbackState::NotRecovered), 1), "{:#?}", record.timeline);
 }
+
+/// A service was renamed, say. What is left would be judged as if it were all that the alert is about.
+#[tokio::test]
+async fn an_alert_that_waits_is_a_page_once_the_policy_has_one_of_its_services_no_more() {
+    let mut town = shop(Mode::Act).await;
+    town.deploy_bad("checkout");
+    town.deploy_bad("search");
+    town.minutes_pass(1);
+    let firing = shop_alert(&town);
+    town.world.process().alert_received(firing.clone(), &town.world.policy).await.unwrap();
+    assert_eq!(town.world.record(&firing).await.decision.unwrap().kind, DecisionKind::Hold);
+    town.requests_fail("checkout");
+    town.requests_fail("search");
+    town.world.policy = Arc::new(policy(vec![shop_service("search", Mode::Act)]));
+    hours_pass(&town, &firing).await;
+    let record = town.world.record(&firing).await;
+    let decision = record.decision.unwrap();
+    assert_eq!((decision.kind, decision.reasons[0].rule), (DecisionKind::Page, RuleId::C4), "{:#?}", record.timeline);
+    assert!(decision.because.contains("`checkout`, which this alert is about, is not in the policy any more"), "{decision:#?}");
+    assert_eq!(town.calls(), 0);
+}
+
+#[tokio::test]
+async fn that_one_does_well_is_no_recovery_of_another_that_the_policy_has_no_more() {
+    let mut town = shop(Mode::Act).await;
+    town.deploy_bad("checkout");
+    town.requests_fail("checkout");
+    town.requests_fail("search");
+    town.minutes_pass(8);
+    let firing = shop_alert(&town);
+    town.world.process().alert_received(firing.clone(), &town.world.policy).await.unwrap();
+    town.minutes_pass(2);
+    town.requests_work("checkout");
+    town.world.policy = Arc::new(policy(vec![shop_service("checkout", Mode::Act)]));
+    hours_pass(&town, &firing).await;
+    let record = town.world.record(&firing).await;
+    assert_eq!((record.rollback, town.calls()), (Some(RollbackState::Unknown), 1), "{:#?}", record.timeline);
+    let why = "`search` is not in the policy any more";
+    assert!(record.timeline.iter().any(|entry| entry.what.contains(why)), "{:#?}", record.timeline);
+}

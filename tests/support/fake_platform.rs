@@ -28,6 +28,8 @@ pub enum Answer {
     Refused,
     /// Turned away unprocessed.
     NotSent,
+    /// The same, with the wish to wait for so many seconds.
+    NotSentFor(u32),
     /// Accepted, and the operation fails at its end.
     FailsLater,
 }
@@ -277,6 +279,7 @@ impl Platform for FakePlatform {
             Answer::LostBeforeEffect => Submission::Unknown { says: "no answer in 30 s".to_owned() },
             Answer::Refused => Submission::Refused { says: "403 AuthorizationFailed".to_owned() },
             Answer::NotSent => Submission::NotSent { says: "429".to_owned(), retry_after_seconds: Some(20) },
+            Answer::NotSentFor(seconds) => Submission::NotSent { says: "429".to_owned(), retry_after_seconds: Some(seconds) },
         }
     }
 
