@@ -8,7 +8,7 @@ use crate::domain::{
     observation::{Observation, RunningVersion},
     record::RecordId,
     target::{Fingerprint, VersionToken},
-    target_state::{Firing, HoldRef, Marker, Rollout, TakenBack, TargetState},
+    target_state::{Declined, Firing, HoldRef, Marker, Rollout, TakenBack, TargetState},
 };
 
 /// Two readings further apart than this do not tell when a version between them began; the sweep reads every five minutes.
@@ -160,6 +160,13 @@ pub fn add_firing(state: &mut TargetState, firing: Firing) {
         state.firings.sort_by_key(|firing| firing.fired_at);
         trim(&mut state.firings, TargetState::FIRINGS_MAX);
     }
+}
+
+/// Keeps a person's no, once a version: the newest.
+pub fn add_declined(state: &mut TargetState, declined: Declined) {
+    state.declined.retain(|known| known.token != declined.token);
+    state.declined.push(declined);
+    trim(&mut state.declined, TargetState::DECLINED_MAX);
 }
 
 /// Notes that a record waits until `next_step_at`, or (`None`) that it waits no more.

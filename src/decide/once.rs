@@ -8,6 +8,7 @@ use super::{
 };
 use crate::domain::{
     decision::{Effect, Reason},
+    instant::whole_seconds,
     resource_id::ResourceId,
     rule::RuleId,
     service::Mode,
@@ -49,6 +50,19 @@ pub fn judge(case: &Case, winner: &Candidate<'_>) -> Vec<Reason> {
             RuleId::A1,
             Effect::Page,
             format!("{} was already taken back, or tried to be, by record {}", winner.label, taken.record),
+        );
+    }
+    // Whichever alert it was about: it is the version that was not to be taken back. The approval of another record lifts it.
+    if let Some(declined) = facts.state.declined.iter().find(|declined| declined.token == winner.token) {
+        say(
+            RuleId::A11,
+            Effect::Propose,
+            format!(
+                "a person declined taking {} back at {} (record {}), so it is not done without a person's yes",
+                winner.label,
+                whole_seconds(declined.at),
+                declined.record
+            ),
         );
     }
     if let Some(why) = &facts.state.frozen {

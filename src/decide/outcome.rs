@@ -92,7 +92,7 @@ fn of_those_who_care(judged: Vec<Vec<Reason>>) -> Vec<Reason> {
 }
 
 /// An approval lifts what asks for a person, but never the kill switch, and only for the version that was proposed (A11).
-/// After a person's no, that version is not taken back without a person's yes.
+/// After a person's no, that version is not taken back without a person's yes, whatever alert asks next ([`once::judge`]).
 fn apply_approval(reasons: &mut Vec<Reason>, approval: &Approval, accused: Option<&Accused>) {
     if approval.verdict == Verdict::Declined {
         if accused.is_some_and(|accused| accused.token == approval.token) {

@@ -29,6 +29,9 @@ pub struct TargetState {
     /// Tokens that a rollback of ours was claimed for, and tokens that our rollbacks produced: a cheap copy of the claims,
     /// which remain the truth.
     pub taken_back: Vec<TakenBack>,
+    /// Versions that a person said no to taking back, oldest first (A11).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub declined: Vec<Declined>,
     /// Why automation is off until a person clears it (A7).
     pub frozen: Option<String>,
     /// Newest receipt of this target's chain, and how many there are.
@@ -45,6 +48,7 @@ impl TargetState {
     pub const FIRINGS_MAX: usize = 50;
     pub const HOLDS_MAX: usize = 50;
     pub const TAKEN_BACK_MAX: usize = 20;
+    pub const DECLINED_MAX: usize = 20;
     /// Others that may be told of the target between two who tell the same.
     pub const WRITTEN_RECEIPTS_MAX: usize = 8;
 
@@ -58,6 +62,7 @@ impl TargetState {
             holds: Vec::new(),
             busy: None,
             taken_back: Vec::new(),
+            declined: Vec::new(),
             frozen: None,
             receipt_head: None,
             receipt_count: 0,
@@ -122,6 +127,15 @@ pub struct TakenBack {
     /// What came of it. Without a fingerprint: what may have come of it, for all that can be told.
     pub result: Option<VersionToken>,
     pub result_fingerprint: Option<Fingerprint>,
+}
+
+/// A person's no to taking one version back. The record that asked keeps whose it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Declined {
+    pub record: RecordId,
+    pub token: VersionToken,
+    pub at: Timestamp,
 }
 
 /// A receipt of the target's chain, by what it tells: one state of one record.

@@ -4,12 +4,13 @@ use jiff::Timestamp;
 
 use super::{
     Process,
-    documents::{Loaded, ReadBefore},
+    documents::{Loaded, ReadBefore, keys},
     outcome::Outcome,
     settle::{PROPOSAL_VALID, decided},
     trouble::Trouble,
 };
 use crate::{
+    decide::history,
     domain::{
         approval::{Approval, Verdict},
         decision::{Decision, DecisionKind},
@@ -17,8 +18,10 @@ use crate::{
         policy::Policy,
         record::{Record, RecordId},
         rule::RuleId,
+        target::TargetKey,
+        target_state::{Declined, TargetState},
     },
-    ports::{FollowUp, StepName},
+    ports::{FollowUp, PortError, StepName},
 };
 
 /// Why an answer was not taken.
@@ -49,11 +52,9 @@ impl Process {
             return Err(NotAnswered::Answered { record: id.clone(), by: approval.by.clone() });
         }
         let decision = record.decision.as_ref();
-        let token = decision
-            .filter(|decision| decision.kind == DecisionKind::Propose)
-            .and_then(|decision| decision.accused.as_ref())
-            .map(|accused| accused.token.clone());
-        let (Some(token), Some(decided_at)) = (token, record.decided_at) else {
+        let accused =
+            decision.filter(|decision| decision.kind == DecisionKind::Propose).and_then(|decision| decision.accused.as_ref());
+        let (Some(accused), Some(decided_at)) = (accused, record.decided_at) else {
             let decision = decision.map_or_else(|| "not made yet".to_owned(), |decision| decision.kind.to_string());
             return Err(NotAnswered::NotProposed { record: id.clone(), decision });
         };
@@ -61,7 +62,15 @@ impl Process {
         if now >= expired_at {
             return Err(NotAnswered::Expired { record: id.clone(), expired_at });
         }
-        let approval = Approval { verdict, token, by: by.to_owned(), at: now, used: false };
+        match verdict {
+            // Before the record is closed: a no that only the record knew would not hold for the next alert about this version.
+            Verdict::Declined => {
+                let declined = Declined { record: id.clone(), token: accused.token.clone(), at: now };
+                self.keep_declined(&accused.target, declined).await.map_err(Trouble::from)?;
+            }
+            Verdict::Approved => {}
+        }
+        let approval = Approval { verdict, token: accused.token.clone(), by: by.to_owned(), at: now, used: false };
         let updated = self
             .update_record(id, record.generation, |record| {
                 record.approval = Some(approval.clone());
@@ -83,7 +92,9 @@ impl Process {
             Verdict::Declined => {
                 self.unhold(&written.value, None).await.map_err(Trouble::from)?;
                 self.finish_telling_written(written).await?;
-                Ok(format!("declined; record {id} is closed and nothing is done"))
+                Ok(format!(
+                    "declined; record {id} is closed, nothing is done, and this version is not taken back without a person's yes"
+                ))
             }
             Verdict::Approved => {
                 self.wake_for_approval(&written.value, now).await?;
@@ -92,6 +103,20 @@ impl Process {
                 ))
             }
         }
+    }
+
+    async fn keep_declined(&self, target: &TargetKey, declined: Declined) -> Result<(), PortError> {
+        self.documents
+            .update(
+                &keys::target(target),
+                || Some(TargetState::new(target.clone())),
+                |state: &mut TargetState| {
+                    history::add_declined(state, declined.clone());
+                    Some(())
+                },
+            )
+            .await?;
+        Ok(())
     }
 
     /// Sends the wake-up that acts on an unused approval.

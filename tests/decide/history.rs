@@ -1,14 +1,14 @@
 //! What is kept of a target: bounded, without duplicates, and nothing of half a change.
 
 use backout::{
-    decide::history::{Began, absorb_event, absorb_observation, add_firing, running_since, set_hold},
+    decide::history::{Began, absorb_event, absorb_observation, add_declined, add_firing, running_since, set_hold},
     domain::{
         deployment::{DeploymentEvent, DeploymentStatus, DeploymentSubject},
         known::Known,
         observation::Observation,
         record::RecordId,
         target::short_hash,
-        target_state::TargetState,
+        target_state::{Declined, TargetState},
     },
 };
 use jiff::Timestamp;
@@ -171,6 +171,22 @@ fn firings_are_kept_once_and_bounded() {
     assert_eq!(state.firings.len(), TargetState::FIRINGS_MAX);
     assert_eq!(state.firings[0].record.0, short_hash(&["r10"]));
     assert!(state.firings.iter().all(|firing| firing.resolved_at == Some(firing.fired_at + seconds(30))));
+}
+
+#[test]
+fn a_persons_no_is_kept_once_a_version_and_bounded() {
+    let mut state = empty();
+    let no = |record: &str, version: String| Declined {
+        record: RecordId(record.to_owned()),
+        token: token(&version),
+        at: at("12:00:00"),
+    };
+    for index in 0..25 {
+        add_declined(&mut state, no("first", format!("swap-{index}")));
+        add_declined(&mut state, no("second", format!("swap-{index}")));
+    }
+    assert_eq!(state.declined.len(), TargetState::DECLINED_MAX);
+    assert_eq!(state.declined[0], no("second", "swap-5".to_owned()));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use backout::{
         rollback::{Busy, Phase},
         rule::RuleId::{self, A1, A4, A6, A7, A10, A11, C6, S2, S5, T3},
         service::{Mode, Reversible},
+        target_state::Declined,
     },
 };
 use jiff::SignedDuration;
@@ -202,6 +203,22 @@ fn a11_after_a_persons_no_nothing_acts_by_itself() {
     let declined = |of: &str| case().with(|case| case.approval = Some(approval(Verdict::Declined, of)));
     let decision = check(&declined("checkout-2"), Propose, A11);
     assert_eq!(decision.because, "Ada declined it at 2026-03-10T11:59:00Z");
+    check_acts(&declined("checkout-1"));
+}
+
+#[test]
+fn a11_a_persons_no_holds_for_every_other_alert_about_that_version() {
+    let declined = |of: &str| {
+        case().state(|state| {
+            let no = Declined { record: RecordId("other".to_owned()), token: token(of), at: at("11:58:00") };
+            state.declined.push(no);
+        })
+    };
+    let decision = check(&declined("checkout-2"), Propose, A11);
+    let because = "a person declined taking build 42 back at 2026-03-10T11:58:00Z (record other), so it is not done without a \
+                   person's yes";
+    assert_eq!(decision.because, because);
+    check_acts(&declined("checkout-2").approved());
     check_acts(&declined("checkout-1"));
 }
 

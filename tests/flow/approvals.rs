@@ -4,9 +4,11 @@ use backout::{
     domain::{
         approval::Verdict,
         decision::DecisionKind,
+        deployment::{DeploymentEvent, DeploymentStatus, DeploymentSubject},
         record::{Record, RecordId},
         rollback::RollbackState,
-        service::Mode,
+        rule::RuleId,
+        service::{Mode, Reversible},
     },
     process::Process,
 };
@@ -14,8 +16,8 @@ use jiff::SignedDuration;
 
 use crate::support::{
     lethal::{Death, Switch},
-    policy::{policy, service},
-    world::World,
+    policy::{alert, policy, service, site},
+    world::{BAD, World},
 };
 
 async fn proposed() -> (World, Process, RecordId) {
@@ -90,4 +92,101 @@ async fn one_that_comes_into_force_too_late_is_told() {
     assert_eq!((decision.kind, late.told_generation), (DecisionKind::Page, late.generation), "{:#?}", late.timeline);
     assert!(decision.because.contains("too late; nothing was done"), "{}", decision.because);
     assert_eq!((world.platform.calls(), late.next_step_at, late.approval.unwrap().used), (0, None, true));
+}
+
+/// Nobody said that the version can be taken back, so it was proposed; then its pipeline says so.
+async fn proposed_and_declared_since() -> (World, Process, RecordId) {
+    let mut checkout = service("checkout");
+    checkout.reversible = Reversible::Declared;
+    let world = World::with(policy(vec![checkout]));
+    let firing = world.break_it().await;
+    let process = world.process();
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    (world, process, RecordId::of(&firing))
+}
+
+async fn declare(world: &World, process: &Process) {
+    let marker = DeploymentEvent {
+        id: Some("m1".to_owned()),
+        source: "cdevents".to_owned(),
+        resources: vec![site("checkout").to_string()],
+        operation: None,
+        status: DeploymentStatus::Succeeded,
+        at: Some(world.now() - SignedDuration::from_mins(8)),
+        subject: DeploymentSubject::default(),
+        version: Some(BAD.to_owned()),
+        reversible: Some(true),
+        slots: None,
+    };
+    process.deployment_received(marker, &world.policy, true).await.unwrap();
+}
+
+/// What another rule's alert about the same version leads to, five minutes later.
+async fn another_alert(world: &World, process: &Process) -> Record {
+    world.advance(SignedDuration::from_mins(5));
+    let mut other = alert("a2", "checkout", world.now() - SignedDuration::from_mins(1));
+    other.rule = Some("checkout-slow".to_owned());
+    process.alert_received(other.clone(), &world.policy).await.unwrap();
+    record(process, &RecordId::of(&other)).await
+}
+
+#[tokio::test]
+async fn a_persons_no_holds_for_another_alert_about_the_same_version_until_a_persons_yes() {
+    let (world, process, id) = proposed_and_declared_since().await;
+    process.answer(&id, Verdict::Declined, "ana").await.unwrap();
+    declare(&world, &process).await;
+    let other = another_alert(&world, &process).await;
+    let decision = other.decision.as_ref().unwrap();
+    assert_eq!((decision.kind, decision.reasons[0].rule), (DecisionKind::Propose, RuleId::A11), "{decision:#?}");
+    assert!(!serde_json::to_string(decision).unwrap().contains("ana"), "who it was stays in the record that asked");
+    world.run(&process, 1).await;
+    assert_eq!((world.platform.calls(), world.platform.running().as_str()), (0, BAD));
+    // That proposal has expired by now; the next one gets a yes.
+    let mut third = alert("a3", "checkout", world.now());
+    third.rule = Some("checkout-slow".to_owned());
+    process.alert_received(third.clone(), &world.policy).await.unwrap();
+    let id = RecordId::of(&third);
+    process.answer(&id, Verdict::Approved, "ben").await.unwrap();
+    world.run(&process, 1).await;
+    let third = record(&process, &id).await;
+    assert_eq!((world.platform.calls(), third.rollback), (1, Some(RollbackState::Recovered)), "{:#?}", third.timeline);
+}
+
+/// Returns the number of calls when nobody dies, and whether the no was kept.
+async fn dies_while_declining(death: Option<Death>) -> (u64, bool) {
+    let (world, process, id) = proposed_and_declared_since().await;
+    let switch = death.map_or_else(Switch::that_never_dies, Switch::that_dies);
+    let mortal = world.process_behind(&switch);
+    tokio::select! {
+        biased;
+        answered = mortal.answer(&id, Verdict::Declined, "ana") => assert!(answered.is_ok(), "{answered:?}"),
+        () = switch.died() => {}
+    }
+    let said = record(&process, &id).await.approval.is_some();
+    // An undecided proposal would be judged again, and take the version back itself.
+    if said {
+        declare(&world, &process).await;
+        let other = another_alert(&world, &process).await;
+        assert_eq!(other.decision.as_ref().map(|decision| decision.kind), Some(DecisionKind::Propose), "{death:?}");
+        world.run(&process, 2).await;
+        let declined = record(&process, &id).await;
+        assert_eq!((world.platform.calls(), declined.told_generation), (0, declined.generation), "{death:?}");
+    } else {
+        // Whoever got no answer says it again.
+        process.answer(&id, Verdict::Declined, "ana").await.unwrap();
+    }
+    (switch.calls(), said)
+}
+
+#[tokio::test]
+async fn a_no_that_was_stored_holds_whatever_dies_while_it_is_given() {
+    let (calls, said) = Box::pin(dies_while_declining(None)).await;
+    assert!(said);
+    let mut unsaid = 0;
+    for at_call in 1..=calls {
+        for after_effect in [false, true] {
+            unsaid += u32::from(!Box::pin(dies_while_declining(Some(Death { at_call, after_effect }))).await.1);
+        }
+    }
+    assert!(unsaid > 3, "{unsaid} deaths came before the record said it");
 }
