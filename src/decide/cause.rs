@@ -283,6 +283,17 @@ fn judge_winner(case: &Case, winner: &Candidate<'_>) -> Vec<Reason> {
             Effect::Propose,
             format!("the same alert fired at {}, before {} began to serve", whole_seconds(earlier), winner.label),
         );
+    } else if let Some(forgotten) = forgotten_firing(case, winner) {
+        say(
+            RuleId::C2,
+            Effect::Propose,
+            format!(
+                "so many alerts fired that those until {} are not all kept, so whether this one fired before {} began to serve is not \
+                 known; look at its history before you approve",
+                whole_seconds(forgotten),
+                winner.label
+            ),
+        );
     }
     reasons
 }
@@ -311,6 +322,16 @@ fn earlier_firing(case: &Case, candidate: &Candidate<'_>) -> Option<Timestamp> {
             *fired_at < candidate.rolled_out_at - SKEW_ALLOWANCE
                 && candidate.rolled_out_at.duration_since(*fired_at) <= EARLIER_FIRING
         })
+        .max()
+}
+
+/// Until when firings are not all kept, where one of them may have been an earlier firing in the sense of C2.
+fn forgotten_firing(case: &Case, candidate: &Candidate<'_>) -> Option<Timestamp> {
+    case.alert.rule.as_deref()?;
+    case.meant()
+        .filter_map(|facts| facts.state.forgotten_firings)
+        .map(|forgotten| forgotten.last_fired_at)
+        .filter(|last_fired_at| candidate.rolled_out_at.duration_since(*last_fired_at) <= EARLIER_FIRING)
         .max()
 }
 

@@ -8,7 +8,7 @@ use crate::domain::{
     observation::{Observation, RunningVersion},
     record::RecordId,
     target::{Fingerprint, VersionToken},
-    target_state::{Declined, Firing, HoldRef, Marker, Rollout, TakenBack, TargetState},
+    target_state::{Declined, Firing, ForgottenFirings, HoldRef, Marker, Rollout, TakenBack, TargetState},
 };
 
 /// Two readings further apart than this do not tell when a version between them began; the sweep reads every five minutes.
@@ -158,7 +158,21 @@ pub fn add_firing(state: &mut TargetState, firing: Firing) {
     } else {
         state.firings.push(firing);
         state.firings.sort_by_key(|firing| firing.fired_at);
-        trim(&mut state.firings, TargetState::FIRINGS_MAX);
+        while state.firings.len() > TargetState::FIRINGS_MAX {
+            let gone = state.firings.remove(0);
+            state.forgotten_firings = Some(forgotten_with(state.forgotten_firings, &gone));
+        }
+    }
+}
+
+/// A version that an alert fired on must not become a proven one because many more fired since (S5).
+fn forgotten_with(before: Option<ForgottenFirings>, gone: &Firing) -> ForgottenFirings {
+    match before {
+        None => ForgottenFirings { last_fired_at: gone.fired_at, over_at: gone.resolved_at },
+        Some(before) => ForgottenFirings {
+            last_fired_at: before.last_fired_at.max(gone.fired_at),
+            over_at: before.over_at.zip(gone.resolved_at).map(|(before, gone)| before.max(gone)),
+        },
     }
 }
 

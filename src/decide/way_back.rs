@@ -261,6 +261,17 @@ fn prove_content(
             whole_seconds(firing.fired_at)
         ));
     }
+    // Whether one of those fired while it served is not known, and unknown is not good.
+    let forgotten = state.forgotten_firings.filter(|forgotten| {
+        forgotten.last_fired_at >= served.since && forgotten.over_at.is_none_or(|over_at| over_at > healthy_from)
+    });
+    if let Some(forgotten) = forgotten {
+        return Proof::Unproven(format!(
+            "so many alerts fired that those until {} are not all kept, and one may have fired while {label} served, so it is not \
+             proven good; look at its alerts before you approve",
+            whole_seconds(forgotten.last_fired_at)
+        ));
+    }
     Proof::Good {
         says: format!(
             "{label}, held by {place}, served from {} to {} without an alert",

@@ -22,6 +22,9 @@ pub struct TargetState {
     pub markers: Vec<Marker>,
     /// Firings of the last days, oldest first (C2).
     pub firings: Vec<Firing>,
+    /// What is left of the firings that had no room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten_firings: Option<ForgottenFirings>,
     /// Records that wait, and when each is due.
     pub holds: Vec<HoldRef>,
     /// The rollback under way. In a box: the document mostly has none, and is moved through many hands.
@@ -59,6 +62,7 @@ impl TargetState {
             rollouts: Vec::new(),
             markers: Vec::new(),
             firings: Vec::new(),
+            forgotten_firings: None,
             holds: Vec::new(),
             busy: None,
             taken_back: Vec::new(),
@@ -107,6 +111,16 @@ pub struct Firing {
     pub resource: String,
     pub fired_at: Timestamp,
     pub resolved_at: Option<Timestamp>,
+}
+
+/// Enough of the firings that are kept no more to tell when one of them may have been trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForgottenFirings {
+    /// All that fired after it are kept.
+    pub last_fired_at: Timestamp,
+    /// When the last of them was over; `None` where one never was, for all that was known.
+    pub over_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

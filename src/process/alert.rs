@@ -171,7 +171,11 @@ impl Process {
         let mut fresh = record.clone();
         decided(&mut fresh, decision, now);
         let key = keys::record(&id);
-        let (inserted, listed) = futures::join!(self.documents.insert(&key, fresh), self.put_on_list(&record));
+        let (inserted, listed, learned) = futures::join!(self.documents.insert(&key, fresh), self.put_on_list(&record), async {
+            if counts_as_fired(&record, &meant) { self.learn_of_resolved(&record).await } else { Ok(()) }
+        });
+        // Of each delivery: of the one before nobody knows how far it came.
+        learned?;
         match inserted? {
             Insert::Now(written) => {
                 listed?;
@@ -246,6 +250,13 @@ impl Process {
             }
         }
     }
+}
+
+/// Whether the Fired of a resolved alert is kept with its targets, however late this comes.
+fn counts_as_fired(record: &Record, meant: &[&Service]) -> bool {
+    let fired = Alert { condition: Condition::Fired, ..record.alert.clone() };
+    let fired_at = fired.fired_at.unwrap_or(record.received_at);
+    decide::decide_without_reading(&fired, meant, fired_at).is_none()
 }
 
 pub(super) fn ignore(rule: RuleId, says: String) -> Decision {

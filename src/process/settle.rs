@@ -110,6 +110,34 @@ impl Process {
         Ok(())
     }
 
+    /// Keeps in the target documents that an alert fired which is over by now. Whether its Fired was judged, comes after this, or never,
+    /// it was trouble while it lasted (C2, S5). Called twice: the same.
+    pub(super) async fn learn_of_resolved(&self, record: &Record) -> Result<(), PortError> {
+        let Some(firing) = &firing_of(record) else { return Ok(()) };
+        let updates: Vec<_> = record
+            .targets
+            .iter()
+            .map(|target| {
+                async move {
+                    self.documents
+                        .update(
+                            &keys::target(target),
+                            || Some(TargetState::new(target.clone())),
+                            |state: &mut TargetState| {
+                                let before = state.clone();
+                                history::add_firing(state, firing.clone());
+                                (*state != before).then_some(())
+                            },
+                        )
+                        .await
+                }
+                .boxed()
+            })
+            .collect();
+        try_join_all(updates).await?;
+        Ok(())
+    }
+
     /// Flapping turns automation off on the target until a person clears it (A7).
     async fn freeze_if_flapping(&self, decision: &Decision) -> Result<(), PortError> {
         let flapping = decision.reasons.iter().find(|reason| reason.rule == RuleId::A7 && reason.effect == Effect::Page);

@@ -8,7 +8,7 @@ use backout::{
         observation::Observation,
         record::RecordId,
         target::short_hash,
-        target_state::{Declined, TargetState},
+        target_state::{Declined, ForgottenFirings, TargetState},
     },
 };
 use jiff::Timestamp;
@@ -171,6 +171,32 @@ fn firings_are_kept_once_and_bounded() {
     assert_eq!(state.firings.len(), TargetState::FIRINGS_MAX);
     assert_eq!(state.firings[0].record.0, short_hash(&["r10"]));
     assert!(state.firings.iter().all(|firing| firing.resolved_at == Some(firing.fired_at + seconds(30))));
+}
+
+#[test]
+fn of_firings_without_room_it_is_kept_when_one_may_have_been_trouble() {
+    let mut state = empty();
+    let mut add = |record: &str, fired: i64, lasted: Option<i64>| {
+        let fired_at = at("06:00:00") + minutes(fired);
+        add_firing(&mut state, firing(record, fired_at, lasted.map(|lasted| fired_at + minutes(lasted))));
+        state.forgotten_firings
+    };
+    let forgotten = |last_fired_at: &str, over_at: Option<&str>| {
+        Some(ForgottenFirings { last_fired_at: at(last_fired_at), over_at: over_at.map(at) })
+    };
+    assert_eq!(add("long", 0, Some(90)), None);
+    assert_eq!(add("short", 1, Some(1)), None);
+    assert_eq!(add("open", 2, None), None);
+    for index in 3..50 {
+        assert_eq!(add(&format!("r{index}"), index, None), None);
+    }
+    assert_eq!(add("r50", 50, None), forgotten("06:00:00", Some("07:30:00")));
+    assert_eq!(add("r51", 51, None), forgotten("06:01:00", Some("07:30:00")));
+    // One that is told again has no room again.
+    assert_eq!(add("long", 0, Some(90)), forgotten("06:01:00", Some("07:30:00")));
+    assert_eq!(add("r52", 52, None), forgotten("06:02:00", None));
+    assert_eq!(add("open", 2, Some(1)), forgotten("06:02:00", None), "it may be one of many");
+    assert_eq!(state.firings.len(), TargetState::FIRINGS_MAX);
 }
 
 #[test]

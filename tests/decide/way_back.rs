@@ -9,10 +9,10 @@ use backout::{
         },
         known::Known,
         observation::{ObstacleWeight, Preflight},
-        rule::RuleId::{S1, S2, S3, S5, S9, S10},
+        rule::RuleId::{C2, S1, S2, S3, S5, S9, S10},
         service::Reversible,
         target::Fingerprint,
-        target_state::Rollout,
+        target_state::{ForgottenFirings, Rollout},
     },
 };
 use jiff::SignedDuration;
@@ -144,6 +144,44 @@ fn s5_no_alert_fired_while_the_good_version_served() {
     // What fired after it is about its successor.
     check_acts(&fired("11:50:00", None));
     check(&fired("11:49:59", None), Propose, S5);
+}
+
+#[test]
+fn s5_a_version_whose_alerts_are_not_all_kept_is_not_proven() {
+    // Build 41 served from 09:50 of the day before until 11:50.
+    let forgotten = |last_fired_at: &str, over_at: Option<&str>| {
+        let last_fired_at = last_fired_at.parse().unwrap();
+        let forgotten = ForgottenFirings { last_fired_at, over_at: over_at.map(at) };
+        case().alert(|alert| alert.rule = None).state(|state| state.forgotten_firings = Some(forgotten))
+    };
+    check(&forgotten("2026-03-10T11:40:00Z", Some("11:45:00")), Propose, S5);
+    check(&forgotten("2026-03-10T05:00:00Z", None), Propose, S5);
+    check(&forgotten("2026-03-09T09:50:00Z", None), Propose, S5);
+    check_acts(&forgotten("2026-03-09T09:49:59Z", None));
+    check(&forgotten("2026-03-10T05:00:00Z", Some("11:20:01")), Propose, S5);
+    check_acts(&forgotten("2026-03-10T05:00:00Z", Some("11:20:00")));
+    // Since the accused version serves, older ones may have been forgotten with them.
+    let decision = check(&forgotten("2026-03-10T11:58:00Z", None), Propose, S5);
+    assert!(decision.because.contains("those until 2026-03-10T11:58:00Z are not all kept"), "{}", decision.because);
+    check_acts(&forgotten("2026-03-10T11:58:00Z", None).approved());
+}
+
+#[test]
+fn c2_an_earlier_firing_may_be_one_that_is_not_kept() {
+    let forgotten = |last_fired_at: &str| {
+        let last_fired_at = last_fired_at.parse().unwrap();
+        let forgotten = ForgottenFirings { last_fired_at, over_at: Some(at("11:00:00")) };
+        case().state(|state| state.forgotten_firings = Some(forgotten))
+    };
+    let decision = check(&forgotten("2026-03-10T10:00:00Z"), Propose, C2);
+    assert!(
+        decision.because.contains("whether this one fired before build 42 began to serve is not known"),
+        "{}",
+        decision.because
+    );
+    check(&forgotten("2026-03-07T11:50:00Z"), Propose, C2);
+    check_acts(&forgotten("2026-03-07T11:49:59Z"));
+    check_acts(&forgotten("2026-03-10T10:00:00Z").approved());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Whole stories through the process.
 
+mod alerts_on_the_good_version;
 mod approvals;
 mod blob_store;
 mod bounded_lists;

@@ -276,8 +276,9 @@ pub fn caught_by(bug: AnyBug) -> &'static [Invariant] {
             Bug::ClaimSkipped => {
                 &[Invariant::NeverOurOwn, Invariant::OnceOnly, Invariant::SentOnce, Invariant::OneRecord, Invariant::Ends]
             }
-            Bug::FreshByReadOnly => &[Invariant::SentOnce, Invariant::NeverOurOwn],
-            Bug::NoQuietTime | Bug::ConcludeWithoutClosing | Bug::RetryPost => &[Invariant::SentOnce],
+            // What the second call brought is not marked as ours.
+            Bug::FreshByReadOnly | Bug::RetryPost => &[Invariant::SentOnce, Invariant::NeverOurOwn],
+            Bug::NoQuietTime | Bug::ConcludeWithoutClosing => &[Invariant::SentOnce],
             Bug::TombstoneLate | Bug::TombstoneMissing => &[Invariant::NeverOurOwn],
             // The target is free while its result is not marked, or its record goes on.
             Bug::ClearEarly | Bug::BusyNeverWritten => &[Invariant::OneRecord, Invariant::NeverOurOwn],
@@ -286,7 +287,8 @@ pub fn caught_by(bug: AnyBug) -> &'static [Invariant] {
             Bug::LookSkipped => &[Invariant::ExplicitAndReRead, Invariant::UnknownIsNeither],
             Bug::UnknownReadAsGood => &[Invariant::UnknownIsNeither],
             Bug::PauseIgnored => &[Invariant::KillSwitch],
-            Bug::NoSweep => &[Invariant::Told, Invariant::Ends, Invariant::OneRecord],
+            // It also looks for alerts that never arrived.
+            Bug::NoSweep => &[Invariant::Told, Invariant::Ends, Invariant::OneRecord, Invariant::NothingLost],
             Bug::NoticeSwallowed => &[Invariant::Told],
             Bug::CompleteBeforeStore => &[Invariant::NothingLost],
             Bug::PutBackForgotten => &[Invariant::NothingLost, Invariant::Told],
