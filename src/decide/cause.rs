@@ -535,6 +535,7 @@ fn own_result(
     let ours = facts.state.taken_back.iter().find(|taken| {
         taken.result.as_ref() == Some(token)
             || (taken.result_fingerprint.is_some() && taken.result_fingerprint.as_ref() == fingerprint)
+            || serving::came_of(&facts.state, facts.observation.value(), taken, token)
     })?;
     let is = if ours.result_fingerprint.is_some() { "is" } else { "may be" };
     Some((RuleId::A2, format!("{label} of `{}` {is} the result of an earlier rollback of ours", facts.service.name)))

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::history::{self, Began};
 use crate::domain::{
     observation::Observation,
+    policy::SKEW_ALLOWANCE,
     target::{Fingerprint, VersionToken},
     target_state::{Rollout, TakenBack, TargetState},
 };
@@ -105,6 +106,29 @@ pub fn periods(state: &TargetState, observation: Option<&Observation>) -> Vec<Pe
 /// Whether the later of two neighbours is the same content again, with nothing else in between.
 pub fn goes_on(state: &TargetState, earlier: &Rollout, later: &Rollout) -> bool {
     later.fingerprint.is_some() && earlier.fingerprint == later.fingerprint && !was_taken_back(&state.taken_back, &earlier.token)
+}
+
+/// Whether a version may have come of a rollback that nobody followed to its end: the first service after the accused version of what
+/// was to come, or of what cannot be read. What comes once something else served in between is the team's own doing.
+pub fn came_of(state: &TargetState, observation: Option<&Observation>, taken: &TakenBack, token: &VersionToken) -> bool {
+    let Some(expected) = taken.expected.as_ref().filter(|_| taken.result_fingerprint.is_none()) else { return false };
+    let periods = periods(state, observation);
+    let accused = periods.iter().rposition(|period| period.holds(&taken.accused));
+    // Nobody looks at a target between the claim and its call without seeing the accused version; a later one may be forgotten.
+    let is_after = |(place, period): &(usize, &Period)| match accused {
+        Some(accused) => *place > accused,
+        None => period.since() >= taken.claimed_at - SKEW_ALLOWANCE,
+    };
+    let may_be = |(_, period): &(usize, &Period)| period.fingerprint().is_none_or(|fingerprint| fingerprint == expected);
+    for (_, period) in periods.iter().enumerate().filter(is_after).filter(may_be) {
+        if period.holds(token) {
+            return true;
+        }
+        if period.fingerprint().is_some() {
+            return false;
+        }
+    }
+    false
 }
 
 /// How the content of the period at `place` came into service.

@@ -141,6 +141,9 @@ pub struct TakenBack {
     /// What came of it. Without a fingerprint: what may have come of it, for all that can be told.
     pub result: Option<VersionToken>,
     pub result_fingerprint: Option<Fingerprint>,
+    /// What was still to come of a call when a person freed the target: nobody was there any more to see it come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Fingerprint>,
 }
 
 /// A person's no to taking one version back. The record that asked keeps whose it was.

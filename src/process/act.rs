@@ -266,6 +266,7 @@ impl Process {
             claimed_at: busy.since,
             result: None,
             result_fingerprint: None,
+            expected: None,
         });
         history::trim(&mut state.taken_back, TargetState::TAKEN_BACK_MAX);
         state.generation += 1;

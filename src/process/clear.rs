@@ -35,7 +35,9 @@ impl Process {
         let state = self.documents.read::<TargetState>(&keys::target(target)).await?;
         let busy = state.and_then(|state| state.value.busy);
         if let Some(busy) = &busy {
-            self.close_for_good(target, busy).await?;
+            if self.close_for_good(target, busy).await? {
+                self.expect_result(target, busy).await?;
+            }
             self.mark_what_runs(target, busy).await?;
             self.end_by_a_person(&busy.record).await?;
         }
@@ -66,7 +68,8 @@ impl Process {
     }
 
     /// Closes the rollback's claim, or puts a closed one where there is none yet, so that whoever is about to send finds it.
-    async fn close_for_good(&self, target: &TargetKey, busy: &Busy) -> Result<(), Trouble> {
+    /// Returns whether a call of it may have been sent.
+    async fn close_for_good(&self, target: &TargetKey, busy: &Busy) -> Result<bool, Trouble> {
         for _ in 0..TRIES {
             let closed = Claim {
                 target: target.clone(),
@@ -75,12 +78,15 @@ impl Process {
                 written_at: self.ports.clock.now(),
             };
             let found = match self.documents.insert(&keys::claim(target, &busy.accused), closed).await? {
-                Insert::Now(_) => return Ok(()),
+                Insert::Now(_) => return Ok(false),
                 Insert::Taken(found) => found,
             };
             let is_ours = matches!(&found.value.kind, ClaimKind::Rollback { record, .. } if *record == busy.record);
-            if !is_ours || self.close_claim(target, busy, &found).await? {
-                return Ok(());
+            if !is_ours {
+                return Ok(false);
+            }
+            if self.close_claim(target, busy, &found).await? {
+                return Ok(true);
             }
         }
         let says = "the rollback is being worked on at this moment; run the command again in a minute";

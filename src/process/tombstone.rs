@@ -49,6 +49,16 @@ impl Process {
         .await
     }
 
+    /// Keeps what a call of ours may still bring when nobody will look for it any more, unless it was seen to have come.
+    pub(super) async fn expect_result(&self, target: &TargetKey, busy: &Busy) -> Result<(), PortError> {
+        self.update_taken_back(target, &busy.record, |ours| {
+            if ours.result_fingerprint.is_none() {
+                ours.expected.clone_from(&busy.good.fingerprint);
+            }
+        })
+        .await
+    }
+
     async fn insert_tombstone(
         &self,
         record: &Record,

@@ -193,6 +193,7 @@ pub fn taken_back(accused: &str, accused_build: u32, claimed_at: Timestamp) -> T
         claimed_at,
         result: None,
         result_fingerprint: None,
+        expected: None,
     }
 }
 

@@ -13,7 +13,7 @@ use backout::domain::{
 use jiff::SignedDuration;
 
 use super::case::{
-    at, build, case, check, check_acts, fault_from, firing, marker, minutes, quiet, rollout, seconds, token, word_of,
+    TestCase, at, build, case, check, check_acts, fault_from, firing, marker, minutes, quiet, rollout, seconds, token, word_of,
 };
 
 #[test]
@@ -266,6 +266,64 @@ fn a2_our_own_result_is_never_a_candidate() {
         assert_eq!(decision.kind, Page, "no approval lifts A2: {decision:#?}");
     }
     check_acts(&ours("other", 9));
+}
+
+#[test]
+fn a2_what_was_still_to_come_of_a_freed_target_may_be_ours_once() {
+    // `bad` was accused at 11:20, and build 42 was to come of that.
+    let expecting = |content: u32| {
+        case().state(|state| {
+            let mut taken = super::case::taken_back("bad", 7, at("11:20:00"));
+            taken.expected = build(content);
+            state.taken_back.push(taken);
+            state.rollouts.insert(1, rollout("bad", 7, at("11:10:00")));
+        })
+    };
+    let is_ours = |case: &TestCase| {
+        let runs = case.decide().candidates.into_iter().find(|candidate| candidate.token == token("checkout-2"));
+        runs.expect("what runs").cleared_by == Some(A2)
+    };
+    let decision = check(&expecting(42), Page, A5);
+    let running = decision.candidates.iter().find(|candidate| candidate.token == token("checkout-2")).expect("what runs");
+    assert!(running.cleared_by == Some(A2) && running.says.contains("may be the result of"), "{running:#?}");
+    let approved = expecting(42).approved().after_every_wait().decide();
+    assert_eq!(approved.kind, Page, "no approval lifts A2: {approved:#?}");
+    assert!(!is_ours(&expecting(41)), "another content");
+    // What cannot be read now may be it.
+    let untold = |case: TestCase| {
+        case.observed(|observation| observation.running.fingerprint = None).state(|state| {
+            state.rollouts.last_mut().unwrap().fingerprint = None;
+        })
+    };
+    assert!(is_ours(&untold(expecting(42))));
+    // Once it was seen to come, and something else served since, it came by the team's hand.
+    let came = |case: TestCase, number: u32| {
+        case.state(|state| {
+            state.rollouts.insert(2, rollout("came", number, at("11:22:00")));
+            state.rollouts.insert(3, rollout("next", 43, at("11:30:00")));
+        })
+    };
+    assert!(!is_ours(&came(expecting(42), 42)));
+    assert!(!is_ours(&untold(came(expecting(42), 42))));
+    assert!(is_ours(&came(expecting(42), 44)), "that was another one");
+    // The same again, with nothing else in between, goes on with it.
+    let again = expecting(42).state(|state| state.rollouts.insert(2, rollout("came", 42, at("11:45:00"))));
+    assert!(is_ours(&again));
+    // With the accused version forgotten, by the time of the claim and the allowance.
+    let forgotten = |claimed_at: &str| {
+        expecting(42).state(|state| {
+            state.rollouts.remove(1);
+            state.taken_back[0].claimed_at = at(claimed_at);
+        })
+    };
+    assert!(is_ours(&forgotten("11:51:00")));
+    assert!(!is_ours(&forgotten("11:51:01")));
+    // What is known to have come of it is no riddle.
+    let known = expecting(42).state(|state| {
+        state.taken_back[0].result = Some(token("came"));
+        state.taken_back[0].result_fingerprint = build(9);
+    });
+    assert!(!is_ours(&known));
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use backout::{
     domain::{
-        decision::DecisionKind,
+        decision::{CandidateScore, DecisionKind},
         record::{Record, RecordId},
-        rollback::RollbackState,
+        rollback::{Claim, RollbackState},
+        rule::RuleId,
         target_state::TargetState,
     },
     process::documents::{Documents, keys},
@@ -222,4 +223,77 @@ async fn a_target_that_was_cleared_in_the_middle_of_a_rollback_takes_the_next_al
     let record = world.record(&next).await;
     assert!(record.decision.is_some_and(|decision| decision.kind != DecisionKind::Hold), "{:#?}", record.timeline);
     assert_eq!(world.platform.calls(), 1, "what our call brought is never taken back");
+}
+
+/// A person frees the target while our call is on its way; returns the target's document, and what the next alert comes to.
+async fn freed_while_under_way(answer: Answer, lands: bool) -> (World, TargetState, Record) {
+    let world = World::new();
+    let firing = world.break_it().await;
+    let process = world.process();
+    world.platform.answer_next(&[answer]);
+    process.alert_received(firing, &world.policy).await.unwrap();
+    world.advance(SignedDuration::from_secs(20));
+    assert_eq!(world.platform.running(), BAD, "nothing of ours runs yet");
+    let key = world.target("checkout").key();
+    process.clear(&key, "ana").await.unwrap();
+    world.queue.lose_all();
+    if lands {
+        world.advance(SignedDuration::from_mins(2));
+    } else {
+        world.platform.team_swaps_in("build-43");
+    }
+    assert_ne!(world.platform.running(), BAD);
+    world.telemetry.from(world.now() - SignedDuration::from_mins(40), Some(0.001));
+    world.telemetry.from(world.now(), Some(0.31));
+    // The slot holds what has never served, so that nothing closes the way back but whose doing it is.
+    world.platform.team_deploys_to_staging("build-44");
+    world.advance(SignedDuration::from_mins(8));
+    let next = alert("a2", "checkout", world.now() - SignedDuration::from_mins(1));
+    process.alert_received(next.clone(), &world.policy).await.unwrap();
+    let state = documents(&world).read::<TargetState>(&keys::target(&key)).await.unwrap().unwrap().value;
+    world.run(&process, 1).await;
+    let record = world.record(&next).await;
+    (world, state, record)
+}
+
+#[tokio::test]
+async fn what_our_call_brings_after_a_person_has_freed_the_target_is_not_taken_back() {
+    for answer in [Answer::Accepted, Answer::LostAfterEffect] {
+        let (world, state, record) = freed_while_under_way(answer, true).await;
+        assert!(state.taken_back[0].result.is_none() && state.taken_back[0].expected.is_some(), "{state:#?}");
+        let decision = record.decision.as_ref().unwrap();
+        let is_ours = |it: &CandidateScore| it.cleared_by == Some(RuleId::A2) && it.says.contains("may be the result of");
+        assert_eq!(decision.kind, DecisionKind::Page, "{decision:#?}");
+        assert!(decision.candidates.iter().any(is_ours), "{decision:#?}");
+        assert_eq!(world.platform.calls(), 1, "{:#?}", record.timeline);
+    }
+}
+
+#[tokio::test]
+async fn what_the_team_brings_after_a_person_has_freed_the_target_is_judged_as_ever() {
+    let (_, _, record) = freed_while_under_way(Answer::LostBeforeEffect, false).await;
+    assert_eq!(record.decision.as_ref().unwrap().kind, DecisionKind::Propose, "{:#?}", record.timeline);
+}
+
+/// A target that is freed before anything was sent: nothing of ours is to come.
+#[tokio::test]
+async fn nothing_is_expected_of_a_rollback_that_was_never_sent() {
+    let mut seen = (false, false);
+    for at_call in 1.. {
+        let world = World::new();
+        let firing = world.break_it().await;
+        let calls = world.takes_in(&firing, Some(Death { at_call, after_effect: true })).await;
+        if calls < at_call {
+            break;
+        }
+        let key = world.target("checkout").key();
+        let state = documents(&world).read::<TargetState>(&keys::target(&key)).await.unwrap().map(|state| state.value);
+        let Some(busy) = state.and_then(|state| state.busy) else { continue };
+        let claimed = documents(&world).read::<Claim>(&keys::claim(&key, &busy.accused)).await.unwrap().is_some();
+        world.process().clear(&key, "ana").await.unwrap();
+        let state = documents(&world).read::<TargetState>(&keys::target(&key)).await.unwrap().unwrap().value;
+        assert_eq!(state.taken_back[0].expected.is_some(), claimed, "{at_call}: {state:#?}");
+        seen = (seen.0 | claimed, seen.1 | !claimed);
+    }
+    assert_eq!(seen, (true, true));
 }

@@ -99,6 +99,13 @@ impl FakePlatform {
         site.swapped_at = Some(self.clock.now());
     }
 
+    /// The team deploys `build` to staging, now.
+    pub fn team_deploys_to_staging(&self, build: &str) {
+        let mut site = self.site.lock().unwrap();
+        settle(&mut site, self.clock.now());
+        build.clone_into(&mut site.staging);
+    }
+
     pub fn answer_next(&self, answers: &[Answer]) {
         self.site.lock().unwrap().answers = answers.to_vec();
     }

@@ -234,6 +234,7 @@ fn forget_results(state: &mut TargetState) {
     for taken in &mut state.taken_back {
         taken.result = None;
         taken.result_fingerprint = None;
+        taken.expected = None;
     }
 }
 
