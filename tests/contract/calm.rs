@@ -45,14 +45,11 @@ impl CalmWorld {
                     world.timers.fire(id);
                 }
                 Event::Deed(deed) => deed(&mut world),
-                Event::Line(_)
-                | Event::Due(_)
-                | Event::Lock { .. }
-                | Event::Tick
-                | Event::Start(_)
-                | Event::TimeOut(_)
-                | Event::Person
-                | Event::FaultsEnd => panic!("nothing of a story is told here"),
+                Event::Due(message) => world.message_due(message),
+                Event::Lock { message, delivery } => world.lock_ends(message, delivery),
+                Event::Line(_) | Event::Tick | Event::Start(_) | Event::TimeOut(_) | Event::Person | Event::FaultsEnd => {
+                    panic!("nothing of a story is told here")
+                }
             }
         }
     }

@@ -33,7 +33,6 @@ macro_rules! all_promises {
             a_due_time_between_microseconds_is_not_early
             a_dead_letter_keeps_its_id_and_count_when_it_is_queued_again
             an_empty_queue_has_nothing_due
-            a_message_id_that_waits_is_not_queued_twice
             a_message_id_that_is_being_handled_can_be_sent_anew
             a_message_id_that_is_done_can_be_sent_again
             next_due_counts_delays_and_locks
@@ -98,20 +97,6 @@ async fn a_dead_letter_keeps_its_id_and_count_when_it_is_queued_again(queue: Emb
 async fn an_empty_queue_has_nothing_due(queue: EmbeddedQueue, _: Arc<ManualClock>) {
     assert!(nothing_due(&queue).await);
     assert_eq!(queue.next_due().await.unwrap(), None);
-}
-
-async fn a_message_id_that_waits_is_not_queued_twice(queue: EmbeddedQueue, clock: Arc<ManualClock>) {
-    queue.send(follow_up("first", Some("same")), SECOND).await.unwrap();
-    queue.send(follow_up("second", Some("same")), SECOND).await.unwrap();
-    queue.send(follow_up("other", Some("other")), SECOND).await.unwrap();
-    queue.send(follow_up("none", None), SECOND).await.unwrap();
-    queue.send(follow_up("none", None), SECOND).await.unwrap();
-    clock.advance(SECOND);
-    let mut bodies = Vec::new();
-    while let Some(message) = queue.receive("followups", Duration::ZERO).await.unwrap() {
-        bodies.push(String::from_utf8(message.body).unwrap());
-    }
-    assert_eq!(bodies, ["first", "other", "none", "none"]);
 }
 
 async fn a_message_id_that_is_being_handled_can_be_sent_anew(queue: EmbeddedQueue, clock: Arc<ManualClock>) {

@@ -1,7 +1,9 @@
 //! The promises of `ports::StateStore`, one function each, over any store.
 //!
-//! A further store joins by one line under `holds_for!`: a name, and an expression that gives a fresh, empty store
+//! A further store joins by one line under `all_promises!`: a name, and an expression that gives a fresh, empty store
 //! together with what must live as long as it (a folder, a server); `None` where it cannot run here, said aloud.
+
+mod exploration;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -11,64 +13,79 @@ use backout::{
 };
 use tempfile::TempDir;
 
+use self::exploration::ExplorationStore;
 use crate::support::azurite;
 
-macro_rules! suite {
-    ($factory:expr; $($promise:ident)*) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            async fn $promise() {
-                let Some((store, _kept)) = $factory else { return };
-                super::$promise(Arc::new(store)).await;
-            }
-        )*
-    };
-}
-
 macro_rules! holds_for {
-    ($($store:ident => $factory:expr;)*) => {
-        $(
-            mod $store {
-                use super::*;
+    ($store:ident => $factory:expr; $($promise:ident)*) => {
+        mod $store {
+            use super::*;
 
-                suite! { $factory;
-                    what_was_never_written_is_not_there
-                    what_was_inserted_can_be_read
-                    a_second_insert_writes_nothing
-                    of_concurrent_inserts_exactly_one_wins
-                    a_replace_at_the_right_version_writes
-                    a_replace_at_a_stale_version_writes_nothing
-                    a_replace_at_a_version_that_never_was_writes_nothing
-                    a_replace_of_a_missing_document_writes_nothing
-                    of_concurrent_replaces_exactly_one_wins
-                    concurrent_counting_loses_nothing
-                    a_delete_at_the_right_version_removes
-                    a_delete_at_a_stale_version_removes_nothing
-                    a_delete_of_a_missing_document_is_no_error
-                    of_concurrent_deletes_exactly_one_wins
-                    every_write_changes_the_version_also_with_the_same_body
-                    a_version_does_not_return_after_a_delete
-                    documents_do_not_touch_each_other
-                    a_list_holds_the_prefix_in_order
-                    a_list_leaves_out_look_alikes
-                    a_list_goes_on_after_a_key
-                    a_list_keeps_its_limit
-                    a_list_follows_writes_and_deletes
-                    bodies_may_be_any_bytes
-                    bodies_may_be_empty
-                    bodies_may_be_a_mebibyte
-                    keys_may_be_as_long_and_odd_as_allowed
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $promise() {
+                    let Some((store, _kept)) = $factory else { return };
+                    super::$promise(Arc::new(store)).await;
                 }
-            }
-        )*
+            )*
+        }
     };
 }
 
-holds_for! {
+macro_rules! promises_of_compare_and_set {
+    ($($store:ident => $factory:expr, $($more:ident)*;)*) => {
+        $(holds_for! { $store => $factory;
+            what_was_never_written_can_not_be_read
+            what_was_inserted_can_be_read
+            a_second_insert_writes_nothing
+            of_concurrent_inserts_exactly_one_wins
+            a_replace_at_the_right_version_writes
+            a_replace_at_a_stale_version_writes_nothing
+            a_replace_at_a_version_that_never_was_writes_nothing
+            a_replace_of_a_missing_document_writes_nothing
+            of_concurrent_replaces_exactly_one_wins
+            concurrent_counting_loses_nothing
+            every_write_changes_the_version_also_with_the_same_body
+            documents_do_not_touch_each_other
+            $($more)*
+        })*
+    };
+}
+
+macro_rules! all_promises {
+    ($($store:ident => $factory:expr;)*) => {
+        promises_of_compare_and_set! { $($store => $factory,
+            what_was_never_written_is_not_listed
+            a_replace_of_a_deleted_document_writes_nothing
+            a_delete_at_the_right_version_removes
+            a_delete_at_a_stale_version_removes_nothing
+            a_delete_at_a_version_that_never_was_removes_nothing
+            a_delete_of_a_missing_document_is_no_error
+            of_concurrent_deletes_exactly_one_wins
+            a_version_does_not_return_after_a_delete
+            a_list_holds_the_prefix_in_order
+            a_list_leaves_out_look_alikes
+            a_list_goes_on_after_a_key
+            a_list_keeps_its_limit
+            a_list_follows_writes_and_deletes
+            bodies_may_be_any_bytes
+            bodies_may_be_empty
+            bodies_may_be_a_mebibyte
+            keys_may_be_as_long_and_odd_as_allowed;
+        )* }
+    };
+}
+
+all_promises! {
     memory => Some((MemoryStore::new(), ()));
     sqlite => Some(sqlite_file());
     blobs_by_signature => azurite::signed_store().await.map(|store| (store, ()));
     blobs_by_token => azurite::token_store().map(|store| (store, ()));
+}
+
+// It knows documents of ours alone, refuses to delete them, and has none to list.
+promises_of_compare_and_set! {
+    small_world => Some((ExplorationStore::new(), ())),;
 }
 
 fn sqlite_file() -> (SqliteStore, TempDir) {
@@ -79,6 +96,9 @@ fn sqlite_file() -> (SqliteStore, TempDir) {
 type Store = Arc<dyn StateStore>;
 
 const CONCURRENT: usize = 16;
+
+/// What no store makes a version of.
+const NEVER_VERSIONS: [&str; 9] = ["", "0", "-1", "999999", " 1", "01", "\"0x8D\"", "*", "1 OR 1=1"];
 
 fn key(text: &str) -> Key {
     Key::new(text)
@@ -107,10 +127,14 @@ async fn listed(store: &dyn StateStore, prefix: &str, after: Option<&str>, limit
     store.list(prefix, after.as_ref(), limit).await.unwrap().iter().map(ToString::to_string).collect()
 }
 
-async fn what_was_never_written_is_not_there(store: Store) {
+async fn what_was_never_written_can_not_be_read(store: Store) {
     assert_eq!(read(&*store, "targets/a").await, None);
     inserted(&*store, "targets/ab", b"x").await;
     assert_eq!(read(&*store, "targets/a").await, None);
+}
+
+async fn what_was_never_written_is_not_listed(store: Store) {
+    inserted(&*store, "targets/ab", b"x").await;
     assert_eq!(listed(&*store, "claims/", None, 10).await, Vec::<String>::new());
 }
 
@@ -161,10 +185,9 @@ async fn a_replace_at_a_stale_version_writes_nothing(store: Store) {
 
 async fn a_replace_at_a_version_that_never_was_writes_nothing(store: Store) {
     let version = inserted(&*store, "targets/a", b"one").await;
-    for never in ["", "0", "-1", "999999", " 1", "01", "\"0x8D\"", "*", "1 OR 1=1"] {
+    for never in NEVER_VERSIONS {
         let never = Version(never.to_owned());
         assert_eq!(store.replace(&key("targets/a"), &never, b"two").await.unwrap(), Replaced::ChangedMeanwhile, "{never:?}");
-        assert!(!store.delete(&key("targets/a"), &never).await.unwrap(), "{never:?}");
     }
     assert_eq!(read(&*store, "targets/a").await, Some(Stored { body: b"one".to_vec(), version }));
 }
@@ -173,6 +196,10 @@ async fn a_replace_of_a_missing_document_writes_nothing(store: Store) {
     let version = inserted(&*store, "targets/a", b"one").await;
     assert_eq!(store.replace(&key("targets/b"), &version, b"two").await.unwrap(), Replaced::ChangedMeanwhile);
     assert_eq!(read(&*store, "targets/b").await, None);
+}
+
+async fn a_replace_of_a_deleted_document_writes_nothing(store: Store) {
+    let version = inserted(&*store, "targets/a", b"one").await;
     assert!(store.delete(&key("targets/a"), &version).await.unwrap());
     assert_eq!(store.replace(&key("targets/a"), &version, b"two").await.unwrap(), Replaced::ChangedMeanwhile);
     assert_eq!(read(&*store, "targets/a").await, None);
@@ -198,16 +225,16 @@ async fn of_concurrent_replaces_exactly_one_wins(store: Store) {
 }
 
 async fn concurrent_counting_loses_nothing(store: Store) {
-    inserted(&*store, "budget/a", b"0").await;
+    inserted(&*store, "targets/a", b"0").await;
     let tasks: Vec<_> = (0..CONCURRENT)
         .map(|_| {
             let store = store.clone();
             tokio::spawn(async move {
                 loop {
-                    let stored = read(&*store, "budget/a").await.unwrap();
+                    let stored = read(&*store, "targets/a").await.unwrap();
                     let count: usize = String::from_utf8(stored.body).unwrap().parse().unwrap();
                     let more = (count + 1).to_string();
-                    match store.replace(&key("budget/a"), &stored.version, more.as_bytes()).await.unwrap() {
+                    match store.replace(&key("targets/a"), &stored.version, more.as_bytes()).await.unwrap() {
                         Replaced::Now(_) => return,
                         Replaced::ChangedMeanwhile => {}
                     }
@@ -218,7 +245,7 @@ async fn concurrent_counting_loses_nothing(store: Store) {
     for task in tasks {
         task.await.unwrap();
     }
-    assert_eq!(read(&*store, "budget/a").await.unwrap().body, CONCURRENT.to_string().as_bytes());
+    assert_eq!(read(&*store, "targets/a").await.unwrap().body, CONCURRENT.to_string().as_bytes());
 }
 
 async fn a_delete_at_the_right_version_removes(store: Store) {
@@ -234,6 +261,14 @@ async fn a_delete_at_a_stale_version_removes_nothing(store: Store) {
     let second = replaced(&*store, "outbox/a", &first, b"two").await;
     assert!(!store.delete(&key("outbox/a"), &first).await.unwrap());
     assert_eq!(read(&*store, "outbox/a").await, Some(Stored { body: b"two".to_vec(), version: second }));
+}
+
+async fn a_delete_at_a_version_that_never_was_removes_nothing(store: Store) {
+    let version = inserted(&*store, "outbox/a", b"one").await;
+    for never in NEVER_VERSIONS {
+        assert!(!store.delete(&key("outbox/a"), &Version(never.to_owned())).await.unwrap(), "{never:?}");
+    }
+    assert_eq!(read(&*store, "outbox/a").await, Some(Stored { body: b"one".to_vec(), version }));
 }
 
 async fn a_delete_of_a_missing_document_is_no_error(store: Store) {

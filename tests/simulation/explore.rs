@@ -6,6 +6,7 @@ mod engine;
 mod explorer;
 mod platform;
 mod tape;
+pub mod undisturbed;
 mod world;
 
 use std::collections::BTreeSet;

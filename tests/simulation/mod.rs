@@ -1,5 +1,5 @@
 //! Worlds on one thread and virtual time, and checkers that look for what must never be.
 
 mod cases;
-mod explore;
+pub mod explore;
 pub mod timeline;

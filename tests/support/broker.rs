@@ -1,10 +1,7 @@
 //! The broker and the host around the router: what is due is posted as the host posts it, 200 completes it, 500 brings it
 //! back at once, and the tenth failure puts it aside.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use axum::{
     Router,
@@ -43,7 +40,6 @@ pub struct Broker {
     router: Router,
     queue: FakeQueue,
     clock: Arc<dyn Clock>,
-    deliveries: Mutex<BTreeMap<u64, u32>>,
     /// Messages that were put aside.
     pub dead: Mutex<Vec<QueueMessage>>,
 }
@@ -66,7 +62,6 @@ impl Broker {
             process,
             queue: world.queue.clone(),
             clock: world.clock.clone(),
-            deliveries: Mutex::default(),
             dead: Mutex::default(),
         }
     }
@@ -102,24 +97,18 @@ impl Broker {
 
     /// Posts the next message that is due; `None` when nothing is.
     pub async fn deliver_one(&self) -> Option<Heard> {
-        let (id, message) = self.queue.take()?;
+        let (lock, message) = self.queue.take()?;
         let heard = self.post(&message).await;
         if heard.status == StatusCode::OK {
-            self.queue.complete(id);
+            self.queue.complete(lock);
             return Some(heard);
         }
         assert_eq!(heard.status, StatusCode::INTERNAL_SERVER_ERROR);
-        let count = {
-            let mut deliveries = self.deliveries.lock().unwrap();
-            let count = deliveries.entry(id).or_default();
-            *count += 1;
-            *count
-        };
-        if count >= DELIVERIES_MAX {
-            self.queue.complete(id);
+        if self.queue.deliveries(lock).is_some_and(|deliveries| deliveries >= DELIVERIES_MAX) {
+            self.queue.complete(lock);
             self.dead.lock().unwrap().push(message);
         } else {
-            self.queue.unlock(id);
+            self.queue.unlock(lock);
         }
         Some(heard)
     }

@@ -17,13 +17,15 @@ pub struct FakeQueue {
 #[derive(Default)]
 struct Messages {
     queued: Vec<Queued>,
-    next_id: u64,
+    deliveries: u64,
 }
 
 struct Queued {
-    id: u64,
     due: Timestamp,
-    locked: bool,
+    /// How often it was handed out.
+    deliveries: u32,
+    /// The delivery that holds it.
+    lock: Option<u64>,
     message: QueueMessage,
 }
 
@@ -33,28 +35,50 @@ impl FakeQueue {
     }
 
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.messages.lock().unwrap().queued.iter().filter(|queued| !queued.locked).map(|queued| queued.due).min()
+        self.messages.lock().unwrap().queued.iter().filter(|queued| queued.lock.is_none()).map(|queued| queued.due).min()
     }
 
-    /// Locks the first message that is due; it stays until it is completed.
+    /// Locks the first message that is due, of whichever queue, and names the lock; the message stays until it is completed.
     pub fn take(&self) -> Option<(u64, QueueMessage)> {
+        self.take_where(|_| true)
+    }
+
+    /// The same of one queue alone.
+    pub fn take_from(&self, queue: &str) -> Option<(u64, QueueMessage)> {
+        self.take_where(|message| message.queue == queue)
+    }
+
+    fn take_where(&self, is_wanted: impl Fn(&QueueMessage) -> bool) -> Option<(u64, QueueMessage)> {
         let now = self.clock.now();
         let mut messages = self.messages.lock().unwrap();
-        let first =
-            messages.queued.iter_mut().filter(|queued| !queued.locked && queued.due <= now).min_by_key(|queued| queued.due)?;
-        first.locked = true;
-        Some((first.id, first.message.clone()))
+        let lock = messages.deliveries + 1;
+        let due = messages.queued.iter_mut().filter(|queued| queued.lock.is_none() && queued.due <= now);
+        let first = due.filter(|queued| is_wanted(&queued.message)).min_by_key(|queued| queued.due)?;
+        first.lock = Some(lock);
+        first.deliveries += 1;
+        let message = first.message.clone();
+        messages.deliveries = lock;
+        Some((lock, message))
     }
 
-    pub fn complete(&self, id: u64) {
-        self.messages.lock().unwrap().queued.retain(|queued| queued.id != id);
+    /// How often the message under a lock was handed out, this time included; `None` once the lock has ended.
+    pub fn deliveries(&self, lock: u64) -> Option<u32> {
+        let messages = self.messages.lock().unwrap();
+        messages.queued.iter().find(|queued| queued.lock == Some(lock)).map(|queued| queued.deliveries)
     }
 
-    /// The lock of one message ends: it is handed out again.
-    pub fn unlock(&self, id: u64) {
-        for queued in self.messages.lock().unwrap().queued.iter_mut().filter(|queued| queued.id == id) {
-            queued.locked = false;
-        }
+    /// `false`: the lock had ended, and the message stays.
+    pub fn complete(&self, lock: u64) -> bool {
+        let mut messages = self.messages.lock().unwrap();
+        let held = messages.queued.iter().position(|queued| queued.lock == Some(lock));
+        held.map(|place| messages.queued.remove(place)).is_some()
+    }
+
+    /// The lock of one message ends: it is handed out again. `false`: it had ended before.
+    pub fn unlock(&self, lock: u64) -> bool {
+        let mut messages = self.messages.lock().unwrap();
+        let held = messages.queued.iter_mut().find(|queued| queued.lock == Some(lock));
+        held.map(|queued| queued.lock = None).is_some()
     }
 
     /// Everything that lies in the queue, and when it is due.
@@ -65,7 +89,7 @@ impl FakeQueue {
     /// Every lock ends: whoever held one has died.
     pub fn unlock_all(&self) {
         for queued in &mut self.messages.lock().unwrap().queued {
-            queued.locked = false;
+            queued.lock = None;
         }
     }
 
@@ -79,10 +103,7 @@ impl FakeQueue {
 impl FollowUps for FakeQueue {
     async fn send(&self, message: QueueMessage, delay: Duration) -> Result<(), PortError> {
         let due = self.clock.now() + SignedDuration::try_from(delay).unwrap();
-        let mut messages = self.messages.lock().unwrap();
-        messages.next_id += 1;
-        let id = messages.next_id;
-        messages.queued.push(Queued { id, due, locked: false, message });
+        self.messages.lock().unwrap().queued.push(Queued { due, deliveries: 0, lock: None, message });
         Ok(())
     }
 }

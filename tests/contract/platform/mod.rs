@@ -1,6 +1,7 @@
-//! The promises of a platform, one function each: over both fakes, and over every adapter against simulated Azure.
+//! The promises of a platform, one function each: over every fake, and over every adapter against simulated Azure.
 
 mod azure;
+mod exploration;
 mod fake;
 mod stage;
 mod timeline;
@@ -21,10 +22,12 @@ use serde_json::{Value, json};
 
 use self::{
     azure::{AzureStage, RevisionMode},
+    exploration::ExplorationStage,
     fake::FakeStage,
     stage::Stage,
     timeline::TimelineStage,
 };
+use crate::simulation::explore::undisturbed::WayKind;
 
 macro_rules! holds_for {
     ($kind:ident => $stage:expr; $($promise:ident)*) => {
@@ -75,6 +78,12 @@ all_promises! {
     timeline_container_app => TimelineStage::of(PlatformKind::ContainerApp),
         every_rollout_has_its_own_token a_convergent_step_sent_again_changes_nothing_more;
     timeline_pipeline => TimelineStage::of(PlatformKind::Pipeline),
+        every_rollout_has_its_own_token a_toggle_sent_twice_is_two_rollouts;
+    exploration_toggle => ExplorationStage::of(WayKind::Toggle),
+        every_rollout_has_its_own_token a_toggle_sent_twice_is_two_rollouts;
+    exploration_convergent => ExplorationStage::of(WayKind::Convergent),
+        every_rollout_has_its_own_token a_convergent_step_sent_again_changes_nothing_more;
+    exploration_two_steps => ExplorationStage::of(WayKind::TwoSteps),
         every_rollout_has_its_own_token a_toggle_sent_twice_is_two_rollouts;
     slots => AzureStage::slots().await, every_rollout_has_its_own_token a_toggle_sent_twice_is_two_rollouts;
     // App Service does not tell when an image was set, so the token comes back with the image.

@@ -77,24 +77,28 @@ struct Frame {
     next: usize,
 }
 
+/// What never changes within these bounds.
+pub fn fixed(bounds: &Bounds, bug: Option<Bug>) -> Fixed {
+    let mut checkout = service("checkout");
+    checkout.resubmit = if bounds.resubmit { Resubmit::Once } else { Resubmit::Never };
+    Fixed {
+        policy: Arc::new(policy(vec![checkout])),
+        way: bounds.way,
+        builds: vec!["build-41", "build-42", "build-40"],
+        start: START,
+        broken_at: START + BROKEN_AFTER,
+        alerts: ["a1", "a2"].map(|id| alert(id, "checkout", at(START + FIRED_AFTER))),
+        bug,
+    }
+}
+
 impl Explorer {
     pub fn new(bounds: Bounds, bug: Option<Bug>) -> Self {
-        let mut checkout = service("checkout");
-        checkout.resubmit = if bounds.resubmit { Resubmit::Once } else { Resubmit::Never };
-        let alerts = ["a1", "a2"].map(|id| alert(id, "checkout", at(START + FIRED_AFTER)));
-        let firings = [RecordId::of(&alerts[0]), RecordId::of(&alerts[1])];
-        let fixed = |bug| Fixed {
-            policy: Arc::new(policy(vec![checkout.clone()])),
-            way: bounds.way,
-            builds: ["build-41", "build-42", "build-40"],
-            start: START,
-            broken_at: START + BROKEN_AFTER,
-            alerts: alerts.clone(),
-            bug,
-        };
+        let world = fixed(&bounds, bug);
+        let firings = [RecordId::of(&world.alerts[0]), RecordId::of(&world.alerts[1])];
         let texts: Arc<Mutex<Keeping>> = Arc::default();
         // What is known before is what the real sweep makes of the good build.
-        let mut before = Engine::new(Arc::new(fixed(None)), Arc::clone(&texts));
+        let mut before = Engine::new(Arc::new(fixed(&bounds, None)), Arc::clone(&texts));
         let mut reader = Reader::new(Arc::clone(&texts), firings);
         let mut start = State::new(&bounds, START);
         start.sweep_first();
@@ -105,7 +109,7 @@ impl Explorer {
         }
         start.break_it(START + BROKEN_AFTER);
         start.now = START + ARRIVES_AFTER;
-        let engine = Engine::new(Arc::new(fixed(bug)), texts);
+        let engine = Engine::new(Arc::new(world), texts);
         Self { bounds, bug, engine, reader, start, visited: HashSet::new(), figures: Figures::default() }
     }
 

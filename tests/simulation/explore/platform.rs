@@ -53,11 +53,17 @@ impl Site {
         }
     }
 
+    /// The team swaps a build in.
+    pub fn roll_out(&mut self, build: u32, now: Seconds) {
+        self.token += 1;
+        self.slot = std::mem::replace(&mut self.build, build);
+        self.since = now;
+    }
+
     /// The team swaps the bad build in.
     pub fn break_it(&mut self, now: Seconds) {
-        self.token = ACCUSED;
-        self.slot = std::mem::replace(&mut self.build, BAD);
-        self.since = now;
+        self.roll_out(BAD, now);
+        assert_eq!(self.token, ACCUSED, "the first rollout is the bad one");
     }
 
     pub fn sight(&self) -> Sight {
@@ -83,6 +89,14 @@ impl Site {
             self.token += 1;
             self.since = now;
         }
+    }
+
+    /// How an operation stands that a call of ours began.
+    pub fn polled(&self, number: u32) -> Answer {
+        if !(1..=self.operations).contains(&number) {
+            return Answer::NoSuchOperation;
+        }
+        Answer::Polled { running: self.under_way.is_some_and(|(under_way, _)| under_way == number) }
     }
 
     /// A call of ours arrives.

@@ -23,7 +23,7 @@ use backout::{
     },
     ports::{
         Alerts, Clock, FollowUp, FollowUps, Inserted, KeptAlert, Key, Notice, Notifier, Platform, Platforms, PortError,
-        PortErrorKind, QueueMessage, Replaced, StateStore, Stored, Telemetry, Version,
+        PortErrorKind, QueueMessage, Replaced, SendBy, StateStore, Stored, Telemetry, Version,
     },
     process::{Ports, Process, outcome::Outcome, trouble::Trouble},
 };
@@ -131,6 +131,7 @@ pub enum Answer {
         good_since: Option<Seconds>,
     },
     Done,
+    NoSuchOperation,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -199,7 +200,7 @@ fn hash_of(value: impl Hash) -> u64 {
 }
 
 impl Tape {
-    fn new(now: Seconds, texts: Arc<Mutex<Keeping>>) -> Self {
+    pub fn new(now: Seconds, texts: Arc<Mutex<Keeping>>) -> Self {
         let state = TapeState {
             now,
             pending: Vec::new(),
@@ -213,6 +214,26 @@ impl Tape {
 
     fn now(&self) -> Seconds {
         self.state.lock().unwrap().now
+    }
+
+    pub fn set_now(&self, now: Seconds) {
+        self.state.lock().unwrap().now = now;
+    }
+
+    pub fn pending(&self) -> Vec<(CallId, Request)> {
+        self.state.lock().unwrap().pending.clone()
+    }
+
+    pub fn answer(&self, call: CallId, answer: Answer, now: Seconds) {
+        let mut state = self.state.lock().unwrap();
+        state.now = now;
+        let place = state.pending.iter().position(|(id, _)| *id == call).expect("the call is pending");
+        state.pending.remove(place);
+        state.answers.insert(call, answer);
+        if let Some(waker) = state.wakers.remove(&call) {
+            drop(state);
+            waker.wake();
+        }
     }
 
     async fn ask(&self, request: Request) -> Answer {
@@ -288,16 +309,17 @@ fn lost(operation: &'static str) -> PortError {
     PortError::new(operation, PortErrorKind::Transient, "the connection was reset")
 }
 
-struct Asking {
-    tape: Arc<Tape>,
-    world: Arc<Fixed>,
+/// Every port of a process.
+pub struct Asking {
+    pub tape: Arc<Tape>,
+    pub world: Arc<Fixed>,
 }
 
 /// What never changes in one exploration.
 pub struct Fixed {
     pub policy: Arc<Policy>,
     pub way: WayKind,
-    pub builds: [&'static str; 3],
+    pub builds: Vec<&'static str>,
     pub start: Seconds,
     pub broken_at: Seconds,
     pub alerts: [Alert; 2],
@@ -329,8 +351,9 @@ impl StateStore for Asking {
     async fn replace(&self, key: &Key, version: &Version, body: &[u8]) -> Result<Replaced, PortError> {
         let Some(id) = self.tape.key(key) else { return Ok(Replaced::Now(Version("1".to_owned()))) };
         let body = self.tape.body(id, body);
-        let version = version.0.parse().unwrap_or(u32::MAX);
-        match self.tape.ask(Request::Replace(id, version, body)).await {
+        // Only what was written as a version names one.
+        let number = version.0.parse().ok().filter(|number: &u32| number.to_string() == version.0);
+        match self.tape.ask(Request::Replace(id, number.unwrap_or(u32::MAX), body)).await {
             Answer::Written(version) => Ok(Replaced::Now(Version(version.to_string()))),
             Answer::NotWritten => Ok(Replaced::ChangedMeanwhile),
             Answer::Failed => Err(lost("write a document")),
@@ -352,6 +375,8 @@ impl StateStore for Asking {
 #[async_trait::async_trait]
 impl FollowUps for Asking {
     async fn send(&self, message: QueueMessage, delay: Duration) -> Result<(), PortError> {
+        // All that a wake-up has beside its body.
+        assert_eq!((message.queue.as_str(), message.returns, delay.subsec_nanos()), ("followups", 0, 0));
         let body = self.tape.texts.lock().unwrap().bodies.id(&message.body);
         let delay = Seconds::try_from(delay.as_secs()).unwrap();
         assert_eq!(self.tape.ask(Request::Send { body, delay }).await, Answer::Done);
@@ -410,14 +435,25 @@ impl Clock for Asking {
 }
 
 impl Platforms for Asking {
-    fn of(&self, _target: &Target) -> Arc<dyn Platform> {
-        Arc::new(Self { tape: Arc::clone(&self.tape), world: Arc::clone(&self.world) })
+    fn of(&self, target: &Target) -> Arc<dyn Platform> {
+        let is_there = self.world.policy.services.values().any(|service| service.target == *target);
+        Arc::new(AskingPlatform { tape: Arc::clone(&self.tape), world: Arc::clone(&self.world), is_there })
     }
 }
 
+struct AskingPlatform {
+    tape: Arc<Tape>,
+    world: Arc<Fixed>,
+    /// Whether this is the one target of the world.
+    is_there: bool,
+}
+
 #[async_trait::async_trait]
-impl Platform for Asking {
+impl Platform for AskingPlatform {
     async fn observe(&self) -> Result<Observation, PortError> {
+        if !self.is_there {
+            return Err(PortError::new("look at a target", PortErrorKind::NotFound, "there is no such target"));
+        }
         let Answer::Seen(sight) = self.tape.ask(Request::Observe).await else { panic!("a look") };
         let build = |number: u32| self.world.builds[number as usize].to_owned();
         Ok(Observation {
@@ -465,6 +501,9 @@ impl Platform for Asking {
     }
 
     async fn submit(&self, step: &Step) -> Submission {
+        if SendBy::has_passed() {
+            return Submission::NotSent { says: "too late to send a call".to_owned(), retry_after_seconds: None };
+        }
         let detail = self.tape.texts.lock().unwrap().bodies.id(step.detail.to_string().as_bytes());
         match self.tape.ask(Request::Submit(detail)).await {
             Answer::Accepted { operation } => {
@@ -479,9 +518,15 @@ impl Platform for Asking {
     }
 
     async fn poll(&self, operation: &Value) -> Result<OperationState, PortError> {
-        let number = operation["number"].as_u64().and_then(|number| u32::try_from(number).ok()).unwrap();
-        let Answer::Polled { running } = self.tape.ask(Request::Poll(number)).await else { panic!("a poll") };
-        Ok(if running { OperationState::Running { poll_after_seconds: 15 } } else { OperationState::Succeeded })
+        let unknown = OperationState::Unknown { says: "no operation of this target".to_owned() };
+        let number = operation["number"].as_u64().and_then(|number| u32::try_from(number).ok());
+        let Some(number) = number else { return Ok(unknown) };
+        match self.tape.ask(Request::Poll(number)).await {
+            Answer::Polled { running: true } => Ok(OperationState::Running { poll_after_seconds: 15 }),
+            Answer::Polled { running: false } => Ok(OperationState::Succeeded),
+            Answer::NoSuchOperation => Ok(unknown),
+            other => unexpected("a poll", other),
+        }
     }
 
     async fn verify(&self, _way_back: &WayBack) -> Result<Observation, PortError> {
@@ -545,17 +590,7 @@ impl Live {
     }
 
     pub fn answer(&mut self, call: CallId, answer: Answer, now: Seconds) {
-        {
-            let mut state = self.tape.state.lock().unwrap();
-            state.now = now;
-            let place = state.pending.iter().position(|(id, _)| *id == call).expect("the call is pending");
-            state.pending.remove(place);
-            state.answers.insert(call, answer);
-            if let Some(waker) = state.wakers.remove(&call) {
-                drop(state);
-                waker.wake();
-            }
-        }
+        self.tape.answer(call, answer, now);
         self.poll();
     }
 
@@ -570,7 +605,7 @@ impl Live {
     }
 
     pub fn pending(&self) -> Vec<(CallId, Request)> {
-        self.tape.state.lock().unwrap().pending.clone()
+        self.tape.pending()
     }
 
     pub fn ended(&self) -> Option<Ended> {

@@ -1,8 +1,11 @@
 //! The small world as a value: what is stored, what runs, what lies in the queue, and two workers that stand at a call.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
 
-use super::tape::{Answer, BodyId, CallId, Copied, Ended, KeyId, Message, Request, Seconds, WayKind};
+use super::tape::{Answer, BodyId, CallId, Copied, Ended, Keeping, KeyId, Message, Request, Seconds, WayKind};
 use super::{
     documents::Reader,
     engine::{Engine, NodeId},
@@ -389,7 +392,7 @@ impl State {
                     How::LostAfter | How::LostBefore | How::Retried | How::Refused | How::NotSent => next.fault(),
                 }
                 next.turn = u8::try_from(worker).unwrap();
-                let answer = next.perform(worker, request, how, engine);
+                let answer = next.perform(worker, request, how, &engine.texts);
                 next.answer(worker, call, answer, engine);
             }
             Choice::Start(message) => {
@@ -495,7 +498,7 @@ impl State {
                 return;
             }
             let Some((call, request)) = node.pending.iter().find(|(_, request)| request.is_private()).copied() else { return };
-            let answer = self.perform(worker, request, How::Plain, engine);
+            let answer = self.perform(worker, request, How::Plain, &engine.texts);
             let Some(at_work) = &mut self.workers[worker] else { return };
             at_work.node = engine.answer(at_work.node, call, answer, self.now);
         }
@@ -507,7 +510,8 @@ impl State {
         }
     }
 
-    fn perform(&mut self, worker: usize, request: Request, how: How, engine: &Engine) -> Answer {
+    /// What a request does, and what is answered.
+    pub fn perform(&mut self, worker: usize, request: Request, how: How, texts: &Mutex<Keeping>) -> Answer {
         let own = u8::try_from(worker).ok();
         match request {
             Request::Read(key) => Answer::Document(self.docs.get_mut(&key).map(|doc| {
@@ -539,12 +543,11 @@ impl State {
             }
             Request::Poll(number) => {
                 self.site.apply(how, self.now);
-                Answer::Polled { running: self.site.under_way.is_some_and(|(under_way, _)| under_way == number) }
+                self.site.polled(number)
             }
             Request::Submit(detail) => {
                 self.site.apply(how, self.now);
-                let detail: serde_json::Value =
-                    serde_json::from_slice(&engine.texts.lock().unwrap().bodies.text(detail)).unwrap();
+                let detail: serde_json::Value = serde_json::from_slice(&texts.lock().unwrap().bodies.text(detail)).unwrap();
                 self.site.submit(&detail, how)
             }
             Request::Series => {

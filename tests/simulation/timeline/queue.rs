@@ -117,19 +117,24 @@ impl World {
         }
     }
 
-    pub fn give_back(&mut self, message: u64, delivery: u64) {
-        if let Some(queued) = self.queue.messages.get_mut(&message)
-            && queued.lock.is_some_and(|(held, _, _)| held == delivery)
-        {
+    /// Whether a delivery still has the lock on its message.
+    pub fn holds(&self, message: u64, delivery: u64) -> bool {
+        self.queue.messages.get(&message).and_then(|queued| queued.lock).is_some_and(|(held, _, _)| held == delivery)
+    }
+
+    /// `false`: the lock had ended, and nothing changes.
+    pub fn give_back(&mut self, message: u64, delivery: u64) -> bool {
+        let held = self.holds(message, delivery);
+        if held && let Some(queued) = self.queue.messages.get_mut(&message) {
             queued.lock = None;
             self.message_due(message);
         }
+        held
     }
 
     /// `None`: the lock had ended, and the message stays.
     pub fn complete(&mut self, message: u64, delivery: u64) -> Option<Queued> {
-        let held = self.queue.messages.get(&message).and_then(|queued| queued.lock).is_some_and(|(held, _, _)| held == delivery);
-        if held { self.queue.messages.remove(&message) } else { None }
+        if self.holds(message, delivery) { self.queue.messages.remove(&message) } else { None }
     }
 
     /// The host of an instance lives on and gives back at once what the instance was working on.
