@@ -110,14 +110,14 @@ pub fn goes_on(state: &TargetState, earlier: &Rollout, later: &Rollout) -> bool 
 
 /// Whether a version may have come of a rollback that nobody followed to its end: the first service after the accused version of what
 /// was to come, or of what cannot be read. What comes once something else served in between is the team's own doing.
-pub fn came_of(state: &TargetState, observation: Option<&Observation>, taken: &TakenBack, token: &VersionToken) -> bool {
-    let Some(expected) = taken.expected.as_ref().filter(|_| taken.result_fingerprint.is_none()) else { return false };
+pub fn came_of(state: &TargetState, observation: Option<&Observation>, rollback: &TakenBack, token: &VersionToken) -> bool {
+    let Some(expected) = rollback.expected.as_ref().filter(|_| rollback.result_fingerprint.is_none()) else { return false };
     let periods = periods(state, observation);
-    let accused = periods.iter().rposition(|period| period.holds(&taken.accused));
+    let accused = periods.iter().rposition(|period| period.holds(&rollback.accused));
     // Nobody looks at a target between the claim and its call without seeing the accused version; a later one may be forgotten.
     let is_after = |(place, period): &(usize, &Period)| match accused {
         Some(accused) => *place > accused,
-        None => period.since() >= taken.claimed_at - SKEW_ALLOWANCE,
+        None => period.since() >= rollback.claimed_at - SKEW_ALLOWANCE,
     };
     let may_be = |(_, period): &(usize, &Period)| period.fingerprint().is_none_or(|fingerprint| fingerprint == expected);
     for (_, period) in periods.iter().enumerate().filter(is_after).filter(may_be) {

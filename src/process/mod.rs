@@ -7,6 +7,7 @@
 
 pub mod act;
 pub mod alert;
+mod anew;
 pub mod answered;
 pub mod approval;
 pub mod clear;

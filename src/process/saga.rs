@@ -7,22 +7,16 @@ use tracing::{Instrument, info};
 use super::{
     Process,
     act::{LOOK_AFTER, is_sent_again, read_claim},
+    anew::Anew,
     documents::{Insert, Loaded, ReadBefore, Replace, keys},
     ending::{End, has_decided_to_act},
     outcome::Outcome,
     trouble::Trouble,
 };
 use crate::{
-    decide::{
-        case::Case,
-        progress::{self, Happened},
-        who,
-    },
+    decide::progress::{self, Happened},
     domain::{
-        approval::Verdict,
-        decision::{Decision, DecisionKind},
         instant::whole_seconds,
-        known::Known,
         observation::Observation,
         record::{Record, RecordId},
         rollback::{Busy, Claim, ClaimKind, OperationState, Phase, RollbackState, StepKind},
@@ -44,31 +38,8 @@ const QUIET_LOOK: SignedDuration = SignedDuration::from_mins(1);
 /// Unsent attempts of one step before the rollback is given up.
 const UNSENT_TRIES_MAX: u32 = 6;
 
-/// So long after a decision its call may leave without another look at alert and signals.
-const DECISION_STANDS: SignedDuration = SignedDuration::from_mins(5);
-
 /// Between two looks at the recovery.
 pub(super) const VERIFY_PAUSE: SignedDuration = SignedDuration::from_secs(60);
-
-/// A decision to roll back, made once more before its call.
-enum Anew {
-    Act {
-        decision: Box<Decision>,
-        case: Box<Case>,
-    },
-    /// It would not be made now. `seen`: what the target showed when it was looked at for that.
-    NotAnyMore {
-        rule: RuleId,
-        why: String,
-        seen: Option<Known<Observation>>,
-    },
-}
-
-impl Anew {
-    fn without_a_look(rule: RuleId, why: String) -> Self {
-        Self::NotAnyMore { rule, why, seen: None }
-    }
-}
 
 impl Process {
     /// A wake-up for a rollback. Stale or not ours: no effect (A3).
@@ -169,95 +140,6 @@ impl Process {
                 ClaimKind::Rollback { .. } | ClaimKind::Tombstone { .. } => self.leave_to(&record.id, target, &claim.value).await,
             },
         }
-    }
-
-    async fn decide_after_crash(
-        &self,
-        record: &Record,
-        target: &TargetKey,
-        busy: &Busy,
-        claim: Loaded<Claim>,
-    ) -> Result<Outcome, Trouble> {
-        match self.decide_anew(record, target, busy).await? {
-            Anew::Act { decision, case } => self.act_after_wait(record, target, busy, claim, &decision, &case, false).await,
-            Anew::NotAnyMore { rule, why, .. } => {
-                let why = format!("nothing was sent before a restart, and {why}");
-                self.give_up_unsent(&record.id, target, busy, &claim, rule, &why).await
-            }
-        }
-    }
-
-    /// A call that was provably not sent is sent now; once its decision is old, or its alert resolved, only if it is decided again.
-    async fn send_what_was_not(
-        &self,
-        record: &Record,
-        target: &TargetKey,
-        busy: &Busy,
-        claim: Loaded<Claim>,
-    ) -> Result<Outcome, Trouble> {
-        let now = self.ports.clock.now();
-        let is_old = record.decided_at.is_none_or(|decided_at| now.duration_since(decided_at) > DECISION_STANDS);
-        // After a first step there is no way but on.
-        if busy.step > 0 || !(is_old || record.resolved_at.is_some()) {
-            return self.renew_and_send(&record.id, target, busy, claim, true).await;
-        }
-        match self.decide_anew(record, target, busy).await? {
-            Anew::Act { decision, case } => self.act_after_wait(record, target, busy, claim, &decision, &case, true).await,
-            Anew::NotAnyMore { rule, why, .. } => {
-                let why = format!("the call could not leave at once, and {why}");
-                self.give_up_unsent(&record.id, target, busy, &claim, rule, &why).await
-            }
-        }
-    }
-
-    /// Whether the rollback would be decided now as it was: time has passed, and the good version may run well, the alert be resolved, or
-    /// the policy be another.
-    async fn decide_anew(&self, record: &Record, target: &TargetKey, busy: &Busy) -> Result<Anew, Trouble> {
-        let policy = match self.policy.load().await {
-            Ok(policy) => policy,
-            Err(problems) => {
-                return Ok(Anew::without_a_look(RuleId::V7, format!("the policy is not readable any more: {problems}")));
-            }
-        };
-        // A person's yes is a yes, used or not.
-        let approved = record.approval.as_ref().is_some_and(|approval| approval.verdict == Verdict::Approved);
-        if record.resolved_at.is_some() && !approved {
-            return Ok(Anew::without_a_look(RuleId::A13, "the alert was resolved since".to_owned()));
-        }
-        let meant = match who::still_meant(&record.services, &policy) {
-            Ok(meant) => meant,
-            Err(gone) => {
-                let why = format!("`{gone}`, which the alert is about, is not in the policy any more");
-                return Ok(Anew::without_a_look(RuleId::C4, why));
-            }
-        };
-        let mut gathered = self.gather(record, &meant, &policy).await?;
-        // Our own mark on the target is no reason against ourselves.
-        for facts in &mut gathered.case.services {
-            facts.state.busy.take_if(|busy| busy.record == record.id);
-            facts.state.taken_back.retain(|taken| taken.record != record.id);
-            if facts.service.target.key() == *target {
-                gathered.case.approval.clone_from(&record.approval);
-            }
-        }
-        let decision = super::decide(&gathered.case);
-        let same = decision.accused.as_ref().is_some_and(|accused| {
-            accused.token == busy.accused
-                && accused
-                    .way_back
-                    .as_ref()
-                    .is_some_and(|way| way.name == busy.good.name && way.fingerprint == busy.good.fingerprint)
-        });
-        Ok(if decision.kind == DecisionKind::Act && same {
-            Anew::Act { decision: Box::new(decision), case: Box::new(gathered.case) }
-        } else {
-            let seen = gathered.case.services.iter().find(|facts| facts.service.target.key() == *target);
-            Anew::NotAnyMore {
-                rule: RuleId::A5,
-                why: format!("now the decision is {}: {}", decision.kind, decision.because),
-                seen: seen.map(|facts| facts.observation.clone()),
-            }
-        })
     }
 
     /// Reads the target until it tells what became of the call (invariant 4). `failed` is what the platform said when it gave up.

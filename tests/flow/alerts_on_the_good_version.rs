@@ -30,7 +30,7 @@ async fn troubled() -> (World, Alert, Alert) {
 }
 
 /// The bad version comes, and its alert.
-async fn accused(world: &World) -> Alert {
+fn accused(world: &World) -> Alert {
     world.queue.lose_all();
     world.advance(SignedDuration::from_mins(10));
     world.platform.team_swaps_in(BAD);
@@ -56,7 +56,7 @@ async fn a_firing_that_arrives_after_its_end_or_never_counts() {
         if arrives {
             world.process().alert_received(fired, &world.policy).await.unwrap();
         }
-        let firing = accused(&world).await;
+        let firing = accused(&world);
         is_proposed(&world, &firing, &format!("{copies_of_the_end} {arrives}")).await;
     }
 }
@@ -66,7 +66,7 @@ async fn one_that_is_below_the_gate_counts_as_little_when_its_end_comes_first() 
     let (world, _, mut resolved) = troubled().await;
     resolved.severity = None;
     world.process().alert_received(resolved, &world.policy).await.unwrap();
-    let firing = accused(&world).await;
+    let firing = accused(&world);
     world.process().alert_received(firing.clone(), &world.policy).await.unwrap();
     assert_eq!(world.record(&firing).await.decision.unwrap().kind, DecisionKind::Act);
 }
@@ -81,7 +81,7 @@ async fn a_firing_whose_handler_died_counts_once_it_is_resolved() {
             let death = Death { at_call, after_effect };
             world.takes_in(&fired, Some(death)).await;
             world.process().alert_received(resolved, &world.policy).await.unwrap();
-            let firing = accused(&world).await;
+            let firing = accused(&world);
             is_proposed(&world, &firing, &format!("{death:?}")).await;
         }
     }
@@ -93,7 +93,7 @@ async fn a_firing_counts_though_more_fired_since_than_are_kept() {
     let (world, fired, resolved) = troubled().await;
     world.process().alert_received(fired, &world.policy).await.unwrap();
     world.process().alert_received(resolved, &world.policy).await.unwrap();
-    let first = accused(&world).await;
+    let first = accused(&world);
     for number in 0..53 {
         let firing = Alert { id: Some(format!("of-dimension-{number}")), ..first.clone() };
         is_proposed(&world, &firing, &format!("number {number}")).await;

@@ -293,7 +293,7 @@ async fn nothing_is_expected_of_a_rollback_that_was_never_sent() {
         world.process().clear(&key, "ana").await.unwrap();
         let state = documents(&world).read::<TargetState>(&keys::target(&key)).await.unwrap().unwrap().value;
         assert_eq!(state.taken_back[0].expected.is_some(), claimed, "{at_call}: {state:#?}");
-        seen = (seen.0 | claimed, seen.1 | !claimed);
+        seen = (seen.0 || claimed, seen.1 || !claimed);
     }
     assert_eq!(seen, (true, true));
 }

@@ -1,0 +1,134 @@
+//! A decision to roll back is made once more, where time has passed before its call: after a crash, after a platform's wish to wait, and
+//! before what may be sent once more.
+
+use jiff::SignedDuration;
+
+use super::{Process, documents::Loaded, outcome::Outcome, trouble::Trouble};
+use crate::{
+    decide::{case::Case, who},
+    domain::{
+        approval::Verdict,
+        decision::{Decision, DecisionKind},
+        known::Known,
+        observation::Observation,
+        record::Record,
+        rollback::{Busy, Claim},
+        rule::RuleId,
+        target::TargetKey,
+    },
+};
+
+/// So long after a decision its call may leave without another look at alert and signals.
+const DECISION_STANDS: SignedDuration = SignedDuration::from_mins(5);
+
+/// A decision to roll back, made once more before its call.
+pub(super) enum Anew {
+    Act {
+        decision: Box<Decision>,
+        case: Box<Case>,
+    },
+    /// It would not be made now. `seen`: what the target showed when it was looked at for that.
+    NotAnyMore {
+        rule: RuleId,
+        why: String,
+        seen: Option<Known<Observation>>,
+    },
+}
+
+impl Anew {
+    fn without_a_look(rule: RuleId, why: String) -> Self {
+        Self::NotAnyMore { rule, why, seen: None }
+    }
+}
+
+impl Process {
+    /// Nothing was ever sent, and time has passed since the decision.
+    pub(super) async fn decide_after_crash(
+        &self,
+        record: &Record,
+        target: &TargetKey,
+        busy: &Busy,
+        claim: Loaded<Claim>,
+    ) -> Result<Outcome, Trouble> {
+        match self.decide_anew(record, target, busy).await? {
+            Anew::Act { decision, case } => self.act_after_wait(record, target, busy, claim, &decision, &case, false).await,
+            Anew::NotAnyMore { rule, why, .. } => {
+                let why = format!("nothing was sent before a restart, and {why}");
+                self.give_up_unsent(&record.id, target, busy, &claim, rule, &why).await
+            }
+        }
+    }
+
+    /// A call that was provably not sent is sent now; once its decision is old, or its alert resolved, only if it is decided again.
+    pub(super) async fn send_what_was_not(
+        &self,
+        record: &Record,
+        target: &TargetKey,
+        busy: &Busy,
+        claim: Loaded<Claim>,
+    ) -> Result<Outcome, Trouble> {
+        let now = self.ports.clock.now();
+        let is_old = record.decided_at.is_none_or(|decided_at| now.duration_since(decided_at) > DECISION_STANDS);
+        // After a first step there is no way but on.
+        if busy.step > 0 || !(is_old || record.resolved_at.is_some()) {
+            return self.renew_and_send(&record.id, target, busy, claim, true).await;
+        }
+        match self.decide_anew(record, target, busy).await? {
+            Anew::Act { decision, case } => self.act_after_wait(record, target, busy, claim, &decision, &case, true).await,
+            Anew::NotAnyMore { rule, why, .. } => {
+                let why = format!("the call could not leave at once, and {why}");
+                self.give_up_unsent(&record.id, target, busy, &claim, rule, &why).await
+            }
+        }
+    }
+
+    /// Whether the rollback would be decided now as it was: time has passed, and the good version may run well, the alert be resolved, or
+    /// the policy be another.
+    pub(super) async fn decide_anew(&self, record: &Record, target: &TargetKey, busy: &Busy) -> Result<Anew, Trouble> {
+        let policy = match self.policy.load().await {
+            Ok(policy) => policy,
+            Err(problems) => {
+                return Ok(Anew::without_a_look(RuleId::V7, format!("the policy is not readable any more: {problems}")));
+            }
+        };
+        // A person's yes is a yes, used or not.
+        let approved = record.approval.as_ref().is_some_and(|approval| approval.verdict == Verdict::Approved);
+        if record.resolved_at.is_some() && !approved {
+            return Ok(Anew::without_a_look(RuleId::A13, "the alert was resolved since".to_owned()));
+        }
+        let meant = match who::still_meant(&record.services, &policy) {
+            Ok(meant) => meant,
+            Err(gone) => {
+                let why = format!("`{gone}`, which the alert is about, is not in the policy any more");
+                return Ok(Anew::without_a_look(RuleId::C4, why));
+            }
+        };
+        let mut gathered = self.gather(record, &meant, &policy).await?;
+        // Our own mark on the target is no reason against ourselves.
+        for facts in &mut gathered.case.services {
+            facts.state.busy.take_if(|busy| busy.record == record.id);
+            facts.state.taken_back.retain(|taken| taken.record != record.id);
+            if facts.service.target.key() == *target {
+                gathered.case.approval.clone_from(&record.approval);
+            }
+        }
+        let decision = super::decide(&gathered.case);
+        let same = decision.accused.as_ref().is_some_and(|accused| {
+            accused.token == busy.accused
+                && accused
+                    .way_back
+                    .as_ref()
+                    .is_some_and(|way| way.name == busy.good.name && way.fingerprint == busy.good.fingerprint)
+        });
+        Ok(if decision.kind == DecisionKind::Act && same {
+            Anew::Act { decision: Box::new(decision), case: Box::new(gathered.case) }
+        } else {
+            let seen = gathered.case.services.iter().find(|facts| facts.service.target.key() == *target);
+            Anew::NotAnyMore {
+                rule: RuleId::A5,
+                why: format!("now the decision is {}: {}", decision.kind, decision.because),
+                seen: seen.map(|facts| facts.observation.clone()),
+            }
+        })
+    }
+}
