@@ -31,7 +31,8 @@ pub trait Platform: Send + Sync {
     fn rights(&self) -> Vec<NeededRight>;
 
     /// The ways back of an observation, in the policy's order, and those whose content the platform holds no more but would
-    /// take again by name. Only contents of `proven` may be named: the last to serve first. None is the version that runs. Pure.
+    /// take again by name. Only contents of `proven` may be named: the last to serve first. None is the
+    /// version that runs, though one may hold the same content, which no decision goes back to (S5). Pure.
     ///
     /// From one of them alone, the way that leads to it is found again under the same name.
     fn ways_back(&self, observation: &Observation, _proven: &[Fingerprint]) -> Vec<WayBack> {
