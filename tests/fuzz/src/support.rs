@@ -2,6 +2,8 @@
 
 #[path = "../../support/fake_alerts.rs"]
 pub mod fake_alerts;
+#[path = "../../support/fake_notifier.rs"]
+pub mod fake_notifier;
 #[path = "../../support/fake_platform.rs"]
 pub mod fake_platform;
 #[path = "../../support/fake_queue.rs"]
