@@ -17,6 +17,7 @@ use crate::{
         decision::{Decision, DecisionKind, Effect},
         record::{Record, RecordId},
         rule::RuleId,
+        target::TargetKey,
         target_state::{Firing, TargetState},
     },
     ports::PortError,
@@ -113,29 +114,9 @@ impl Process {
     /// Keeps in the target documents that an alert fired which is over by now. Whether its Fired was judged, comes after this, or never,
     /// it was trouble while it lasted (C2, S5). Called twice: the same.
     pub(super) async fn learn_of_resolved(&self, record: &Record) -> Result<(), PortError> {
-        let Some(firing) = &firing_of(record) else { return Ok(()) };
-        let updates: Vec<_> = record
-            .targets
-            .iter()
-            .map(|target| {
-                async move {
-                    self.documents
-                        .update(
-                            &keys::target(target),
-                            || Some(TargetState::new(target.clone())),
-                            |state: &mut TargetState| {
-                                let before = state.clone();
-                                history::add_firing(state, firing.clone());
-                                (*state != before).then_some(())
-                            },
-                        )
-                        .await
-                }
-                .boxed()
-            })
-            .collect();
-        try_join_all(updates).await?;
-        Ok(())
+        let Some(firing) = firing_of(record) else { return Ok(()) };
+        let fresh = |target: &TargetKey| Some(TargetState::new(target.clone()));
+        self.change_targets_of(record, fresh, |state| history::add_firing(state, firing.clone())).await
     }
 
     /// Flapping turns automation off on the target until a person clears it (A7).
@@ -173,28 +154,31 @@ impl Process {
 
     /// Takes the record off the waiting lists of its targets.
     pub(super) async fn unhold(&self, record: &Record, resolved_at: Option<Timestamp>) -> Result<(), PortError> {
-        let updates: Vec<_> = record
-            .targets
-            .iter()
-            .map(|target| {
-                async move {
-                    self.documents
-                        .update(
-                            &keys::target(target),
-                            || None,
-                            |state: &mut TargetState| {
-                                let before = state.clone();
-                                history::set_hold(state, &record.id, None);
-                                resolve_firing(state, &record.id, resolved_at);
-                                (*state != before).then_some(())
-                            },
-                        )
-                        .await
-                }
-                .boxed()
-            })
-            .collect();
-        try_join_all(updates).await?;
+        self.change_targets_of(
+            record,
+            |_| None,
+            |state| {
+                history::set_hold(state, &record.id, None);
+                resolve_firing(state, &record.id, resolved_at);
+            },
+        )
+        .await
+    }
+
+    /// Changes the documents of all that the record is about, side by side. `fresh`: where there is none yet.
+    async fn change_targets_of(
+        &self,
+        record: &Record,
+        fresh: impl Fn(&TargetKey) -> Option<TargetState> + Send + Sync,
+        change: impl Fn(&mut TargetState) + Send + Sync,
+    ) -> Result<(), PortError> {
+        let change = |state: &mut TargetState| {
+            let before = state.clone();
+            change(state);
+            (*state != before).then_some(())
+        };
+        let update = async |target: &TargetKey| self.documents.update(&keys::target(target), || fresh(target), change).await;
+        try_join_all(record.targets.iter().map(|target| update(target).boxed())).await?;
         Ok(())
     }
 }
