@@ -117,7 +117,7 @@ async fn a_lost_race_for_the_claim_says_for_whose_rollback_the_alert_waits() {
     let documents = Documents::new(world.ports.store.clone());
     let earlier = alert("earlier", "checkout", world.now() - SignedDuration::from_mins(2));
     let target = world.target("checkout").key();
-    let mut owner = Record::new(earlier, world.now(), Vec::new(), Vec::new(), String::new());
+    let mut owner = Record::new(earlier, world.now(), vec![service("checkout").name], Vec::new(), String::new());
     owner.rollback = Some(RollbackState::Submitting);
     let owner_id = owner.id.clone();
     documents.insert(&keys::record(&owner_id), owner).await.unwrap();
