@@ -50,13 +50,7 @@ impl Process {
         busy: &Busy,
         claim: Loaded<Claim>,
     ) -> Result<Outcome, Trouble> {
-        match self.decide_anew(record, target, busy).await? {
-            Anew::Act { decision, case } => self.act_after_wait(record, target, busy, claim, &decision, &case, false).await,
-            Anew::NotAnyMore { rule, why, .. } => {
-                let why = format!("nothing was sent before a restart, and {why}");
-                self.give_up_unsent(&record.id, target, busy, &claim, rule, &why).await
-            }
-        }
+        self.decide_and_send(record, target, busy, claim, false, "nothing was sent before a restart").await
     }
 
     /// A call that was provably not sent is sent now; once its decision is old, or its alert resolved, only if it is decided again.
@@ -73,11 +67,25 @@ impl Process {
         if busy.step > 0 || !(is_old || record.resolved_at.is_some()) {
             return self.renew_and_send(&record.id, target, busy, claim, true).await;
         }
+        self.decide_and_send(record, target, busy, claim, true, "the call could not leave at once").await
+    }
+
+    /// `next_attempt`: whether one was provably in vain already; `so_far`: why nothing was sent until now, for people.
+    async fn decide_and_send(
+        &self,
+        record: &Record,
+        target: &TargetKey,
+        busy: &Busy,
+        claim: Loaded<Claim>,
+        next_attempt: bool,
+        so_far: &str,
+    ) -> Result<Outcome, Trouble> {
         match self.decide_anew(record, target, busy).await? {
-            Anew::Act { decision, case } => self.act_after_wait(record, target, busy, claim, &decision, &case, true).await,
+            Anew::Act { decision, case } => {
+                self.act_after_wait(record, target, busy, claim, &decision, &case, next_attempt).await
+            }
             Anew::NotAnyMore { rule, why, .. } => {
-                let why = format!("the call could not leave at once, and {why}");
-                self.give_up_unsent(&record.id, target, busy, &claim, rule, &why).await
+                self.give_up_unsent(&record.id, target, busy, &claim, rule, &format!("{so_far}, and {why}")).await
             }
         }
     }
