@@ -73,6 +73,11 @@ impl TargetState {
             written_receipts: Vec::new(),
         }
     }
+
+    /// Removes what stands of an attempt of `record`. Where it sent nothing, that would speak against the version for ever.
+    pub fn forget_attempt(&mut self, record: &RecordId) {
+        self.taken_back.retain(|taken| taken.record != *record);
+    }
 }
 
 /// One version that served, as the platform told it.

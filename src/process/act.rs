@@ -17,7 +17,7 @@ use jiff::SignedDuration;
 use tracing::{Instrument, info, warn};
 
 use super::{
-    Process,
+    Process, anew,
     documents::{Documents, Insert, Loaded, ReadBefore, Replace, keys},
     gather::{BudgetDocument, Gathered, Reservation, known},
     outcome::Outcome,
@@ -159,8 +159,7 @@ impl Process {
         if !reserved {
             // Only as we wrote it: another delivery of this record may have taken the rollback up meanwhile.
             let mut freed = TargetState { busy: None, generation: state.value.generation + 1, ..state.value.clone() };
-            // Nothing was tried: the entry would stand against this very record, and against the version for ever.
-            freed.taken_back.retain(|taken| taken.record != record.id);
+            freed.forget_attempt(&record.id);
             return match self.documents.replace(&keys::target(&target), &state.version, freed).await? {
                 Replace::Now(_) => self.decide_again(record).await,
                 Replace::ChangedMeanwhile => {
@@ -169,7 +168,7 @@ impl Process {
                 }
             };
         }
-        let outcome = self.claim_and_send(record, &decision, inputs, gathered.record.clone(), &state, &busy).await?;
+        let outcome = self.claim_and_send(record, &decision, inputs, &gathered, &state, &busy).await?;
         // What else was read is kept, and people are told, after the call and off the way to it.
         let after = self.record(&record.id).await?;
         // Where the claim was somebody else's, the record waits, and stays on the lists.
@@ -182,7 +181,7 @@ impl Process {
     }
 
     /// Takes up a rollback of which nothing was sent, after a crash or a wait: the decision was made again on what is so now.
-    /// `next_attempt`: whether one was provably in vain already.
+    /// `next_attempt`: whether one was provably in vain already; `decided`: when the reading for the decision began, by the monotonic clock.
     pub(super) async fn act_after_wait(
         &self,
         record: &Record,
@@ -192,6 +191,7 @@ impl Process {
         decision: &Decision,
         case: &Case,
         next_attempt: bool,
+        decided: Duration,
     ) -> Result<Outcome, Trouble> {
         // Its place may never have been taken.
         let facts = case.services.iter().find(|facts| facts.service.target.key() == *target);
@@ -210,7 +210,7 @@ impl Process {
         if !self.store_decision(record, decision, inputs, busy, ReadBefore::NotRead).await? {
             return self.look_later(target, busy).await;
         }
-        self.renew_and_send(&record.id, target, busy, claim, next_attempt).await
+        self.renew_and_send(&record.id, target, busy, claim, next_attempt, decided).await
     }
 
     /// Builds the rollback that the decision means.
@@ -258,7 +258,7 @@ impl Process {
             history::add_firing(&mut state, firing);
         }
         history::set_hold(&mut state, &record.id, None);
-        state.taken_back.retain(|taken| taken.record != record.id);
+        state.forget_attempt(&record.id);
         state.taken_back.push(TakenBack {
             record: record.id.clone(),
             accused: busy.accused.clone(),
@@ -337,7 +337,7 @@ impl Process {
         record: &Record,
         decision: &Decision,
         inputs: DocumentRef,
-        read_before: ReadBefore<Record>,
+        gathered: &Gathered,
         state: &Loaded<TargetState>,
         busy: &Busy,
     ) -> Result<Outcome, Trouble> {
@@ -356,7 +356,7 @@ impl Process {
                 self.documents.insert(&claim_key, claim),
                 self.look_before_call(busy),
                 self.read_paused(),
-                self.store_decision(record, decision, inputs, busy, read_before)
+                self.store_decision(record, decision, inputs, busy, gathered.record.clone())
             )
         };
         let (inserted, look, paused, stored) = Box::pin(claiming.instrument(spans::claim())).await;
@@ -369,13 +369,13 @@ impl Process {
             return self.look_later(target, busy).await;
         }
         match may_send(busy, &look.observation, &paused) {
-            Ok(()) => self.send(&record.id, target, busy, claim, written, look).await,
+            Ok(()) => self.send(&record.id, target, busy, claim, written, look, gathered.began).await,
             Err(unsent) => self.unsent(&record.id, target, busy, &claim, unsent).await,
         }
     }
 
-    /// (d) Sends the current step once claim and look are both fresh. A stale claim is renewed, the kill switch read again beside
-    /// it; a stale look is repeated.
+    /// (d) Sends the current step once claim and look are both fresh, and while its decision stands. A stale claim is renewed, the kill
+    /// switch read again beside it; a stale look is repeated; a decision that has become old is made again.
     async fn send(
         &self,
         record: &RecordId,
@@ -384,10 +384,14 @@ impl Process {
         claim: Loaded<Claim>,
         written: Duration,
         look: Look,
+        decided: Duration,
     ) -> Result<Outcome, Trouble> {
         let (mut claim, mut written, mut look) = (claim, written, look);
         for renewals in 0..=RENEWALS_MAX {
             let now = self.ports.clock.monotonic();
+            if !anew::stands(busy, decided, now) {
+                return self.decided_long_ago(record, target, busy, claim).await;
+            }
             if is_fresh(written, now) && look.is_fresh(busy, now) {
                 return self.submit(record, target, busy, claim).await;
             }
@@ -428,6 +432,7 @@ impl Process {
         busy: &Busy,
         claim: Loaded<Claim>,
         next_attempt: bool,
+        decided: Duration,
     ) -> Result<Outcome, Trouble> {
         let written = self.ports.clock.monotonic();
         let Some(claim) = self.renew(target, busy, &claim, next_attempt).await? else {
@@ -435,7 +440,7 @@ impl Process {
         };
         let (look, paused) = futures::join!(self.look_before_call(busy), self.read_paused());
         match may_send(busy, &look.observation, &paused) {
-            Ok(()) => self.send(record, target, busy, claim, written, look).await,
+            Ok(()) => self.send(record, target, busy, claim, written, look, decided).await,
             Err(unsent) => self.unsent(record, target, busy, &claim, unsent.after(&claim.value)).await,
         }
     }
@@ -529,7 +534,7 @@ impl Process {
             }
         };
         let Some(Loaded { value: found, version }) = self.read_record(record).await? else {
-            self.clear_busy(target, record).await?;
+            self.free_from_attempt(target, record, &owner).await?;
             return Ok(Outcome::Settled { says: why });
         };
         if found.rollback.is_some_and(RollbackState::is_terminal) {
@@ -558,12 +563,24 @@ impl Process {
             })
             .await?
         };
-        self.clear_busy(target, record).await?;
+        self.free_from_attempt(target, record, &owner).await?;
         if let Some(settled) = settled {
             self.note_hold(&settled.value).await?;
             self.finish_telling_written(settled).await?;
         }
         Ok(Outcome::Settled { says: why })
+    }
+
+    /// Frees the target from a rollback whose version is `owner`'s by its claim: another one than `record` sent nothing.
+    async fn free_from_attempt(&self, target: &TargetKey, record: &RecordId, owner: &RecordId) -> Result<(), PortError> {
+        let sent_nothing = owner != record;
+        self.clear_busy(target, record, |state| {
+            if sent_nothing {
+                state.forget_attempt(record);
+            }
+        })
+        .await?;
+        Ok(())
     }
 
     /// The state has to be looked at before anything else: the next step of the saga does it.

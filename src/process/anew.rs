@@ -1,9 +1,9 @@
-//! A decision to roll back is made once more, where time has passed before its call: after a crash, after a platform's wish to wait, and
-//! before what may be sent once more.
+//! A decision to roll back is made once more, where time has passed before its call: after a crash, after a platform's wish to wait, when
+//! the process stood still, and before what may be sent once more.
 
-use jiff::SignedDuration;
+use std::time::Duration;
 
-use super::{Process, documents::Loaded, outcome::Outcome, trouble::Trouble};
+use super::{Process, act::is_sent_again, documents::Loaded, outcome::Outcome, trouble::Trouble};
 use crate::{
     decide::{case::Case, who},
     domain::{
@@ -11,28 +11,32 @@ use crate::{
         decision::{Decision, DecisionKind},
         known::Known,
         observation::Observation,
-        record::Record,
+        record::{Record, RecordId},
         rollback::{Busy, Claim},
         rule::RuleId,
         target::TargetKey,
     },
 };
 
-/// So long after a decision its call may leave without another look at alert and signals.
-const DECISION_STANDS: SignedDuration = SignedDuration::from_mins(5);
+/// So long after a decision its call may leave without another look at alert, signals and policy.
+const DECISION_STANDS: Duration = Duration::from_mins(5);
+
+/// Whether a call may still leave that was decided on what was read since `decided`, by the monotonic clock. After a first step there is
+/// no way but on.
+pub(super) fn stands(busy: &Busy, decided: Duration, now: Duration) -> bool {
+    busy.step > 0 || now.saturating_sub(decided) <= DECISION_STANDS
+}
 
 /// A decision to roll back, made once more before its call.
 pub(super) enum Anew {
     Act {
         decision: Box<Decision>,
         case: Box<Case>,
+        /// When the reading for it began, by the monotonic clock.
+        began: Duration,
     },
     /// It would not be made now. `seen`: what the target showed when it was looked at for that.
-    NotAnyMore {
-        rule: RuleId,
-        why: String,
-        seen: Option<Known<Observation>>,
-    },
+    NotAnyMore { rule: RuleId, why: String, seen: Option<Known<Observation>> },
 }
 
 impl Anew {
@@ -61,13 +65,30 @@ impl Process {
         busy: &Busy,
         claim: Loaded<Claim>,
     ) -> Result<Outcome, Trouble> {
-        let now = self.ports.clock.now();
-        let is_old = record.decided_at.is_none_or(|decided_at| now.duration_since(decided_at) > DECISION_STANDS);
+        let now = self.ports.clock.monotonic();
+        let since = |at| Duration::try_from(self.ports.clock.now().duration_since(at)).unwrap_or_default();
+        let age = record.decided_at.map_or(Duration::MAX, since);
         // After a first step there is no way but on.
-        if busy.step > 0 || !(is_old || record.resolved_at.is_some()) {
-            return self.renew_and_send(&record.id, target, busy, claim, true).await;
+        if busy.step > 0 || age <= DECISION_STANDS && record.resolved_at.is_none() {
+            return self.renew_and_send(&record.id, target, busy, claim, true, now.saturating_sub(age)).await;
         }
         self.decide_and_send(record, target, busy, claim, true, "the call could not leave at once").await
+    }
+
+    /// The process stood still between the decision and its call, as may a machine that is frozen for a while.
+    pub(super) async fn decided_long_ago(
+        &self,
+        record: &RecordId,
+        target: &TargetKey,
+        busy: &Busy,
+        claim: Loaded<Claim>,
+    ) -> Result<Outcome, Trouble> {
+        // Of an earlier call that never told its end the target tells.
+        if is_sent_again(&claim.value) {
+            return self.look_later(target, busy).await;
+        }
+        let Some(record) = self.record(record).await? else { return self.look_later(target, busy).await };
+        self.decide_and_send(&record, target, busy, claim, false, "the call could not leave soon after its decision").await
     }
 
     /// `next_attempt`: whether one was provably in vain already; `so_far`: why nothing was sent until now, for people.
@@ -81,8 +102,8 @@ impl Process {
         so_far: &str,
     ) -> Result<Outcome, Trouble> {
         match self.decide_anew(record, target, busy).await? {
-            Anew::Act { decision, case } => {
-                self.act_after_wait(record, target, busy, claim, &decision, &case, next_attempt).await
+            Anew::Act { decision, case, began } => {
+                Box::pin(self.act_after_wait(record, target, busy, claim, &decision, &case, next_attempt, began)).await
             }
             Anew::NotAnyMore { rule, why, .. } => {
                 self.give_up_unsent(&record.id, target, busy, &claim, rule, &format!("{so_far}, and {why}")).await
@@ -115,7 +136,7 @@ impl Process {
         // Our own mark on the target is no reason against ourselves.
         for facts in &mut gathered.case.services {
             facts.state.busy.take_if(|busy| busy.record == record.id);
-            facts.state.taken_back.retain(|taken| taken.record != record.id);
+            facts.state.forget_attempt(&record.id);
             if facts.service.target.key() == *target {
                 gathered.case.approval.clone_from(&record.approval);
             }
@@ -129,7 +150,7 @@ impl Process {
                     .is_some_and(|way| way.name == busy.good.name && way.fingerprint == busy.good.fingerprint)
         });
         Ok(if decision.kind == DecisionKind::Act && same {
-            Anew::Act { decision: Box::new(decision), case: Box::new(gathered.case) }
+            Anew::Act { decision: Box::new(decision), case: Box::new(gathered.case), began: gathered.began }
         } else {
             let seen = gathered.case.services.iter().find(|facts| facts.service.target.key() == *target);
             Anew::NotAnyMore {

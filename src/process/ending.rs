@@ -211,7 +211,7 @@ impl Process {
         if record.rollback == Some(RollbackState::Failed) && done_before(busy).is_none() {
             self.give_back_budget(target, busy).await?;
         }
-        if let Some(state) = self.clear_busy(target, &record.id).await? {
+        if let Some(state) = self.clear_busy(target, &record.id, |_| ()).await? {
             self.wake_holds(&state.value).await?;
         }
         Ok(Outcome::Settled { says: says.to_owned() })

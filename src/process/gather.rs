@@ -1,5 +1,7 @@
 //! Reads everything that a decision needs, side by side: one round trip deep.
 
+use std::time::Duration;
+
 use futures::future::{FutureExt, join_all};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -35,6 +37,8 @@ const BASELINE: SignedDuration = SignedDuration::from_mins(60);
 /// A case, and the versions of the target documents that it was made from.
 pub(super) struct Gathered {
     pub case: Case,
+    /// Before anything was read, by the monotonic clock: what is decided from it is as old.
+    pub began: Duration,
     pub versions: Vec<(TargetKey, Option<Version>)>,
     /// Budget documents as they were read, by target.
     budgets: Vec<(TargetKey, ReadBefore<BudgetDocument>)>,
@@ -106,7 +110,7 @@ impl Process {
     }
 
     async fn read_scope(&self, record: &Record, meant: &[&Service], policy: &Policy) -> Result<Gathered, PortError> {
-        let now = self.ports.clock.now();
+        let (now, began) = (self.ports.clock.now(), self.ports.clock.monotonic());
         let scope = who::scope(meant, policy);
         let services: Vec<_> =
             scope.iter().map(|(service, distance)| self.read_service(service, *distance, record, now).boxed()).collect();
@@ -138,7 +142,7 @@ impl Process {
             storm: storm?,
             own_site: self.own_site.clone(),
         };
-        Ok(Gathered { case, versions, budgets, record: ReadBefore::NotRead })
+        Ok(Gathered { case, began, versions, budgets, record: ReadBefore::NotRead })
     }
 
     async fn read_service(

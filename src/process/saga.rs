@@ -223,9 +223,13 @@ impl Process {
         // Nothing is sent that no stored decision explains, for the first time or again.
         let explained = has_decided_to_act(record);
         let may_be_sent_again = resubmissions == 0 && (convergent || busy.service.resubmit == Resubmit::Once);
+        let mut decided = self.ports.clock.monotonic();
         let unwanted = if may_be_sent_again && explained && busy.step == 0 {
             match self.decide_anew(record, target, busy).await? {
-                Anew::Act { .. } => None,
+                Anew::Act { began, .. } => {
+                    decided = began;
+                    None
+                }
                 Anew::NotAnyMore { why, seen, .. } => {
                     // That look is newer than the one which brought us here, and may have seen the call arrive.
                     let seen = seen.as_ref().map(|seen| seen.value().map(|seen| progress::what_happened(busy, seen)));
@@ -247,7 +251,7 @@ impl Process {
                 *resubmissions += 1;
             }
             return match self.documents.replace(&keys::claim(target, &busy.accused), &claim.version, next).await? {
-                Replace::Now(claim) if explained => self.renew_and_send(&record.id, target, busy, claim, true).await,
+                Replace::Now(claim) if explained => self.renew_and_send(&record.id, target, busy, claim, true, decided).await,
                 Replace::Now(claim) => self.decide_after_crash(record, target, busy, claim).await,
                 Replace::ChangedMeanwhile => self.look_later(target, busy).await,
             };
@@ -324,7 +328,10 @@ impl Process {
             )
             .await?;
         match moved.and_then(|state| state.value.busy) {
-            Some(busy) => self.renew_and_send(record, target, &busy, claim, true).await,
+            Some(busy) => {
+                let now = self.ports.clock.monotonic();
+                self.renew_and_send(record, target, &busy, claim, true, now).await
+            }
             None => Ok(Outcome::Settled { says: "the rollback was taken on by somebody else".to_owned() }),
         }
     }
@@ -549,6 +556,7 @@ impl Process {
         &self,
         target: &TargetKey,
         record: &RecordId,
+        also: impl Fn(&mut TargetState) + Send + Sync,
     ) -> Result<Option<Loaded<TargetState>>, PortError> {
         let cleared = self
             .documents
@@ -558,6 +566,7 @@ impl Process {
                 |state: &mut TargetState| {
                     state.busy.as_ref().filter(|busy| busy.record == *record && busy.left_to_a_person.is_none())?;
                     state.busy = None;
+                    also(state);
                     state.generation += 1;
                     Some(())
                 },

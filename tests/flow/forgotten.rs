@@ -195,6 +195,8 @@ async fn dies_at_a_claim_of_another(death: Option<Death>) -> u64 {
     let key = keys::target(&world.target("checkout").key());
     let state = documents(&world).read::<TargetState>(&key).await.unwrap().unwrap().value;
     assert!(state.busy.is_none() && world.platform.calls() == 1, "{says}");
+    // It tried nothing: who judges the version later must not read that it did.
+    assert!(state.taken_back.is_empty(), "{says}");
     calls
 }
 

@@ -1,6 +1,12 @@
 //! A look at the live state that takes longer than a claim stays fresh: the claim is renewed after it, or nothing is sent.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use backout::{
     domain::{
@@ -41,6 +47,8 @@ enum Meanwhile {
     Sends,
     /// The same when the look is over, and then more than another quiet time passes.
     SendsAfterTheLook,
+    /// Nobody else does anything, and the first look takes longer than a decision stands.
+    StandsStill,
 }
 
 struct Slow {
@@ -49,6 +57,7 @@ struct Slow {
     store: Arc<dyn StateStore>,
     kind: StepKind,
     meanwhile: Meanwhile,
+    has_stood_still: AtomicBool,
     other: Process,
     queue: FakeQueue,
     policy: Arc<Policy>,
@@ -59,7 +68,7 @@ impl Slow {
         let claims = self.store.list("claims/", None, 10).await.unwrap();
         let Some(key) = claims.first() else { return };
         match self.meanwhile {
-            Meanwhile::Nothing => {}
+            Meanwhile::Nothing | Meanwhile::StandsStill => {}
             Meanwhile::ClosesTheClaim => {
                 let stored = self.store.read(key).await.unwrap().unwrap();
                 let mut document: Value = serde_json::from_slice(&stored.body).unwrap();
@@ -109,10 +118,15 @@ impl Platform for Slow {
             self.somebody_else_acts().await;
             return self.real.observe().await;
         }
-        let is_quiet_later = self.meanwhile == Meanwhile::SendsAfterTheLook && self.real.effects() == 0;
+        let claims = self.store.list("claims/", None, 1).await.unwrap().len();
+        let takes_long = match self.meanwhile {
+            Meanwhile::SendsAfterTheLook => self.real.effects() == 0,
+            Meanwhile::StandsStill => claims > 0 && !self.has_stood_still.swap(true, Ordering::Relaxed),
+            Meanwhile::Nothing | Meanwhile::ClosesTheClaim | Meanwhile::Pauses | Meanwhile::Sends => false,
+        };
         let seen = self.real.observe().await;
         self.somebody_else_acts().await;
-        self.clock.sleep(if is_quiet_later { Duration::from_mins(12) } else { LOOK_TAKES }).await;
+        self.clock.sleep(if takes_long { Duration::from_mins(12) } else { LOOK_TAKES }).await;
         seen
     }
 
@@ -149,6 +163,7 @@ fn slow(world: &mut World, kind: StepKind, meanwhile: Meanwhile) -> Process {
         store: world.ports.store.clone(),
         kind,
         meanwhile,
+        has_stood_still: AtomicBool::new(false),
         other: world.process(),
         queue: world.queue.clone(),
         policy: Arc::clone(&world.policy),
@@ -245,4 +260,39 @@ async fn a_toggle_whose_look_is_slow_is_left_to_a_person() {
     let record = world.record(&firing).await;
     assert_eq!((world.platform.running().as_str(), world.platform.calls()), (BAD, 0));
     assert_eq!(record.rollback, Some(RollbackState::Failed), "{:#?}", record.timeline);
+}
+
+/// As on a machine that was frozen: the claim can be renewed and the version is still the same, but what was decided is old.
+#[tokio::test]
+async fn whoever_stood_still_before_the_call_decides_anew() {
+    let mut world = World::new();
+    let firing = world.break_it().await;
+    let process = slow(&mut world, StepKind::Convergent, Meanwhile::StandsStill);
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    let record = world.record(&firing).await;
+    assert_eq!(world.platform.calls(), 1, "{:#?}", record.timeline);
+    let decided = record.timeline.iter().filter(|entry| entry.what.starts_with("decided act")).count();
+    assert_eq!(decided, 2, "{:#?}", record.timeline);
+    world.run(&process, 2).await;
+    let record = world.record(&firing).await;
+    assert_eq!(record.rollback, Some(RollbackState::Recovered), "{:#?}", record.timeline);
+    assert_eq!((world.platform.running().as_str(), world.platform.calls()), (GOOD, 1));
+}
+
+#[tokio::test]
+async fn whoever_stood_still_until_all_was_well_sends_nothing() {
+    let mut world = World::new();
+    let firing = world.break_it().await;
+    world.telemetry.from(world.now(), Some(0.001));
+    let process = slow(&mut world, StepKind::Convergent, Meanwhile::StandsStill);
+    process.alert_received(firing.clone(), &world.policy).await.unwrap();
+    world.run(&process, 2).await;
+    let record = world.record(&firing).await;
+    let decision = record.decision.as_ref().unwrap();
+    assert_eq!(record.rollback, Some(RollbackState::Failed), "{:#?}", record.timeline);
+    assert_eq!((world.platform.running().as_str(), world.platform.calls()), (BAD, 0));
+    assert!(
+        decision.because.contains("the call could not leave soon after its decision, and now the decision is"),
+        "{decision:#?}"
+    );
 }

@@ -80,10 +80,17 @@ impl Notifier for FaultyNotifier {
     }
 }
 
-/// The policy file, which for a while may be wrong, or out of reach.
+/// The policy file, which for a while may be wrong, or out of reach, and which people edit.
 pub struct FaultyPolicy {
-    pub policy: Arc<Policy>,
     pub handle: Handle,
+    pub bug: Option<PolicyBug>,
+}
+
+/// Put in on purpose: what is known of the file from its first reading, and never learned again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PolicyBug {
+    Services,
+    Modes,
 }
 
 #[async_trait::async_trait]
@@ -101,6 +108,20 @@ impl Policies for FaultyPolicy {
             let gone = PortError::new("read the policy", PortErrorKind::Transient, "no connection");
             return Err(PolicyTrouble::Unreachable(gone));
         }
-        Ok(Arc::clone(&self.policy))
+        Ok(self.handle.with(|world| {
+            let number = world.policy_read();
+            let [first, written] = [0, number].map(|number| &world.story.policies[number].policy);
+            match self.bug {
+                None => Arc::clone(written),
+                Some(PolicyBug::Services) => Arc::clone(first),
+                Some(PolicyBug::Modes) => {
+                    let mut policy = Policy::clone(written);
+                    for (name, service) in &mut policy.services {
+                        service.mode = first.services[name].mode;
+                    }
+                    Arc::new(policy)
+                }
+            }
+        }))
     }
 }

@@ -14,7 +14,7 @@ use backout::{
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
 
-use super::{bodies::SECRET, checkers::Invariant, services};
+use super::{around::PolicyBug, bodies::SECRET, checkers::Invariant, services};
 use crate::support::seeded::Bug;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,10 @@ pub enum AnyBug {
     WakeUpsForgotten,
     /// A call that was sent once arrives once more.
     RepeatedOnTheWire,
+    /// The policy file is read once, and never again.
+    PolicyReadOnce,
+    /// What the policy lets each service do is read once, and never again.
+    ModesReadOnce,
 }
 
 impl AnyBug {
@@ -61,6 +65,8 @@ impl AnyBug {
             Self::LostAlertsIgnored,
             Self::WakeUpsForgotten,
             Self::RepeatedOnTheWire,
+            Self::PolicyReadOnce,
+            Self::ModesReadOnce,
         ];
         Bug::ALL.into_iter().map(Self::Seeded).chain(own).collect()
     }
@@ -80,6 +86,8 @@ impl AnyBug {
             Self::LostAlertsIgnored => "lost-alerts-ignored",
             Self::WakeUpsForgotten => "wake-ups-forgotten",
             Self::RepeatedOnTheWire => "repeated-on-the-wire",
+            Self::PolicyReadOnce => "policy-read-once",
+            Self::ModesReadOnce => "modes-read-once",
         }
     }
 
@@ -102,6 +110,8 @@ impl AnyBug {
             Self::LostAlertsIgnored => "nobody looks for alerts that never arrived",
             Self::WakeUpsForgotten => "the wake-ups of a rollback count as sent and are not",
             Self::RepeatedOnTheWire => "a call that was sent once arrives once more, some minutes later",
+            Self::PolicyReadOnce => "the policy file is read once, and never again",
+            Self::ModesReadOnce => "what the policy lets each service do is read once, and never again",
         }
     }
 
@@ -124,6 +134,15 @@ impl AnyBug {
         self == Self::RepeatedOnTheWire
     }
 
+    /// What is wrong with the reading of the policy file.
+    pub fn of_the_policy(self) -> Option<PolicyBug> {
+        match self {
+            Self::PolicyReadOnce => Some(PolicyBug::Services),
+            Self::ModesReadOnce => Some(PolicyBug::Modes),
+            _ => None,
+        }
+    }
+
     pub fn put_into(self, ports: &Ports) -> Ports {
         match self {
             Self::Seeded(bug) => bug.put_into(ports),
@@ -140,8 +159,8 @@ impl AnyBug {
             }
             Self::LostAlertsIgnored => Ports { alerts: Arc::new(NoAlerts), ..ports.clone() },
             Self::WakeUpsForgotten => Ports { follow_ups: Arc::new(NoWakeUps(Arc::clone(&ports.follow_ups))), ..ports.clone() },
-            // Between the port and the platform: see [`Self::repeats_calls`].
-            Self::RepeatedOnTheWire => ports.clone(),
+            // Between the port and the platform, and beside the ports: see [`Self::repeats_calls`] and [`Self::of_the_policy`].
+            Self::RepeatedOnTheWire | Self::PolicyReadOnce | Self::ModesReadOnce => ports.clone(),
         }
     }
 }
@@ -294,6 +313,8 @@ pub fn caught_by(bug: AnyBug) -> &'static [Invariant] {
             Bug::PutBackForgotten => &[Invariant::NothingLost, Invariant::Told],
         },
         AnyBug::TargetOfOthers => &[Invariant::OnlyOurTargets],
+        AnyBug::PolicyReadOnce => &[Invariant::OnlyOurTargets, Invariant::Stands, Invariant::UnknownIsNeither],
+        AnyBug::ModesReadOnce => &[Invariant::Stands],
         AnyBug::SecretTold | AnyBug::SecretInReceipt => &[Invariant::NoSecrets],
         AnyBug::RecordForgotten
         | AnyBug::ParkedForgotten

@@ -312,6 +312,7 @@ pub struct Call {
     pub claim: String,
     pub record: String,
     pub step: String,
+    pub is_first: bool,
     pub kind: StepKind,
     pub way: String,
     /// The token that it was made for, and the content that it is to lead to.
@@ -421,17 +422,19 @@ impl Platform for FaultyPlatform {
                 StepKind::Convergent
             }
         };
+        let activates = kind == PlatformKind::ContainerApp && way_back.detail["active"] != true;
         let step = |name: &str, says: String| {
             let mut detail = way_back.detail.clone();
             detail["claim"] = json!(fence.claim);
             detail["record"] = json!(fence.record);
             detail["step"] = json!(name);
+            detail["first"] = json!(!activates || name == "activate");
             // What the decision says is to serve again; whether it is there is another question.
             detail["good"] = json!(way_back.fingerprint);
             Step { says, kind: toggle, detail }
         };
         let move_over = step("move", format!("put {} from {} in service", way_back.label, way_back.name));
-        if kind == PlatformKind::ContainerApp && way_back.detail["active"] != true {
+        if activates {
             return vec![step("activate", format!("activate {}", way_back.name)), move_over];
         }
         vec![move_over]
@@ -452,6 +455,7 @@ impl Platform for FaultyPlatform {
             claim: text("claim"),
             record: text("record"),
             step: text("step"),
+            is_first: step.detail["first"] == true,
             kind: step.kind,
             way: text("way"),
             from: text("from"),
@@ -465,7 +469,8 @@ impl Platform for FaultyPlatform {
         match fate {
             Fate::NotSent => {
                 self.handle.sleep(back).await;
-                let retry_after_seconds = self.handle.with(|world| world.chance.percent(50).then_some(20));
+                let retry_after_seconds =
+                    self.handle.with(|world| *world.chance.one_of(&[None, None, Some(20), Some(20), Some(300), Some(900)]));
                 let submission = Submission::NotSent { says: "429".to_owned(), retry_after_seconds };
                 self.handle.with(|world| world.call_answered(number, Some(&submission)));
                 return submission;

@@ -73,7 +73,7 @@ pub fn run(seed: u64, options: &Options) -> Told {
 fn run_timeline(seed: u64, options: &Options, log: Option<&KeptLog>) -> Told {
     let mut story = Story::of(seed);
     for part in &options.still {
-        story.weather.still(*part);
+        story.still(*part);
     }
     let mut number = 0;
     story.lines.retain(|_| {
@@ -104,7 +104,7 @@ impl Timeline {
         let memory = Arc::new(MemoryStore::new());
         let kept = FakeAlerts::default();
         let mut timeline = Self {
-            person: Arc::new(process(&shared, PERSON, &memory, &kept, &story, None)),
+            person: Arc::new(process(&shared, PERSON, &memory, &kept, None)),
             executor: Executor::default(),
             handlers: vec![None; story.instances],
             in_work: vec![0; story.instances],
@@ -283,7 +283,7 @@ impl Timeline {
             host.started_at = now;
             host.stalled_until = 0;
         }
-        let process = process(&self.shared, instance, &self.memory, &self.kept, &self.story, self.bug);
+        let process = process(&self.shared, instance, &self.memory, &self.kept, self.bug);
         self.handlers[instance] = Some(Arc::new(Dispatcher::new(Arc::new(process))));
     }
 
@@ -489,14 +489,7 @@ fn function(queue: &str) -> Function {
     Function::ALL.iter().copied().find(|function| function.name() == queue).unwrap_or(Function::FollowUps)
 }
 
-fn process(
-    shared: &Arc<Shared>,
-    instance: usize,
-    memory: &Arc<MemoryStore>,
-    kept: &FakeAlerts,
-    story: &Arc<Story>,
-    bug: Option<AnyBug>,
-) -> Process {
+fn process(shared: &Arc<Shared>, instance: usize, memory: &Arc<MemoryStore>, kept: &FakeAlerts, bug: Option<AnyBug>) -> Process {
     let handle = Handle { shared: Arc::clone(shared), instance };
     let ports = Ports {
         store: Arc::new(FaultyStore { memory: Arc::clone(memory), handle: handle.clone() }),
@@ -511,6 +504,7 @@ fn process(
         Some(bug) if instance != PERSON => bug.put_into(&ports),
         Some(_) | None => ports,
     };
-    let policy = Arc::new(FaultyPolicy { policy: Arc::clone(&story.policy), handle });
+    let policy_bug = bug.filter(|_| instance != PERSON).and_then(AnyBug::of_the_policy);
+    let policy = Arc::new(FaultyPolicy { handle, bug: policy_bug });
     Process::new(ports, policy, None, None)
 }

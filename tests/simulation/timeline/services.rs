@@ -124,14 +124,16 @@ pub fn policy(chance: &mut Chance, services: &[Service]) -> Policy {
     Policy { notify, storm, ..plain_policy(services.to_vec()) }
 }
 
-/// By service: itself, then everything that it depends on.
-pub fn upstream(services: &[Service]) -> Vec<Vec<usize>> {
+/// By service of the story: itself, then everything that it depends on as a policy has it; nothing for one that it does not have.
+pub fn upstream(services: &[Service], policy: &Policy) -> Vec<Vec<usize>> {
     let place = |name| services.iter().position(|service| service.name == name);
+    let known = |service: usize| policy.services.get(&services[service].name);
     let all = |first: usize| {
-        let mut found = vec![first];
+        let mut found: Vec<usize> = known(first).map(|_| first).into_iter().collect();
         let mut at = 0;
         while at < found.len() {
-            let more: BTreeSet<usize> = services[found[at]].depends_on.iter().filter_map(|name| place(name.clone())).collect();
+            let named = known(found[at]).map(|service| service.depends_on.clone()).unwrap_or_default();
+            let more: BTreeSet<usize> = named.into_iter().filter_map(place).collect();
             for next in more {
                 if !found.contains(&next) {
                     found.push(next);
@@ -142,6 +144,33 @@ pub fn upstream(services: &[Service]) -> Vec<Vec<usize>> {
         found
     };
     (0..services.len()).map(all).collect()
+}
+
+/// What somebody makes of a policy file.
+pub fn edited(chance: &mut Chance, policy: &Policy) -> Policy {
+    let mut edited = policy.clone();
+    let names: Vec<_> = edited.services.keys().cloned().collect();
+    let name = chance.one_of(&names).clone();
+    match chance.below(4) {
+        0 | 1 => {
+            edited.services.remove(&name);
+            for service in edited.services.values_mut() {
+                service.depends_on.retain(|upstream| *upstream != name);
+            }
+        }
+        2 => {
+            if let Some(service) = edited.services.get_mut(&name) {
+                service.mode = *chance.one_of(&[Mode::Observe, Mode::Propose]);
+            }
+        }
+        _ => {
+            for service in edited.services.values_mut() {
+                service.depends_on.clear();
+            }
+        }
+    }
+    edited.sha256 = format!("{}-edited", policy.sha256);
+    edited
 }
 
 /// What other people run beside it: never to be touched.

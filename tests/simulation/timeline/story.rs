@@ -205,10 +205,20 @@ pub struct Firing {
     pub lost: bool,
 }
 
-pub struct Story {
+/// The policy file as somebody wrote it.
+pub struct PolicyFile {
+    /// Until the next one.
+    pub from: Micros,
     pub policy: Arc<Policy>,
+    /// By service of the story: itself, then all that it depends on by this file; nothing for one that the file does not have.
+    pub upstream: Vec<Vec<usize>>,
+}
+
+pub struct Story {
+    /// As it is written in the course of the story.
+    pub policies: Vec<PolicyFile>,
     pub services: Vec<Service>,
-    /// By service: those that it depends on, over any number of calls, itself first.
+    /// By service: those that it depends on in truth, over any number of calls, itself first.
     pub upstream: Vec<Vec<usize>>,
     pub lines: Vec<Line>,
     pub messages: Vec<Sent>,
@@ -231,6 +241,23 @@ pub struct Story {
 impl Story {
     pub fn is_bad(&self, build: u32) -> bool {
         self.bad.get(build as usize).copied().unwrap_or(false)
+    }
+
+    pub fn still(&mut self, part: Part) {
+        self.weather.still(part);
+        if part == Part::Policy {
+            self.policies.truncate(1);
+        }
+    }
+
+    /// The number of the policy file that stands there at a moment.
+    pub fn policy_at(&self, at: Micros) -> usize {
+        self.policies.iter().rposition(|file| file.from <= at).unwrap_or(0)
+    }
+
+    /// Whether every policy file names the service, so that whatever comes about it is about something.
+    pub fn is_always_named(&self, service: usize) -> bool {
+        self.policies.iter().all(|file| !file.upstream[service].is_empty())
     }
 
     /// The sites of the policy's services, and two of other people's.
@@ -267,6 +294,7 @@ struct Draft {
     interval_minutes: u32,
     /// Of its own: what overlaps must not shift what else a seed tells.
     overlaps: Chance,
+    edits: Chance,
 }
 
 /// The team works from here on; before it, the good builds are seen to serve.
@@ -290,6 +318,7 @@ impl Draft {
             contents: Vec::new(),
             interval_minutes: 1,
             overlaps: Chance::of(seed, 3),
+            edits: Chance::of(seed, 4),
         }
     }
 
@@ -337,11 +366,13 @@ impl Draft {
         let skew = |chance: &mut Chance| i64::try_from(chance.below(120_000_000)).unwrap_or(0) - 60_000_000;
         let skews = (0..=instances).map(|_| if exact { 0 } else { skew(&mut self.chance) }).collect();
         self.lines.sort_by_key(|line| line.at);
-        let last = self.lines.last().map_or(0, |line| line.at);
         let policy = services::policy(&mut self.chance, &self.services);
-        let upstream = services::upstream(&self.services);
+        let upstream = services::upstream(&self.services, &policy);
+        let policies = self.policies(policy);
+        let last_edit = policies.last().map_or(0, |file| file.from);
+        let last = self.lines.last().map_or(0, |line| line.at).max(last_edit);
         Story {
-            policy: Arc::new(policy),
+            policies,
             upstream,
             lines: self.lines,
             messages: self.messages,
@@ -358,6 +389,30 @@ impl Draft {
             contents: self.contents,
             services: self.services,
         }
+    }
+
+    /// Now and then somebody edits the file, often while an alert is handled, and takes most edits back.
+    fn policies(&mut self, policy: Policy) -> Vec<PolicyFile> {
+        let mut files = vec![(0, policy)];
+        if self.edits.percent(15) {
+            let fired = (!self.firings.is_empty()).then(|| self.edits.one_of(&self.firings).at);
+            let around = fired.filter(|_| self.edits.percent(80));
+            let at = match around {
+                Some(at) => at + self.edits.below(15 * MINUTE),
+                None => self.edits.between(BEGIN, 70 * MINUTE),
+            };
+            let first = files[0].1.clone();
+            files.push((at, services::edited(&mut self.edits, &first)));
+            self.contents.push(Kind::PolicyEdit);
+            if self.edits.percent(60) {
+                files.push((at + self.edits.between(MINUTE, 40 * MINUTE), first));
+            }
+        }
+        let file = |(from, policy): (Micros, Policy)| {
+            let upstream = services::upstream(&self.services, &policy);
+            PolicyFile { from, policy: Arc::new(policy), upstream }
+        };
+        files.into_iter().map(file).collect()
     }
 
     fn new_build(&mut self, bad_percent: u32) -> u32 {

@@ -1,11 +1,11 @@
-//! Invariants 1, 3, 4, 8 and 10: each mutating call, when it is sent and when it takes effect.
+//! Invariants 1, 3, 4, 8 and 10, and that what led to a call still holds: each mutating call, when it is sent and when it takes effect.
 
 use std::collections::BTreeMap;
 
 use backout::domain::{
     observation::Observation,
     rollback::{StepKind, Submission},
-    service::Resubmit,
+    service::{Mode, Resubmit},
     target::{TargetKey, short_hash},
 };
 
@@ -22,6 +22,9 @@ type CallNumber = usize;
 
 /// A claim, or the last look, may be this old.
 const FRESH: Micros = 10 * SECOND;
+
+/// So long after it was decided, by five minutes and what an invocation takes, a call may leave without another look at alert and policy.
+const DECISION_STANDS: Micros = 7 * MINUTE;
 
 /// Two clocks differ by this much.
 const SKEW: Micros = 2 * MINUTE;
@@ -131,6 +134,8 @@ impl World {
         self.judge_earlier_calls(call);
         self.judge_look(instance, call);
         self.judge_kill_switch(call);
+        self.judge_policy(call);
+        self.judge_alert(call);
         self.checks.calls.sent.push(SentCall { call: call.clone(), at: self.now, look_began, answer: None, heard: false });
         self.checks.calls.sent.len() - 1
     }
@@ -178,6 +183,49 @@ impl World {
         };
         if let Some(problem) = problem {
             self.broken(Invariant::KillSwitch, || format!("a call for record {} was sent, but {problem}", call.record));
+        }
+    }
+
+    /// Invariant 8, and that the policy still lets it: as it is, or was a moment ago.
+    fn judge_policy(&mut self, call: &Call) {
+        let Some(name) = self.story.services.get(call.site).map(|service| service.name.clone()) else { return };
+        let last = self.story.policy_at(self.now);
+        let first = self.story.policy_at(self.now.saturating_sub(DECISION_STANDS));
+        let modes: Vec<Option<Mode>> = self.story.policies[first..=last]
+            .iter()
+            .map(|file| file.policy.services.get(&name).map(|service| service.mode))
+            .collect();
+        let (approved, _) = self.stands_of(&call.record);
+        let lets = |mode: &Option<Mode>| match mode {
+            Some(Mode::Act) => true,
+            Some(Mode::Propose) => approved,
+            Some(Mode::Observe) | None => false,
+        };
+        if modes.iter().any(|mode| !lets(mode)) {
+            self.count(Kind::SentBesidePolicy);
+        }
+        if modes.iter().all(Option::is_none) {
+            self.broken(Invariant::OnlyOurTargets, || {
+                format!("a call for record {} was sent, and the policy has not had `{name}` for a while", call.record)
+            });
+        }
+        // After a first step there is no way but on.
+        if call.is_first && !modes.iter().any(lets) {
+            self.broken(Invariant::Stands, || {
+                format!("a call for record {} was sent, and the policy has not let `{name}` be acted on for a while", call.record)
+            });
+        }
+    }
+
+    /// That its alert goes on, or did a moment ago; or a person has said yes.
+    fn judge_alert(&mut self, call: &Call) {
+        let (approved, resolved_at) = self.stands_of(&call.record);
+        let now = self.now;
+        let since = resolved_at.map(|at| now - at).filter(|since| *since > DECISION_STANDS && !approved && call.is_first);
+        if let Some(since) = since {
+            self.broken(Invariant::Stands, || {
+                format!("a call for record {} was sent, and its alert was resolved {} s before", call.record, since / SECOND)
+            });
         }
     }
 

@@ -13,10 +13,11 @@ impl World {
     /// It stores that it acts, without a person's word.
     pub(super) fn judge_act(&mut self, record: &str, service: usize) {
         let facts = self.facts().clone();
-        let scope = self.story.upstream[service].clone();
+        let scope = self.story.policies[facts.policy].upstream[service].clone();
         let shows_fault = facts.readings.iter().rev().find(|reading| reading.service == service);
         let problem = match shows_fault {
             None => Some("its signal was not read"),
+            Some(_) if scope.is_empty() => Some("the policy does not have that service any more"),
             Some(reading) if reading.failed => Some("its signal could not be read"),
             Some(reading) if reading.bad < 2 => Some("no measured window shows a fault"),
             // It may have been gathered twice, and be looked at once more beside this write.

@@ -155,6 +155,8 @@ fn judge_what_is_kept(world: &mut World, documents: &StoredDocuments) {
         Meaning::Deployment { id, site } => Some((id, *site)),
         Meaning::Alert { .. } | Meaning::Elsewhere | Meaning::Nonsense => None,
     });
+    // What the policy did not name when it came is about nothing.
+    let said = said.filter(|(_, site)| story.is_always_named(*site));
     let is_kept = |(id, site): &(&String, usize)| {
         let stored = documents.get(keys::target(&world.sites[*site].key).as_str());
         stored.is_some_and(|body| String::from_utf8_lossy(body).contains(&format!("\"eventId\":\"{id}\"")))
@@ -169,6 +171,7 @@ fn judge_what_is_kept(world: &mut World, documents: &StoredDocuments) {
     }
     let found = story.faults_end.saturating_sub(LOST_IS_FOUND_WITHIN);
     let lost = story.firings.iter().filter(|firing| firing.lost && firing.at > found && firing.at < story.faults_end);
+    let lost = lost.filter(|firing| firing.service.is_some_and(|service| story.is_always_named(service)));
     let is_known = |firing: &&Firing| {
         // Another one of the same rule at the same time is taken for it.
         let same = |other: &&Firing| other.service == firing.service && other.at.abs_diff(firing.at) <= 2 * SECOND;

@@ -24,7 +24,8 @@ use super::{
     world::{INSTANCES_MAX, World},
 };
 
-/// The ten of the crate's documentation, that nothing is silent (V6), and that everything comes to its end.
+/// The ten of the crate's documentation, that what led to a call still holds when it leaves (A11, A13), that nothing is silent (V6), and
+/// that everything comes to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Invariant {
     OnceOnly,
@@ -37,12 +38,13 @@ pub enum Invariant {
     OnlyOurTargets,
     NoSecrets,
     KillSwitch,
+    Stands,
     Told,
     Ends,
 }
 
 impl Invariant {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::OnceOnly,
         Self::NeverOurOwn,
         Self::ExplicitAndReRead,
@@ -53,6 +55,7 @@ impl Invariant {
         Self::OnlyOurTargets,
         Self::NoSecrets,
         Self::KillSwitch,
+        Self::Stands,
         Self::Told,
         Self::Ends,
     ];
@@ -71,6 +74,7 @@ impl fmt::Display for Invariant {
             Self::OnlyOurTargets => "8 (only targets of the policy)",
             Self::NoSecrets => "9 (no secret in a log, a receipt or a page)",
             Self::KillSwitch => "10 (pause stops every call)",
+            Self::Stands => "stands (a call leaves only while its decision holds)",
             Self::Told => "told (no outcome is silent)",
             Self::Ends => "ends (everything comes to its end)",
         })
@@ -93,6 +97,8 @@ pub(super) struct Facts {
     unchecked: Vec<usize>,
     /// When it last read the kill switch, and what that said.
     paused: Option<(Micros, bool)>,
+    /// The policy file that it last read, by number.
+    policy: usize,
 }
 
 /// Everything that the checkers remember.
@@ -139,6 +145,13 @@ impl World {
     /// Not for what arrives when its sender is gone.
     fn facts_are_known(&self) -> bool {
         self.checks.facts.get(self.current.place).is_some_and(|facts| facts.tenant == self.current.tenant)
+    }
+
+    /// An invocation reads the policy file; its number.
+    pub fn policy_read(&mut self) -> usize {
+        let number = self.story.policy_at(self.now);
+        self.facts().policy = number;
+        number
     }
 
     pub fn ended_with(&mut self, outcome: &Outcome) {

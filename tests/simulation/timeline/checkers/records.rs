@@ -1,6 +1,6 @@
 //! Invariant 6, and that nothing is silent: the record of each firing, its decisions, its receipts.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use backout::domain::{
     decision::DecisionKind,
@@ -12,7 +12,7 @@ use backout::domain::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::super::{counts::Kind, story::Story, world::World};
+use super::super::{counts::Kind, story::Story, time::Micros, world::World};
 use super::{Invariant, StoredDocuments, text_after};
 
 /// One record, as it was last written.
@@ -27,6 +27,8 @@ struct Seen {
     acted: bool,
     /// A call was sent for it.
     sent: bool,
+    /// When it was first stored that its alert is resolved.
+    resolved_at: Option<Micros>,
     /// Its rollback has ended.
     ended: bool,
 }
@@ -65,6 +67,7 @@ impl World {
         let rollback = text_after(rest, "\"rollback\":\"").unwrap_or_default();
         let waits = !rest.contains("\"nextStepAt\":null");
         let approved = text_after(rest, "\"approval\":{\"verdict\":\"") == Some("approved");
+        let resolved_at = rest.contains("\"resolvedAt\":\"").then_some(self.now);
         let Some(service) = self.checks.records.expected.get(id).copied() else {
             self.broken(Invariant::OneRecord, || format!("record {id} belongs to no firing"));
             return;
@@ -87,6 +90,7 @@ impl World {
                 read_by_a_person: before.read_by_a_person,
                 acted: before.acted || decision == "act",
                 sent: before.sent,
+                resolved_at: before.resolved_at.or(resolved_at),
                 ended: before.ended || is_end(rollback),
             },
         );
@@ -103,6 +107,11 @@ impl World {
         if let Some(service) = service.filter(|_| recovered && self.facts_are_known()) {
             self.judge_recovery(id, service);
         }
+    }
+
+    /// Whether a person said yes to it; and when it was stored that its alert is resolved.
+    pub(super) fn stands_of(&self, record: &str) -> (bool, Option<Micros>) {
+        self.checks.records.seen.get(record).map_or((false, None), |seen| (seen.approved, seen.resolved_at))
     }
 
     pub(super) fn sent_for(&mut self, record: &str) {
@@ -237,7 +246,8 @@ fn judge_record(world: &mut World, record: &Record, documents: &StoredDocuments)
         (DecisionKind::Hold, _) => NoticeKind::Hold,
         (DecisionKind::Ignore, _) => NoticeKind::Ignore,
     };
-    let policy = world.story.policy.clone();
+    // Channels are what no edit changes.
+    let policy = Arc::clone(&world.story.policies[0].policy);
     let channels: Vec<&NotifyRule> = policy.notify.iter().filter(|rule| rule.kinds.contains(&expected)).collect();
     let told = |channel: Option<&NotifyRule>| world.checks.notices.was_told(&id.0, expected, channel.map(|rule| rule.channel));
     let untold = if channels.is_empty() { !told(None) } else { channels.iter().any(|channel| !told(Some(channel))) };
