@@ -277,7 +277,13 @@ fn judge_winner(case: &Case, winner: &Candidate<'_>) -> Vec<Reason> {
             say(RuleId::C1, hold_or(waiting, Effect::Propose), format!("{says}, long before the alert fired"));
         }
     }
-    if let Some(earlier) = earlier_firing(case, winner) {
+    if let Some(fired_at) = fired_before(case, winner) {
+        say(
+            RuleId::C2,
+            Effect::Propose,
+            format!("this very alert fired at {}, before {} began to serve", whole_seconds(fired_at), winner.label),
+        );
+    } else if let Some(earlier) = earlier_firing(case, winner) {
         say(
             RuleId::C2,
             Effect::Propose,
@@ -308,6 +314,11 @@ fn unknown_signal(case: &Case, rolled_out_at: Timestamp) -> Option<(RuleId, Stri
             }
         }
     })
+}
+
+/// When the alert itself fired, where that was before the rollout: it may arrive long after, in a backlog or because a sweep found it.
+fn fired_before(case: &Case, candidate: &Candidate<'_>) -> Option<Timestamp> {
+    case.alert.fired_at.filter(|fired_at| *fired_at < candidate.rolled_out_at - SKEW_ALLOWANCE)
 }
 
 /// A firing of the same rule on the same resource before the rollout, at most 72 h before.

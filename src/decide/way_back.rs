@@ -58,7 +58,7 @@ pub fn choose(case: &Case, winner: &Candidate<'_>) -> (Option<WayBack>, Vec<Reas
             closed.extend(obstacles);
             continue;
         }
-        match prove(facts, winner, way) {
+        match prove(case, winner, way) {
             Proof::Good { says, steps_back } => {
                 let proof = Reason { rule: RuleId::S5, effect: Effect::Note, says };
                 if steps_back <= 1 {
@@ -165,6 +165,8 @@ struct Accused<'a> {
     first_users_at: Timestamp,
     /// What served when, on its target.
     periods: &'a [Period],
+    /// When the alert that is judged fired, where it is about this target: its first look does not find it among the stored ones.
+    fired_at: Option<Timestamp>,
 }
 
 /// Contents that are proven good to go back to from what runs now, the last to serve first: each may be asked for by name of a
@@ -179,6 +181,7 @@ pub fn proven(service: &Service, state: &TargetState, observation: &Observation)
         fingerprint: running.fingerprint.as_ref(),
         first_users_at: first.unwrap_or(observation.observed_at),
         periods: &periods,
+        fired_at: None,
     };
     let mut rollouts: Vec<&Rollout> = state.rollouts.iter().collect();
     rollouts.sort_by_key(|rollout| Reverse(rollout.last_seen_at));
@@ -196,7 +199,8 @@ pub fn proven(service: &Service, state: &TargetState, observation: &Observation)
 }
 
 /// Whether the content of a way back is a proven last known good.
-fn prove(facts: &ServiceFacts, winner: &Candidate<'_>, way: &WayBack) -> Proof {
+fn prove(case: &Case, winner: &Candidate<'_>, way: &WayBack) -> Proof {
+    let facts = winner.facts;
     let Some(fingerprint) = &way.fingerprint else {
         // Elsewhere the platform itself tells one version from another, or nobody does.
         let cure = match facts.service.target {
@@ -217,6 +221,7 @@ fn prove(facts: &ServiceFacts, winner: &Candidate<'_>, way: &WayBack) -> Proof {
         fingerprint: winner.fingerprint.as_ref(),
         first_users_at: winner.story.steps.first().copied().unwrap_or(winner.rolled_out_at),
         periods: &serving::periods(&facts.state, facts.observation.value()),
+        fired_at: case.alert.fired_at.filter(|_| facts.distance == 0),
     };
     prove_content(&facts.service, &facts.state, &accused, fingerprint, &way.label, &way.name)
 }
@@ -251,14 +256,16 @@ fn prove_content(
         ));
     }
     let healthy_from = served.until - service.healthy_for;
-    let troubled = state.firings.iter().find(|firing| {
-        let while_it_served = firing.fired_at >= served.since && firing.fired_at < served.until;
-        while_it_served && firing.resolved_at.is_none_or(|resolved_at| resolved_at > healthy_from)
+    let stored = state.firings.iter().map(|firing| (firing.fired_at, firing.resolved_at));
+    let mut firings = stored.chain(accused.fired_at.map(|fired_at| (fired_at, None)));
+    let troubled = firings.find(|(fired_at, resolved_at)| {
+        let while_it_served = *fired_at >= served.since && *fired_at < served.until;
+        while_it_served && resolved_at.is_none_or(|resolved_at| resolved_at > healthy_from)
     });
-    if let Some(firing) = troubled {
+    if let Some((fired_at, _)) = troubled {
         return Proof::Unproven(format!(
             "an alert fired at {} while {label} served, so it is not proven good",
-            whole_seconds(firing.fired_at)
+            whole_seconds(fired_at)
         ));
     }
     // Whether one of those fired while it served is not known, and unknown is not good.

@@ -78,6 +78,21 @@ fn c2_an_alert_that_fired_before_the_rollout_asks_a_person() {
 }
 
 #[test]
+fn c2_an_alert_that_itself_fired_before_the_rollout_asks_a_person() {
+    // It was long under way: it arrived at 11:56, and the fault is measured from 11:51 on.
+    let fired = |time: &str| case().alert(|alert| alert.fired_at = Some(at(time)));
+    let decision = check(&fired("11:40:00"), Propose, C2);
+    assert_eq!(decision.because, "this very alert fired at 2026-03-10T11:40:00Z, before build 42 began to serve");
+    check(&fired("11:40:00").alert(|alert| alert.rule = None), Propose, C2);
+    check(&fired("11:48:59"), Propose, C2);
+    // Within the skew allowance it may well have fired after; but if not, it fired on the good version.
+    let decision = check(&fired("11:49:00"), Propose, S5);
+    assert!(decision.reasons.iter().all(|reason| reason.rule != C2), "{decision:#?}");
+    check(&fired("11:49:59"), Propose, S5);
+    check_acts(&fired("11:50:00"));
+}
+
+#[test]
 fn c2_only_the_same_rule_on_the_same_resource_counts() {
     let of = |rule: &str, resource: String| {
         let mut earlier = firing("old", at("05:00:00"), Some(at("05:05:00")));
