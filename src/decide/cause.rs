@@ -253,6 +253,14 @@ fn judge_winner(case: &Case, winner: &Candidate<'_>) -> Vec<Reason> {
                     ),
                 );
             }
+            // A fault that came and went before may be one that has nothing to do with the rollout.
+            match earlier_fault(case, winner.rolled_out_at) {
+                Known::Value(None) => {}
+                Known::Value(Some(says)) => {
+                    say(RuleId::C1, Effect::Propose, format!("{says}, so the fault may be older than {}", winner.label));
+                }
+                Known::Unknown(says) => say(RuleId::E3, hold_or(waiting, Effect::Propose), says),
+            }
             // A signal that could not be read might show that the fault is older than the rollout.
             if let Some((rule, says)) = unknown_signal(case, winner.rolled_out_at) {
                 say(rule, hold_or(waiting, Effect::Propose), says);
@@ -302,6 +310,39 @@ fn judge_winner(case: &Case, winner: &Candidate<'_>) -> Vec<Reason> {
         );
     }
     reasons
+}
+
+/// What a signal of the services meant says of a fault that came and went before the rollout: one that is known before one that may
+/// have been, the newest first.
+fn earlier_fault(case: &Case, rolled_out_at: Timestamp) -> Known<Option<String>> {
+    let mut unknown = None;
+    for signal in case.meant().flat_map(|facts| &facts.signals) {
+        let earlier = match evidence::read_signal(signal, rolled_out_at, case.now) {
+            SignalReading::Fault(fault) => fault.earlier,
+            SignalReading::Unknown { .. }
+            | SignalReading::Brief { .. }
+            | SignalReading::Quiet
+            | SignalReading::Recovered { .. } => Vec::new(),
+        };
+        for run in earlier.into_iter().rev() {
+            match run.says {
+                Known::Value(_) if ended_with_a_rollback(case, run.last_end) => {}
+                Known::Value(says) => return Known::Value(Some(says)),
+                Known::Unknown(why) => unknown = unknown.or(Some(why)),
+            }
+        }
+    }
+    unknown.map_or(Known::Value(None), Known::Unknown)
+}
+
+/// Whether a fault went as a rollback of ours brought the good version: then it was the fault of what was taken back.
+fn ended_with_a_rollback(case: &Case, last_end: Timestamp) -> bool {
+    case.services.iter().any(|facts| {
+        let rollbacks = facts.state.taken_back.iter().filter(|taken| taken.result_fingerprint.is_some());
+        rollbacks
+            .map(|taken| last_end.duration_since(taken.claimed_at))
+            .any(|after| after >= SignedDuration::ZERO - SKEW_ALLOWANCE && after <= facts.service.verify_within)
+    })
 }
 
 /// A signal of the services meant which says nothing, and why.

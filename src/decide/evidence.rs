@@ -105,8 +105,18 @@ pub struct Fault {
     pub onset_latest: Timestamp,
     pub usual: f64,
     pub worst: f64,
+    /// Times before the rollout in which it had left its range too, or may have, and come back.
+    pub earlier: Vec<EarlierRun>,
     /// For a person.
     pub says: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct EarlierRun {
+    pub first_end: Timestamp,
+    pub last_end: Timestamp,
+    /// For a person: that it was out of its range, or why that is not known.
+    pub says: Known<String>,
 }
 
 /// Reads a signal around a rollout: "usual" is what was measured before it.
@@ -133,9 +143,9 @@ pub fn read_signal(signal: &Known<Series>, rollout_at: Timestamp, now: Timestamp
             return unknown(&windows, |window| window.end <= baseline_end, format!("`{name}` {why} before the rollout"));
         }
     };
-    let certain = last_run(&windows, |value| value.is_some_and(|value| usual.surely_left_by(value)));
-    let possible = last_run(&windows, |value| value.is_none_or(|value| !usual.holds(value)));
-    match (certain, possible) {
+    let certain = runs(&windows, |window| window.value.is_some_and(|value| usual.surely_left_by(value)));
+    let possible = runs(&windows, |window| window.value.is_none_or(|value| !usual.holds(value)));
+    match (certain.last(), possible.last()) {
         (Some(run), Some(possible)) if run.is_fault() => {
             let earliest_end = possible.first_end.min(run.first_end);
             let bar = rollout_at - SKEW_ALLOWANCE;
@@ -155,16 +165,22 @@ pub fn read_signal(signal: &Known<Series>, rollout_at: Timestamp, now: Timestamp
                 .filter_map(|window| window.value)
                 .reduce(|a, b| usual.worse_of(a, b))
                 .unwrap_or(usual.middle);
+            let first_end = whole_seconds(run.first_end);
+            let when = if certain.len() > 1 {
+                format!("from the window that ended {first_end} on")
+            } else {
+                format!("first in the window that ended {first_end}")
+            };
             SignalReading::Fault(Fault {
                 onset_earliest: earliest_end - series.interval,
                 onset_latest: run.first_end,
                 usual: usual.middle,
                 worst,
+                earlier: earlier_runs(&windows, &usual, &certain, bar, name),
                 says: format!(
-                    "`{name}` went from {} to {}, first in the window that ended {}",
+                    "`{name}` went from {} to {}, {when}",
                     describe_value(series, usual.middle),
-                    describe_value(series, worst),
-                    whole_seconds(run.first_end)
+                    describe_value(series, worst)
                 ),
             })
         }
@@ -192,6 +208,35 @@ pub fn read_signal(signal: &Known<Series>, rollout_at: Timestamp, now: Timestamp
         },
         (Some(_) | None, _) => SignalReading::Quiet,
     }
+}
+
+/// When the signal had been out of its range, or may have been, and back in it before the fault; only what began before `bar` counts.
+///
+/// Few requests are no evidence of an earlier fault (E5). Other windows without a value may have been one.
+fn earlier_runs(windows: &[Window], usual: &UsualRange, certain: &[Run], bar: Timestamp, name: &str) -> Vec<EarlierRun> {
+    let Some((fault, before)) = certain.split_last() else { return Vec::new() };
+    let counts = |run: &&Run| run.windows >= WINDOWS_NEEDED && run.first_end < bar && run.last_end < fault.first_end;
+    let earlier = |run: &Run, says| EarlierRun { first_end: run.first_end, last_end: run.last_end, says };
+    let was_out = |run: &Run| {
+        let first_end = whole_seconds(run.first_end);
+        earlier(
+            run,
+            Known::Value(format!("`{name}` was out of its usual range before too, from the window that ended {first_end} on")),
+        )
+    };
+    let may_have_been_out = |run: &Run| {
+        let (first_end, last_end) = (whole_seconds(run.first_end), whole_seconds(run.last_end));
+        earlier(
+            run,
+            Known::Unknown(format!(
+                "`{name}` lacks values between the windows that ended {first_end} and {last_end}, so whether it was out of its usual range before is not known"
+            )),
+        )
+    };
+    let possible = runs(windows, |window| window.value.map_or(!window.is_small, |value| !usual.holds(value)));
+    let is_certain = |run: &&Run| before.iter().any(|sure| (sure.first_end, sure.last_end) == (run.first_end, run.last_end));
+    let perhaps = possible.iter().filter(counts).filter(|run| !is_certain(run)).map(may_have_been_out);
+    before.iter().filter(counts).map(was_out).chain(perhaps).collect()
 }
 
 /// No verdict: for want of values (E3), or because there were too few behind some of those that count (E5).
@@ -376,24 +421,24 @@ impl Run {
     }
 }
 
-/// The newest run of windows out of range; two windows in range end a run.
-fn last_run(windows: &[Window], is_out: impl Fn(Option<f64>) -> bool) -> Option<Run> {
-    let mut run: Option<Run> = None;
+/// The runs of windows out of range, the newest last; two windows in range end a run.
+fn runs(windows: &[Window], is_out: impl Fn(&Window) -> bool) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
     for window in windows {
-        match &mut run {
-            Some(run) if !is_out(window.value) => run.windows_after += 1,
+        match runs.last_mut() {
+            Some(run) if !is_out(window) => run.windows_after += 1,
             Some(run) if run.windows_after < WINDOWS_NEEDED => {
                 run.last_end = window.end;
                 run.windows += 1;
                 run.windows_after = 0;
             }
-            _ if is_out(window.value) => {
-                run = Some(Run { first_end: window.end, last_end: window.end, windows: 1, windows_after: 0 });
+            _ if is_out(window) => {
+                runs.push(Run { first_end: window.end, last_end: window.end, windows: 1, windows_after: 0 });
             }
             _ => {}
         }
     }
-    run
+    runs
 }
 
 /// The median of `values` and `count` times `other`.

@@ -13,7 +13,8 @@ use backout::domain::{
 use jiff::SignedDuration;
 
 use super::case::{
-    TestCase, at, build, case, check, check_acts, fault_from, firing, marker, minutes, quiet, rollout, seconds, token, word_of,
+    TestCase, at, build, case, check, check_acts, fault_from, firing, marker, minutes, quiet, rollout, seconds, share, token,
+    word_of,
 };
 
 #[test]
@@ -26,6 +27,97 @@ fn c1_a_fault_before_the_rollout_clears_it() {
     assert!(word_of(&decision, C1, Effect::Note).contains("which is before build 42"), "{decision:#?}");
     assert_eq!((decision.candidates[0].cleared_by, decision.candidates[0].score), (Some(C1), 0.0));
     check(&cleared.after_every_wait(), Page, C8);
+}
+
+#[test]
+fn c1_a_fault_that_came_and_went_before_the_rollout_asks_a_person() {
+    // Out in the windows that ended in the first and second minute of every ten.
+    let every_ten = case()
+        .signal(share("10:30:00", "11:56:00", |end| {
+            Some(if (1..=2).contains(&(end.as_second() / 60 % 10)) { 0.31 } else { 0.002 })
+        }))
+        .alert(|alert| alert.fired_at = Some(at("11:52:30")))
+        .with(|case| {
+            case.received_at = at("11:53:00");
+            case.now = at("11:57:00");
+        });
+    let decision = check(&every_ten, Propose, C1);
+    assert_eq!(
+        decision.because,
+        "`Http5xx of Requests` was out of its usual range before too, from the window that ended 2026-03-10T11:41:00Z on, so the \
+         fault may be older than build 42"
+    );
+    assert!(
+        word_of(&decision, C1, Effect::Note).contains(", from the window that ended 2026-03-10T11:51:00Z on"),
+        "{decision:#?}"
+    );
+    // The allowance is a minute: what began in the window that ended 11:49:00 may have come of the rollout.
+    let also = |out: [&str; 2]| {
+        let out = out.map(at);
+        case().signal(share("10:30:00", "11:59:00", |end| {
+            Some(if out.contains(&end) || end >= at("11:53:00") { 0.31 } else { 0.002 })
+        }))
+    };
+    check(&also(["11:43:00", "11:44:00"]), Propose, C1);
+    check(&also(["11:48:00", "11:49:00"]), Propose, C1);
+    check_acts(&also(["11:49:00", "11:50:00"]));
+    check_acts(&also(["11:44:00", "11:47:00"]));
+    // Of whichever signal.
+    let mut second = also(["11:43:00", "11:44:00"]);
+    second.0.services[0].signals.insert(0, Known::Value(fault_from("11:52:00")));
+    check(&second, Propose, C1);
+}
+
+#[test]
+fn c1_a_fault_that_went_with_a_rollback_of_ours_was_that_of_what_was_taken_back() {
+    // Out in the windows that ended 11:00:00 to 11:06:00; `bad` was taken back, and the cool-down is over.
+    let taken = |claimed_at: &str, result: Option<u32>| {
+        let claimed_at = at(claimed_at);
+        case()
+            .signal(share("10:30:00", "11:59:00", |end| {
+                Some(if (at("11:00:00")..=at("11:06:00")).contains(&end) || end >= at("11:52:00") { 0.31 } else { 0.002 })
+            }))
+            .state(|state| {
+                let mut taken = super::case::taken_back("bad", 7, claimed_at);
+                taken.result = result.map(|_| token("good"));
+                taken.result_fingerprint = result.and_then(build);
+                state.taken_back.push(taken);
+            })
+    };
+    check_acts(&taken("11:04:00", Some(41)));
+    check_acts(&taken("11:07:00", Some(41)));
+    check(&taken("11:07:01", Some(41)), Propose, C1);
+    // The recovery is watched for a quarter of an hour.
+    check_acts(&taken("10:51:00", Some(41)));
+    check(&taken("10:50:59", Some(41)), Propose, C1);
+    check(&taken("11:04:00", None), Propose, C1);
+    // A window without a value may be what went on after it.
+    let mut holed = taken("11:04:00", Some(41));
+    let Known::Value(series) = &mut holed.0.services[0].signals[0] else { panic!("a series") };
+    for point in series.points.iter_mut().filter(|point| point.end == at("11:07:00")) {
+        point.weight = None;
+    }
+    check(&holed, Hold, E3);
+}
+
+#[test]
+fn e3_windows_without_a_value_may_hide_that_the_fault_came_and_went_before() {
+    let without = |ends: &[&str], weight: Option<f64>| {
+        let ends: Vec<_> = ends.iter().map(|end| at(end)).collect();
+        let mut series = fault_from("11:52:00");
+        for point in series.points.iter_mut().filter(|point| ends.contains(&point.end)) {
+            point.weight = weight;
+        }
+        case().signal(series)
+    };
+    let decision = check(&without(&["11:40:00", "11:41:00"], None), Hold, E3);
+    assert!(decision.because.contains("whether it was out of its usual range before"), "{}", decision.because);
+    check(&without(&["11:40:00", "11:41:00"], None).after_the_evidence_wait(), Propose, E3);
+    check(&without(&["11:40:00", "11:42:00"], None), Hold, E3);
+    check_acts(&without(&["11:40:00", "11:43:00"], None));
+    // Hardly any requests are no evidence of a fault, and none at all are known.
+    check_acts(&without(&["11:40:00", "11:41:00"], Some(19.0)));
+    check_acts(&without(&["11:40:00", "11:41:00"], Some(0.0)));
 }
 
 #[test]

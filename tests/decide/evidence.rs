@@ -309,7 +309,8 @@ fn e3_a_range_that_missing_windows_might_widen_is_not_left_for_sure() {
             }
         }))
     };
-    check_acts(&with_middle(Some(0.002)));
+    let decision = check(&with_middle(Some(0.002)), Propose, C1);
+    assert!(word_of(&decision, C1, Effect::Note).contains("went from 0.2 % to 31.0 %"), "surely left: {decision:#?}");
     check(&with_middle(Some(0.31)), Hold, C1);
     check(&with_middle(None), Hold, E3);
 }

@@ -139,7 +139,8 @@ async fn the_same_ramp_again_is_left_to_a_person() {
 
     // Another build in the slot is another rollout; the ramp that was taken back lies between, and holds nothing to skip.
     scene.azure.set_ramp_up(&scene.site, "staging", 0.0);
-    scene.minutes_pass(60);
+    // Longer than signals are looked at before a fault (C1).
+    scene.minutes_pass(150);
     scene.sweep().await;
     scene.azure.set_error_share("build-43", 0.4);
     scene.azure.deploy(&scene.site, "staging", "build-43");

@@ -133,7 +133,8 @@ async fn an_image_set_straight_in_production_is_taken_back_and_never_twice() {
     // Another bad image goes back to the same good one: what was taken back lies between no more.
     scene.azure.deploy(&scene.site, "production", GOOD);
     scene.sweep().await;
-    scene.minutes_pass(60);
+    // Longer than signals are looked at before a fault (C1).
+    scene.minutes_pass(150);
     scene.azure.set_error_share("build-44", 0.4);
     let next = backout::domain::alert::Alert {
         rule: Some("checkout-slow".to_owned()),

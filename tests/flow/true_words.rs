@@ -91,6 +91,9 @@ async fn what_an_unanswered_call_of_ours_may_have_brought_late_is_never_taken_ba
     world.advance(SignedDuration::from_mins(8));
     let next = alert("a2", "checkout", world.now() - SignedDuration::from_mins(1));
     process.alert_received(next.clone(), &world.policy).await.unwrap();
+    // What was not measured is waited for first (E3).
+    world.advance(SignedDuration::from_mins(6));
+    world.deliver_due(&process).await;
     // The list of what we took back has room for one result; the mark on the version itself stops what a person approves.
     process.answer(&world.record(&next).await.id, Verdict::Approved, "ana").await.unwrap();
     world.run(&process, 1).await;
