@@ -277,13 +277,19 @@ fn judge_winner(case: &Case, winner: &Candidate<'_>) -> Vec<Reason> {
             "the alert fired, but the measured signals never left their usual range, so when the fault began is not known"
                 .to_owned(),
         ),
-        SignalReading::Recovered { last_out_at, says } if *last_out_at + ALERT_LAG >= case.fired_at() => {
-            say(RuleId::A13, Effect::Ignore, says.clone());
-        }
         // It was over long before the alert fired, so it is not what the alert tells of.
-        SignalReading::Recovered { says, .. } => {
+        SignalReading::Recovered { last_out_at, says, .. } if *last_out_at + ALERT_LAG < case.fired_at() => {
             say(RuleId::C1, hold_or(waiting, Effect::Propose), format!("{says}, long before the alert fired"));
         }
+        // What the alert tells of may be yet to be measured.
+        SignalReading::Recovered { measured_from, says, .. } if *measured_from < case.fired_at() => {
+            say(
+                RuleId::C1,
+                hold_or(waiting, Effect::Propose),
+                format!("{says}, but nothing is measured yet of the time since the alert fired"),
+            );
+        }
+        SignalReading::Recovered { says, .. } => say(RuleId::A13, Effect::Ignore, says.clone()),
     }
     if let Some(fired_at) = fired_before(case, winner) {
         say(

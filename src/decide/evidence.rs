@@ -94,8 +94,9 @@ pub enum SignalReading {
     Quiet,
     /// It left its usual range and has not come back.
     Fault(Fault),
-    /// It left its usual range after the rollout and came back by itself (A13).
-    Recovered { last_out_at: Timestamp, says: String },
+    /// It left its usual range after the rollout and came back by itself (A13). The newest window in range began at `measured_from`:
+    /// of what came later nothing is known yet.
+    Recovered { last_out_at: Timestamp, measured_from: Timestamp, says: String },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -199,13 +200,19 @@ pub fn read_signal(signal: &Known<Series>, rollout_at: Timestamp, now: Timestamp
             ),
         },
         // What happened in the windows that make up "usual" is neither a fault of this rollout nor a recovery from one.
-        (Some(run), _) if run.last_end > baseline_end => SignalReading::Recovered {
-            last_out_at: run.last_end,
-            says: format!(
-                "`{name}` left its usual range and has been back in it since the window that ended {}",
-                whole_seconds(run.last_end)
-            ),
-        },
+        (Some(run), _) if run.last_end > baseline_end => {
+            let is_back = |window: &&Window| window.end > run.last_end && window.value.is_some_and(|value| usual.holds(value));
+            let mut back = windows.iter().filter(is_back).map(|window| window.end);
+            let first_back = back.next().unwrap_or(run.last_end);
+            SignalReading::Recovered {
+                last_out_at: run.last_end,
+                measured_from: back.next_back().unwrap_or(first_back) - series.interval,
+                says: format!(
+                    "`{name}` left its usual range and has been back in it since the window that ended {}",
+                    whole_seconds(first_back)
+                ),
+            }
+        }
         (Some(_) | None, _) => SignalReading::Quiet,
     }
 }

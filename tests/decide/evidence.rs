@@ -416,6 +416,35 @@ fn a13_what_was_over_long_before_the_alert_is_not_what_it_tells_of() {
 }
 
 #[test]
+fn a13_only_what_was_measured_since_the_alert_ends_the_wait() {
+    // A cold start in the window that ended 11:52:00; the fault that the alert tells of is measured from 11:57:00 on.
+    let looked = |now: &str, fired_at: &str| {
+        let (now, fired_at) = (at(now), at(fired_at));
+        case()
+            .signal(share("10:30:00", "11:59:00", |end| {
+                Some(if end == at("11:52:00") || end >= at("11:57:00") { 0.31 } else { 0.002 })
+            }))
+            .alert(|alert| alert.fired_at = Some(fired_at))
+            .with(|case| {
+                case.now = now;
+                case.received_at = at("11:59:00");
+            })
+    };
+    let early = looked("11:59:30", "11:58:30");
+    let decision = check(&early, Hold, C1);
+    assert_eq!(
+        decision.because,
+        "`Http5xx of Requests` left its usual range and has been back in it since the window that ended 2026-03-10T11:53:00Z, but \
+         nothing is measured yet of the time since the alert fired"
+    );
+    check(&early.after_the_evidence_wait(), Propose, C1);
+    check_acts(&looked("12:01:00", "11:58:30"));
+    // The newest window began 11:55:00.
+    check(&looked("11:59:30", "11:55:00"), Ignore, A13);
+    check(&looked("11:59:30", "11:55:01"), Hold, C1);
+}
+
+#[test]
 fn a_quiet_signal_waits_then_asks() {
     check(&case().signal(quiet()), Hold, C1);
     check(&case().signal(quiet()).after_the_evidence_wait(), Propose, C1);
