@@ -67,7 +67,7 @@ pub struct Story {
 }
 
 /// When the rollout began to serve; when we first saw it, if the platform cannot say: it served since then at least.
-fn began(rollout: &Rollout) -> Timestamp {
+pub(super) fn began(rollout: &Rollout) -> Timestamp {
     rollout.serving_since.unwrap_or(rollout.first_seen_at)
 }
 

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     case::{Case, ServiceFacts},
     cause::{Candidate, hold_or},
-    serving::{self, Period, Story},
+    serving::{self, Period},
 };
 use crate::domain::{
     decision::{Effect, Reason},
@@ -118,7 +118,7 @@ fn reversibility(facts: &ServiceFacts, winner: &Candidate<'_>) -> Option<Reason>
             format!("the policy says that changes of `{name}` cannot be taken back; stop further rollouts and decide by hand"),
         ),
         Reversible::Always | Reversible::Declared => {
-            let declared = declared_reversible(&facts.state, &winner.story);
+            let declared = declared_reversible(facts, winner);
             match (declared, facts.service.reversible) {
                 (Some(false), _) => reason(
                     RuleId::S1,
@@ -137,13 +137,31 @@ fn reversibility(facts: &ServiceFacts, winner: &Candidate<'_>) -> Option<Reason>
     }
 }
 
-/// The word of the markers near the rollout, from its first step to its last; one "no" outweighs every "yes".
-fn declared_reversible(state: &TargetState, story: &Story) -> Option<bool> {
+/// The word of the markers near the rollout, from its first step to its last; one "no" outweighs every "yes". A yes with another
+/// content's rollout nearer to it is about that one.
+fn declared_reversible(facts: &ServiceFacts, winner: &Candidate<'_>) -> Option<bool> {
+    let story = &winner.story;
     let moments = || story.steps.iter().chain(&story.repeats).copied();
     let (Some(first), Some(last)) = (moments().min(), moments().max()) else { return None };
-    let reach = MARKER_REACH + SKEW_ALLOWANCE;
-    let near = |at: Timestamp| first.duration_since(at) <= reach && at.duration_since(last) <= reach;
-    let words: Vec<bool> = state.markers.iter().filter(|marker| near(marker.at)).filter_map(|marker| marker.reversible).collect();
+    let periods = serving::periods(&facts.state, facts.observation.value());
+    let place = periods.iter().position(|period| period.holds(&winner.token));
+    let of_the_story = |at: usize| place.is_some_and(|place| (story.first..=place).contains(&at));
+    let others: Vec<Timestamp> = periods
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| !of_the_story(*at))
+        .flat_map(|(_, period)| &period.rollouts)
+        .map(serving::began)
+        .collect();
+    let distance = |at: Timestamp| first.duration_since(at).max(at.duration_since(last)).max(SignedDuration::ZERO);
+    let is_another_ones = |at: Timestamp| others.iter().any(|other| other.duration_since(at).abs() < distance(at));
+    let words: Vec<bool> = facts
+        .state
+        .markers
+        .iter()
+        .filter(|marker| distance(marker.at) <= MARKER_REACH + SKEW_ALLOWANCE)
+        .filter_map(|marker| marker.reversible.filter(|word| !word || !is_another_ones(marker.at)))
+        .collect();
     if words.is_empty() { None } else { Some(words.iter().all(|word| *word)) }
 }
 

@@ -61,6 +61,28 @@ fn s2_reversibility_must_be_declared() {
 }
 
 #[test]
+fn s2_the_yes_to_another_change_is_none_to_this_one() {
+    // Build 41 came at this time, and build 42 at 11:50:00.
+    let declared = |before: &str, said_at: &str, word| {
+        let (before, said_at) = (at(before), at(said_at));
+        case().policy(|service| service.reversible = Reversible::Declared).state(|state| {
+            state.rollouts[0] = rollout("checkout-1", 41, before);
+            state.markers.push(marker(said_at, Some(word)));
+        })
+    };
+    check(&declared("11:15:00", "11:22:00", true), Propose, S2);
+    check(&declared("11:15:00", "11:32:29", true), Propose, S2);
+    check_acts(&declared("11:15:00", "11:32:30", true));
+    check_acts(&declared("11:15:00", "12:00:00", true));
+    check(&declared("11:19:30", "11:19:30", true), Propose, S2);
+    // A no is heard from farther away.
+    check(&declared("11:15:00", "11:22:00", false), Propose, S1);
+    // The same content again is no other change.
+    let again = declared("11:15:00", "11:42:00", true);
+    check_acts(&again.state(|state| state.rollouts.insert(1, rollout("first", 42, at("11:45:00")))));
+}
+
+#[test]
 fn s3_no_deployment_is_skipped() {
     // The slot holds what served before the last one.
     let skipped = case().state(|state| state.rollouts.insert(1, rollout("between", 40, at("08:00:00"))));
