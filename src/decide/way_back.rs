@@ -276,23 +276,25 @@ fn prove_content(
     let healthy_from = served.until - service.healthy_for;
     let stored = state.firings.iter().map(|firing| (firing.fired_at, firing.resolved_at));
     let mut firings = stored.chain(accused.fired_at.map(|fired_at| (fired_at, None)));
-    let troubled = firings.find(|(fired_at, resolved_at)| {
-        let while_it_served = *fired_at >= served.since && *fired_at < served.until;
-        while_it_served && resolved_at.is_none_or(|resolved_at| resolved_at > healthy_from)
-    });
-    if let Some((fired_at, _)) = troubled {
-        return Proof::Unproven(format!(
-            "an alert fired at {} while {label} served, so it is not proven good",
-            whole_seconds(fired_at)
-        ));
+    if let Some(troubled) = firings.find(|(fired_at, resolved_at)| served.is_troubled(*fired_at, *resolved_at, healthy_from)) {
+        return Proof::Unproven(match troubled {
+            (fired_at, Some(resolved_at)) if fired_at < served.since => format!(
+                "an alert that fired at {} was not over until {}, while {label} served, so it is not proven good",
+                whole_seconds(fired_at),
+                whole_seconds(resolved_at)
+            ),
+            (fired_at, _) => {
+                format!("an alert fired at {} while {label} served, so it is not proven good", whole_seconds(fired_at))
+            }
+        });
     }
-    // Whether one of those fired while it served is not known, and unknown is not good.
-    let forgotten = state.forgotten_firings.filter(|forgotten| {
-        forgotten.last_fired_at >= served.since && forgotten.over_at.is_none_or(|over_at| over_at > healthy_from)
-    });
+    // Whether one of those was its trouble is not known, and unknown is not good.
+    let forgotten = state
+        .forgotten_firings
+        .filter(|forgotten| forgotten.over_at.map_or(forgotten.last_fired_at >= served.since, |over_at| over_at > healthy_from));
     if let Some(forgotten) = forgotten {
         return Proof::Unproven(format!(
-            "so many alerts fired that those until {} are not all kept, and one may have fired while {label} served, so it is not \
+            "so many alerts fired that those until {} are not all kept, and {label} may have served during one, so it is not \
              proven good; look at its alerts before you approve",
             whole_seconds(forgotten.last_fired_at)
         ));
@@ -310,6 +312,14 @@ fn prove_content(
 struct Served {
     since: Timestamp,
     until: Timestamp,
+}
+
+impl Served {
+    /// Whether a firing was trouble of what served: one that came before it, too, if it was not over in time. Many a firing is never
+    /// told to be over; those count where they came only.
+    fn is_troubled(&self, fired_at: Timestamp, resolved_at: Option<Timestamp>, healthy_from: Timestamp) -> bool {
+        fired_at < self.until && resolved_at.map_or(fired_at >= self.since, |resolved_at| resolved_at > healthy_from)
+    }
 }
 
 /// When the content last served alone before the accused version's first users, and how many contents ago that was.

@@ -169,6 +169,30 @@ fn s5_no_alert_fired_while_the_good_version_served() {
 }
 
 #[test]
+fn s5_an_alert_that_was_not_over_when_the_good_version_came_is_its_trouble_too() {
+    // It fired on build 40; build 41 came at 11:10.
+    let over = |resolved_at: Option<&str>| {
+        case().state(|state| {
+            state.rollouts.insert(0, rollout("checkout-0", 40, at("05:00:00")));
+            state.rollouts[1] = rollout("checkout-1", 41, at("11:10:00"));
+            let mut other = firing("other", at("11:00:00"), resolved_at.map(at));
+            other.rule = "checkout-cpu".to_owned();
+            state.firings.push(other);
+        })
+    };
+    let decision = check(&over(Some("11:45:00")), Propose, S5);
+    assert_eq!(
+        decision.because,
+        "an alert that fired at 2026-03-10T11:00:00Z was not over until 2026-03-10T11:45:00Z, while build 41 served, so it is not \
+         proven good"
+    );
+    check(&over(Some("11:20:01")), Propose, S5);
+    check_acts(&over(Some("11:20:00")));
+    // Many an alert is never told to be over; that says nothing of what came after.
+    check_acts(&over(None));
+}
+
+#[test]
 fn s5_a_version_whose_alerts_are_not_all_kept_is_not_proven() {
     // Build 41 served from 09:50 of the day before until 11:50.
     let forgotten = |last_fired_at: &str, over_at: Option<&str>| {
@@ -180,6 +204,8 @@ fn s5_a_version_whose_alerts_are_not_all_kept_is_not_proven() {
     check(&forgotten("2026-03-10T05:00:00Z", None), Propose, S5);
     check(&forgotten("2026-03-09T09:50:00Z", None), Propose, S5);
     check_acts(&forgotten("2026-03-09T09:49:59Z", None));
+    check(&forgotten("2026-03-09T09:49:59Z", Some("11:20:01")), Propose, S5);
+    check_acts(&forgotten("2026-03-09T09:49:59Z", Some("11:20:00")));
     check(&forgotten("2026-03-10T05:00:00Z", Some("11:20:01")), Propose, S5);
     check_acts(&forgotten("2026-03-10T05:00:00Z", Some("11:20:00")));
     // Since the accused version serves, older ones may have been forgotten with them.
