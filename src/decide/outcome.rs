@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    case::Case,
+    case::{Case, ServiceFacts},
     cause::{self, Ranking},
     evidence, once, storm, way_back,
 };
@@ -49,6 +49,7 @@ pub fn decide(case: &Case) -> Decision {
     let mut mode = case.meant().map(|facts| once::effective_mode(case, facts)).min_by_key(|(mode, _)| *mode);
     if let Some(winner) = ranking.winner() {
         mode = Some(once::effective_mode(case, winner.facts));
+        reasons.extend(below_own_gate(case, winner.facts));
         let (way, judged) = way_back::choose(case, winner);
         reasons.extend(judged);
         reasons.extend(once::judge(case, winner));
@@ -81,9 +82,27 @@ fn meant_reasons(case: &Case) -> Vec<Reason> {
     of_those_who_care(case.meant().map(|facts| evidence::judge_alert(&case.alert, &facts.service, case.received_at)).collect())
 }
 
+/// That the accused service itself would not hear of the alert, where another one does (E2): that asks a person.
+fn below_own_gate(case: &Case, accused: &ServiceFacts) -> Vec<Reason> {
+    let judge = |facts: &ServiceFacts| evidence::judge_alert(&case.alert, &facts.service, case.received_at);
+    if accused.distance > 0 || !case.meant().any(|facts| cares(&judge(facts))) {
+        return Vec::new();
+    }
+    let below = judge(accused).into_iter().filter(|reason| reason.rule == RuleId::E2);
+    let asks = |reason: Reason| Reason {
+        effect: Effect::Propose,
+        says: format!("{}, so it is not taken back without a person's yes", reason.says),
+        ..reason
+    };
+    below.map(asks).collect()
+}
+
+fn cares(reasons: &[Reason]) -> bool {
+    !reasons.iter().any(|reason| reason.effect == Effect::Ignore)
+}
+
 /// The reasons of the services that do not ignore the alert; of all if all do.
 fn of_those_who_care(judged: Vec<Vec<Reason>>) -> Vec<Reason> {
-    let cares = |reasons: &[Reason]| !reasons.iter().any(|reason| reason.effect == Effect::Ignore);
     if judged.iter().any(|reasons| cares(reasons)) {
         judged.into_iter().filter(|reasons| cares(reasons)).flatten().collect()
     } else {

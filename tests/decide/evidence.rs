@@ -103,6 +103,28 @@ fn e2_a_service_that_ignores_the_alert_does_not_silence_another() {
 }
 
 #[test]
+fn e2_a_service_that_ignores_the_alert_is_not_taken_back_by_it() {
+    // The alert, Sev1, means `search` too, which wants to hear of it.
+    let gate = |level| {
+        case()
+            .policy(|service| service.severity_at_least = Severity::new(level).expect("a severity"))
+            .upstream("search", at("05:00:00"), quiet())
+            .with(|case| case.services[1].distance = 0)
+    };
+    check_acts(&gate(1));
+    let decision = check(&gate(0), Propose, E2);
+    assert_eq!(
+        decision.because,
+        "the alert's severity Sev1 is below the gate Sev0 of `checkout`, so it is not taken back without a person's yes"
+    );
+    check_acts(&gate(0).approved());
+    check_acts(&gate(1).with(|case| case.services[1].service.severity_at_least = Severity::new(0).expect("a severity")));
+    // Nobody wants to hear of it.
+    let nobody = gate(0).with(|case| case.services[1].service.severity_at_least = Severity::new(0).expect("a severity"));
+    assert_eq!(check(&nobody, Ignore, E2).reasons.iter().filter(|reason| reason.rule == E2).count(), 2);
+}
+
+#[test]
 fn c4_an_alert_that_means_no_service_is_ignored_with_a_word() {
     let decision = decide_without_reading(&alert(), &[], at("11:56:00")).expect("a decision");
     assert_eq!((decision.kind, decision.reasons[0].rule), (Ignore, C4));
