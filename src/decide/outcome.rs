@@ -110,7 +110,8 @@ fn of_those_who_care(judged: Vec<Vec<Reason>>) -> Vec<Reason> {
     }
 }
 
-/// An approval lifts what asks for a person, but never the kill switch, and only for the version that was proposed (A11).
+/// An approval lifts what asks for a person, but never the kill switch, and only for what was proposed: this version, going back to
+/// that one (A11).
 /// After a person's no, that version is not taken back without a person's yes, whatever alert asks next ([`once::judge`]).
 fn apply_approval(reasons: &mut Vec<Reason>, approval: &Approval, accused: Option<&Accused>) {
     if approval.verdict == Verdict::Declined {
@@ -126,7 +127,7 @@ fn apply_approval(reasons: &mut Vec<Reason>, approval: &Approval, accused: Optio
     if approval.used {
         return;
     }
-    if accused.is_none_or(|accused| accused.token != approval.token) {
+    let Some(accused) = accused.filter(|accused| accused.token == approval.token) else {
         reasons.push(Reason {
             rule: RuleId::A11,
             effect: Effect::Page,
@@ -135,6 +136,10 @@ fn apply_approval(reasons: &mut Vec<Reason>, approval: &Approval, accused: Optio
                 approval.by
             ),
         });
+        return;
+    };
+    if let Some(says) = accused.way_back.as_ref().and_then(|way| not_approved(reasons, approval, way)) {
+        reasons.push(Reason { rule: RuleId::A11, effect: Effect::Page, says });
         return;
     }
     for reason in reasons.iter_mut() {
@@ -150,6 +155,31 @@ fn apply_approval(reasons: &mut Vec<Reason>, approval: &Approval, accused: Optio
         effect: Effect::Note,
         says: format!("{} approved it at {}", approval.by, whole_seconds(approval.at)),
     });
+}
+
+/// What whoever approved could not read in the proposal, so that the approval does not count.
+fn not_approved(reasons: &[Reason], approval: &Approval, way: &WayBack) -> Option<String> {
+    let by = &approval.by;
+    let Some(proposal) = &approval.proposal else {
+        return Some(format!(
+            "{by} approved it, but an earlier version of backout kept no note of the way back that was proposed, so the approval does \
+             not count; decide by hand"
+        ));
+    };
+    if !proposal.goes_back_by(way) {
+        return Some(format!(
+            "{by} approved going back to {}, held by {}; now the way back is {}, held by {}, so the approval does not count; decide by \
+             hand",
+            proposal.label, proposal.way_back, way.label, way.name
+        ));
+    }
+    // That this cannot be taken back, or skips a version, is no mere doubt.
+    let is_new = |reason: &&Reason| {
+        let forbids = matches!(reason.rule, RuleId::S1 | RuleId::S3);
+        forbids && reason.effect == Effect::Propose && !proposal.asked_by.contains(&reason.rule)
+    };
+    let news = reasons.iter().find(is_new)?;
+    Some(format!("{by} approved it before this was known, so the approval does not count: {}", news.says))
 }
 
 fn compose(

@@ -139,6 +139,9 @@ impl Process {
             facts.state.forget_attempt(&record.id);
             if facts.service.target.key() == *target {
                 gathered.case.approval.clone_from(&record.approval);
+                if let Some(approval) = &mut gathered.case.approval {
+                    approval.used = false;
+                }
             }
         }
         let decision = super::decide(&gathered.case);

@@ -52,9 +52,10 @@ impl Process {
             return Err(NotAnswered::Answered { record: id.clone(), by: approval.by.clone() });
         }
         let decision = record.decision.as_ref();
-        let accused =
-            decision.filter(|decision| decision.kind == DecisionKind::Propose).and_then(|decision| decision.accused.as_ref());
-        let (Some(accused), Some(decided_at)) = (accused, record.decided_at) else {
+        let proposal = decision
+            .filter(|decision| decision.kind == DecisionKind::Propose)
+            .and_then(|decision| Some((decision, decision.accused.as_deref()?)));
+        let (Some((proposal, accused)), Some(decided_at)) = (proposal, record.decided_at) else {
             let decision = decision.map_or_else(|| "not made yet".to_owned(), |decision| decision.kind.to_string());
             return Err(NotAnswered::NotProposed { record: id.clone(), decision });
         };
@@ -70,7 +71,7 @@ impl Process {
             }
             Verdict::Approved => {}
         }
-        let approval = Approval { verdict, token: accused.token.clone(), by: by.to_owned(), at: now, used: false };
+        let approval = Approval::new(verdict, proposal, accused, by, now);
         let updated = self
             .update_record(id, record.generation, |record| {
                 record.approval = Some(approval.clone());

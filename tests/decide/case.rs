@@ -198,7 +198,7 @@ pub fn taken_back(accused: &str, accused_build: u32, claimed_at: Timestamp) -> T
 }
 
 pub fn approval(verdict: Verdict, of: &str) -> Approval {
-    Approval { verdict, token: token(of), by: "Ada".to_owned(), at: at("11:59:00"), used: false }
+    Approval { verdict, token: token(of), proposal: None, by: "Ada".to_owned(), at: at("11:59:00"), used: false }
 }
 
 /// A service that ran build 41 since 26 h before `since`, and build 42 from then on.
@@ -307,8 +307,14 @@ impl TestCase {
         })
     }
 
+    /// A person has approved what is decided so far.
     pub fn approved(self) -> Self {
-        self.with(|case| case.approval = Some(approval(Verdict::Approved, "checkout-2")))
+        let asked = self.clone().with(|case| case.approval = None).decide();
+        let answer = match &asked.accused {
+            Some(accused) => Approval::new(Verdict::Approved, &asked, accused, "Ada", at("11:59:00")),
+            None => approval(Verdict::Approved, "checkout-2"),
+        };
+        self.with(|case| case.approval = Some(answer))
     }
 
     /// The same readings, looked at when nothing is waited for any more.

@@ -9,18 +9,20 @@ use backout::{
             Effect,
         },
         known::Known,
+        observation::WayBack,
         record::RecordId,
         rollback::{Busy, Phase},
-        rule::RuleId::{self, A1, A4, A6, A7, A10, A11, C6, S2, S5, T3},
+        rule::RuleId::{self, A1, A4, A6, A7, A10, A11, C6, S2, S3, S5, T3},
         service::{Mode, Reversible},
         target_state::Declined,
     },
 };
 use jiff::SignedDuration;
+use serde_json::json;
 
 use super::case::{
-    TestCase, approval, at, build, case, check, check_acts, fault_from, minutes, quiet, rollout, seconds, service, taken_back,
-    token, way, word_of,
+    TestCase, approval, at, build, case, check, check_acts, fault_from, marker, minutes, quiet, rollout, seconds, service,
+    taken_back, token, way, word_of,
 };
 
 #[test]
@@ -189,6 +191,46 @@ fn a11_an_approval_of_another_version_is_none() {
     check(&other, Page, A11);
     let nobody = case().rolled_out_at(at("05:00:00")).approved();
     check(&nobody, Page, A11);
+}
+
+#[test]
+fn a11_an_approval_is_one_of_the_way_back_that_was_proposed() {
+    let approved = case().policy(|service| service.mode = Mode::Propose).approved();
+    assert_eq!(approved.decide().kind, Act);
+    let holds = |ways_back: Vec<WayBack>| approved.clone().observed(|observation| observation.ways_back = ways_back);
+    let decision = check(&holds(vec![way("slot staging", 43)]), Page, A11);
+    assert_eq!(
+        decision.because,
+        "Ada approved going back to build 41, held by slot staging; now the way back is build 43, held by slot staging, so the \
+         approval does not count; decide by hand"
+    );
+    // The same build from elsewhere is another call.
+    check(&holds(vec![way("slot last-good", 41)]), Page, A11);
+    let older = holds(vec![way("slot staging", 40)])
+        .state(|state| state.rollouts.insert(0, rollout("checkout-0", 40, at("02:00:00") - SignedDuration::from_hours(48))));
+    assert!(word_of(&check(&older, Page, A11), S3, Effect::Propose).contains("2 deployments back"));
+    assert_eq!(holds(vec![way("slot older", 7), way("slot staging", 41)]).decide().kind, Act);
+}
+
+#[test]
+fn a11_an_approval_lifts_no_word_against_going_back_that_came_after_it() {
+    let asks = || case().policy(|service| service.mode = Mode::Propose);
+    let declared = |case: TestCase| case.state(|state| state.markers.push(marker(at("11:50:00"), Some(false))));
+    let decision = check(&declared(asks().approved()), Page, A11);
+    assert_eq!(
+        decision.because,
+        "Ada approved it before this was known, so the approval does not count: the pipeline declared build 42 irreversible; stop \
+         further rollouts and decide by hand"
+    );
+    assert_eq!(declared(asks()).approved().decide().kind, Act, "whoever approved knew it");
+}
+
+#[test]
+fn a11_an_approval_of_an_earlier_version_tells_no_way_back_and_is_none() {
+    let stored =
+        json!({ "verdict": "approved", "token": "checkout-2", "by": "Ada", "at": "2026-03-10T11:59:00Z", "used": false });
+    let read = serde_json::from_value(stored).expect("an approval as earlier versions kept it");
+    check(&case().with(|case| case.approval = Some(read)), Page, A11);
 }
 
 #[test]

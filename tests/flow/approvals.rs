@@ -15,9 +15,10 @@ use backout::{
 use jiff::SignedDuration;
 
 use crate::support::{
+    fake_platform::Answer,
     lethal::{Death, Switch},
     policy::{alert, policy, service, site},
-    world::{BAD, World},
+    world::{BAD, GOOD, World},
 };
 
 async fn proposed() -> (World, Process, RecordId) {
@@ -94,6 +95,44 @@ async fn one_that_comes_into_force_too_late_is_told() {
     assert_eq!((world.platform.calls(), late.next_step_at, late.approval.unwrap().used), (0, None, true));
 }
 
+#[tokio::test]
+async fn a_yes_to_one_way_back_is_none_to_another() {
+    let (world, process, id) = proposed().await;
+    world.platform.team_deploys_to_staging("build-43");
+    process.answer(&id, Verdict::Approved, "ben").await.unwrap();
+    world.run(&process, 1).await;
+    assert_told_that_a_yes_does_not_count(&world, &record(&process, &id).await, "ben approved going back to build-41");
+}
+
+#[tokio::test]
+async fn a_yes_is_none_once_the_change_was_declared_irreversible() {
+    let (world, process, id) = proposed().await;
+    declare(&world, &process, false).await;
+    process.answer(&id, Verdict::Approved, "ben").await.unwrap();
+    world.run(&process, 1).await;
+    assert_told_that_a_yes_does_not_count(&world, &record(&process, &id).await, "ben approved it before this was known");
+}
+
+fn assert_told_that_a_yes_does_not_count(world: &World, record: &Record, says: &str) {
+    let decision = record.decision.as_ref().unwrap();
+    assert_eq!((decision.kind, decision.reasons[0].rule), (DecisionKind::Page, RuleId::A11), "{:#?}", record.timeline);
+    assert!(decision.because.starts_with(says), "{}", decision.because);
+    assert_eq!((world.platform.calls(), world.platform.running().as_str()), (0, BAD));
+    assert_eq!((record.told_generation, record.next_step_at), (record.generation, None), "{:#?}", record.timeline);
+}
+
+/// The approval was used for the call that could not leave.
+#[tokio::test]
+async fn a_yes_counts_when_its_call_is_decided_anew() {
+    let (world, process, id) = proposed().await;
+    world.platform.answer_next(&[Answer::NotSentFor(900)]);
+    process.answer(&id, Verdict::Approved, "ben").await.unwrap();
+    world.run(&process, 2).await;
+    let record = record(&process, &id).await;
+    assert_eq!(record.rollback, Some(RollbackState::Recovered), "{:#?}", record.timeline);
+    assert_eq!((world.platform.calls(), world.platform.running().as_str()), (2, GOOD));
+}
+
 /// Nobody said that the version can be taken back, so it was proposed; then its pipeline says so.
 async fn proposed_and_declared_since() -> (World, Process, RecordId) {
     let mut checkout = service("checkout");
@@ -105,7 +144,7 @@ async fn proposed_and_declared_since() -> (World, Process, RecordId) {
     (world, process, RecordId::of(&firing))
 }
 
-async fn declare(world: &World, process: &Process) {
+async fn declare(world: &World, process: &Process, reversible: bool) {
     let marker = DeploymentEvent {
         id: Some("m1".to_owned()),
         source: "cdevents".to_owned(),
@@ -115,7 +154,7 @@ async fn declare(world: &World, process: &Process) {
         at: Some(world.now() - SignedDuration::from_mins(8)),
         subject: DeploymentSubject::default(),
         version: Some(BAD.to_owned()),
-        reversible: Some(true),
+        reversible: Some(reversible),
         slots: None,
     };
     process.deployment_received(marker, &world.policy, true).await.unwrap();
@@ -134,7 +173,7 @@ async fn another_alert(world: &World, process: &Process) -> Record {
 async fn a_persons_no_holds_for_another_alert_about_the_same_version_until_a_persons_yes() {
     let (world, process, id) = proposed_and_declared_since().await;
     process.answer(&id, Verdict::Declined, "ana").await.unwrap();
-    declare(&world, &process).await;
+    declare(&world, &process, true).await;
     let other = another_alert(&world, &process).await;
     let decision = other.decision.as_ref().unwrap();
     assert_eq!((decision.kind, decision.reasons[0].rule), (DecisionKind::Propose, RuleId::A11), "{decision:#?}");
@@ -165,7 +204,7 @@ async fn dies_while_declining(death: Option<Death>) -> (u64, bool) {
     let said = record(&process, &id).await.approval.is_some();
     // An undecided proposal would be judged again, and take the version back itself.
     if said {
-        declare(&world, &process).await;
+        declare(&world, &process, true).await;
         let other = another_alert(&world, &process).await;
         assert_eq!(other.decision.as_ref().map(|decision| decision.kind), Some(DecisionKind::Propose), "{death:?}");
         world.run(&process, 2).await;

@@ -228,6 +228,7 @@ async fn an_approval_of_another_version_is_none() {
     let forged = Approval {
         verdict: Verdict::Approved,
         token: VersionToken("swap|2020-01-01T00:00:00Z".to_owned()),
+        proposal: None,
         by: "eve".to_owned(),
         at: world.now(),
         used: false,
