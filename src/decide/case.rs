@@ -18,6 +18,9 @@ use crate::domain::{
 /// How long a wait goes on when a platform, the store or a lock is in the way, rather than evidence.
 pub const OBSTRUCTED_WAIT: SignedDuration = SignedDuration::from_mins(20);
 
+/// How long after an alert a deployment event may still change its decision; activity-log events come up to 20 min late (C8).
+pub const LATE_WINDOW: SignedDuration = SignedDuration::from_mins(20);
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Case {
@@ -36,7 +39,7 @@ pub struct Case {
     /// The services that are meant and everything upstream of them, nearest first.
     pub services: Vec<ServiceFacts>,
     pub storm_rule: StormRule,
-    /// Other firings of the last minutes.
+    /// Other firings of the minutes before this one, and since.
     pub storm: Vec<StormAlert>,
     /// This handler's own site.
     pub own_site: Option<ResourceId>,

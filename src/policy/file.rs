@@ -200,7 +200,7 @@ pub struct StormFile {
     /// How many resources. Default: `5`.
     #[schemars(range(min = 2), extend("default" = 5))]
     pub resources: Option<u32>,
-    /// In which span. Default: `5m`.
+    /// In which span before an alert; what fires while its decision is open counts too. Default: `5m`.
     #[schemars(extend("default" = "5m"))]
     pub within: Option<DurationText>,
 }

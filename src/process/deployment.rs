@@ -1,12 +1,11 @@
 //! A deployment event arrived: what it claims is confirmed on the platform, kept, and alerts that came before it are judged again.
 
 use futures::future::{FutureExt, join_all};
-use jiff::SignedDuration;
 use tracing::{Instrument, info, warn};
 
 use super::{Process, documents::keys, gather::known, outcome::Outcome, trouble::Trouble};
 use crate::{
-    decide::{history, who},
+    decide::{case::LATE_WINDOW, history, who},
     domain::{
         decision::{Decision, DecisionKind},
         deployment::{DeploymentEvent, DeploymentStatus},
@@ -19,9 +18,6 @@ use crate::{
     observability::spans,
     ports::{PortError, PortErrorKind},
 };
-
-/// How long after an alert a deployment event may still change its decision; activity-log events come up to 20 min late (C8).
-pub const LATE_WINDOW: SignedDuration = SignedDuration::from_mins(20);
 
 impl Process {
     /// Keeps what an event says of the services that it means. `trusted`: it came by the queue whose senders may declare

@@ -17,7 +17,10 @@ use super::{
     documents::{SIDE_BY_SIDE, keys},
 };
 use crate::{
-    decide::{case::StormAlert, who},
+    decide::{
+        case::{LATE_WINDOW, StormAlert},
+        storm, who,
+    },
     domain::{
         alert::Alert,
         policy::{Policy, StormRule},
@@ -74,7 +77,7 @@ impl Process {
             futures::join!(self.documents.insert(&own, document), self.documents.store().list(keys::STORM, None, listed_first));
         inserted?;
         let listed = listed?;
-        let horizon = now - rule.within;
+        let horizon = storm::counts_since(received_at, now, rule);
         // What is older may wait for the next sweep to remove it, but no rule looks at it.
         let oldest = keys::storm_before(slice_of(horizon, rule) - SignedDuration::from_secs(1));
         let notes_of_others = |listed: &[Key]| newest_of_each_other(listed.iter().take_while(|key| **key < oldest), &own);
@@ -92,7 +95,8 @@ impl Process {
         }
         if listed.len() == listed_first && listed.last().is_some_and(|last| *last < oldest) {
             // One resource has a note in each slice, and the time may begin inside of one.
-            let all = LISTED.max(enough.saturating_mul(2 * (SLICES as usize + 1)));
+            let slices = usize::try_from(now.duration_since(horizon).as_secs() / slice_seconds(rule) + 1).unwrap_or(usize::MAX);
+            let all = LISTED.max(enough.saturating_mul(slices.saturating_mul(2)));
             others = notes_of_others(&self.documents.store().list(keys::STORM, None, all).await?);
         }
         if others.len() >= enough {
@@ -111,7 +115,7 @@ impl Process {
     /// Removes notes that no rule looks at any more.
     pub(super) async fn forget_old_storms(&self, policy: &Policy) -> Result<(), PortError> {
         let store = self.documents.store();
-        let oldest = self.ports.clock.now() - policy.storm.within * 2;
+        let oldest = self.ports.clock.now() - (LATE_WINDOW + policy.storm.within * 2);
         let mut after = keys::storm_before(oldest);
         for _ in 0..OLD_MAX / OLD_PAGE {
             let keys = store.list(keys::STORM, Some(&after), OLD_PAGE).await?;
@@ -135,8 +139,11 @@ impl Process {
 
 /// When the slice began that a moment lies in.
 fn slice_of(at: Timestamp, rule: StormRule) -> Timestamp {
-    let seconds = (rule.within.as_secs() / i64::from(SLICES)).max(1);
-    at - SignedDuration::from_secs(at.as_second().rem_euclid(seconds))
+    at - SignedDuration::from_secs(at.as_second().rem_euclid(slice_seconds(rule)))
+}
+
+fn slice_seconds(rule: StormRule) -> i64 {
+    (rule.within.as_secs() / i64::from(SLICES)).max(1)
 }
 
 /// Without the firing's own resource, and each other one once.

@@ -315,14 +315,28 @@ fn c10_the_allowance_is_a_minute() {
 fn p1_alerts_that_no_one_change_explains_stand_down() {
     check_acts(&case().storm(3, at("11:58:00"), &[]));
     let decision = check(&case().storm(4, at("11:58:00"), &[]), Page, P1);
-    assert!(decision.because.starts_with("alerts on at least 5 resources within 5 min"), "{}", decision.because);
+    assert!(decision.because.starts_with("alerts on at least 5 resources within 9 min"), "{}", decision.because);
     check(&case().storm(4, at("11:58:00"), &[]).approved(), Page, P1);
 }
 
 #[test]
 fn p1_alerts_of_long_ago_are_no_storm() {
-    check(&case().storm(4, at("11:55:00"), &[]), Page, P1);
-    check_acts(&case().storm(4, at("11:54:59"), &[]));
+    check(&case().storm(4, at("11:51:00"), &[]), Page, P1);
+    check_acts(&case().storm(4, at("11:50:59"), &[]));
+}
+
+#[test]
+fn p1_the_storm_in_which_an_alert_arrived_counts_as_long_as_late_events_do() {
+    let storms = |fired_at: &str, now: &str| {
+        let decision = case().storm(4, at(fired_at), &[]).with(|case| case.now = at(now)).decide();
+        decision.reasons.iter().any(|reason| (reason.rule, reason.effect) == (P1, Effect::Page))
+    };
+    for now in ["11:56:00", "12:01:01", "12:16:00"] {
+        assert!(storms("11:51:00", now) && !storms("11:50:59", now), "{now}");
+    }
+    // After that the newest twenty-five minutes count.
+    assert!(storms("11:51:01", "12:16:01") && !storms("11:51:00", "12:16:01"));
+    assert!(storms("12:36:00", "13:01:00") && !storms("12:35:59", "13:01:00"));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use backout::{
     domain::{
         alert::Alert,
         decision::DecisionKind,
+        deployment::{DeploymentEvent, DeploymentStatus, DeploymentSubject},
         policy::Policy,
         rollback::RollbackState,
         rule::RuleId,
@@ -16,7 +17,7 @@ use jiff::SignedDuration;
 
 use crate::support::{
     counted::Counted,
-    policy::{alert, policy, service},
+    policy::{alert, policy, service, site},
     town::Town,
 };
 
@@ -72,6 +73,22 @@ async fn the_limit_is_a_storm_and_one_below_is_none() {
     }
 }
 
+/// An event of the activity log about the swap that is known already.
+fn late_event(town: &Town, number: i64) -> DeploymentEvent {
+    DeploymentEvent {
+        id: Some(format!("late-{number}")),
+        source: "event-grid".to_owned(),
+        resources: vec![site("checkout").to_string()],
+        operation: None,
+        status: DeploymentStatus::Succeeded,
+        at: Some(town.world.now() - SignedDuration::from_mins(8 + number)),
+        subject: DeploymentSubject::default(),
+        version: None,
+        reversible: None,
+        slots: None,
+    }
+}
+
 #[tokio::test]
 async fn a_storm_is_told_and_stays_without_a_call_whatever_comes_later() {
     let town = broken_checkout(unrelated()).await;
@@ -83,9 +100,14 @@ async fn a_storm_is_told_and_stays_without_a_call_whatever_comes_later() {
     for _ in 0..3 {
         process.alert_received(last.clone(), &town.world.policy).await.unwrap();
     }
-    for _ in 0..60 {
+    for minute in 1..=60 {
         town.minutes_pass(1);
         town.world.deliver_due(&process).await;
+        // The storm goes on, and nobody else fires any more; late events may come for twenty minutes.
+        if [6, 12, 20].contains(&minute) {
+            process.sweep(&town.world.policy).await.unwrap();
+            process.deployment_received(late_event(&town, minute), &town.world.policy, true).await.unwrap();
+        }
     }
     assert_eq!(decided(&town, &last).await, (DecisionKind::Page, RuleId::P1));
     assert_eq!((town.calls(), town.world.record(&last).await.duplicates), (0, 3));
