@@ -24,6 +24,14 @@ pub enum Recovery {
     Unknown(String),
 }
 
+/// What one signal says.
+enum Reading {
+    InRange { says: String, showed_the_fault: bool },
+    Worse(String),
+    StillBad(String),
+    Unknown(String),
+}
+
 /// Judges the time since the rollback took effect; the window in which it did is left out.
 ///
 /// "Usual" is what was measured before the accused version began to serve.
@@ -31,45 +39,53 @@ pub fn judge(signals: &[Known<Series>], accused_since: Timestamp, applied_at: Ti
     let mut good: Vec<String> = Vec::new();
     let mut unknown: Vec<String> = Vec::new();
     let mut still_bad = None;
+    let mut any_showed_the_fault = false;
     for signal in signals {
         match judge_one(signal, accused_since, applied_at, now) {
-            Recovery::Recovered(says) => good.push(says),
-            Recovery::Worse(says) => return Recovery::Worse(says),
-            Recovery::StillBad(says) => {
+            Reading::InRange { says, showed_the_fault } => {
+                any_showed_the_fault |= showed_the_fault;
+                good.push(says);
+            }
+            Reading::Worse(says) => return Recovery::Worse(says),
+            Reading::StillBad(says) => {
                 still_bad.get_or_insert(says);
             }
-            Recovery::Unknown(says) => unknown.push(says),
+            Reading::Unknown(says) => unknown.push(says),
         }
     }
     if let Some(says) = still_bad {
         return Recovery::StillBad(says);
     }
     match (good.is_empty(), unknown.is_empty()) {
-        (false, true) => Recovery::Recovered(good.join("; ")),
+        (false, true) if any_showed_the_fault => Recovery::Recovered(good.join("; ")),
+        (false, true) => Recovery::Unknown(
+            "no signal showed the fault, so whether going back helped is not known; look at what the alert itself measures"
+                .to_owned(),
+        ),
         (_, false) => Recovery::Unknown(unknown.join("; ")),
         (true, true) => Recovery::Unknown("no signal is configured".to_owned()),
     }
 }
 
-fn judge_one(signal: &Known<Series>, accused_since: Timestamp, applied_at: Timestamp, now: Timestamp) -> Recovery {
+fn judge_one(signal: &Known<Series>, accused_since: Timestamp, applied_at: Timestamp, now: Timestamp) -> Reading {
     let series = match signal {
         Known::Value(series) => series,
-        Known::Unknown(why) => return Recovery::Unknown(why.clone()),
+        Known::Unknown(why) => return Reading::Unknown(why.clone()),
     };
     if let Some(says) = evidence::staleness(series, now) {
-        return Recovery::Unknown(says);
+        return Reading::Unknown(says);
     }
     let complete_until = now - series.source_lag;
     let windows = evidence::windows(series, complete_until);
     let range = match UsualRange::before(&windows, accused_since - series.interval, series) {
         Ok(range) => range,
-        Err(why) => return Recovery::Unknown(format!("`{}` {why} before the fault", series.name)),
+        Err(why) => return Reading::Unknown(format!("`{}` {why} before the fault", series.name)),
     };
     // Every window since then, known or not: a gap breaks the row, since missing data is no recovery.
     let since: Vec<&Point> =
         series.points.iter().filter(|p| p.end - series.interval >= applied_at && p.end <= complete_until).collect();
     let Some(newest) = since.len().checked_sub(RECOVERED_WINDOWS).map(|from| &since[from..]) else {
-        return Recovery::Unknown(format!(
+        return Reading::Unknown(format!(
             "`{}` has {} complete windows since the rollback; {RECOVERED_WINDOWS} are needed",
             series.name,
             since.len()
@@ -77,7 +93,7 @@ fn judge_one(signal: &Known<Series>, accused_since: Timestamp, applied_at: Times
     };
     // A window that the series does not even list is a gap too.
     if let Some(gap) = newest.windows(2).find(|pair| pair[1].end.duration_since(pair[0].end) > series.interval) {
-        return Recovery::Unknown(format!(
+        return Reading::Unknown(format!(
             "`{}` lacks windows between {} and {}",
             series.name,
             whole_seconds(gap[0].end),
@@ -85,13 +101,13 @@ fn judge_one(signal: &Known<Series>, accused_since: Timestamp, applied_at: Times
         ));
     }
     if let Some(says) = got_worse(series, newest, &range, accused_since, applied_at) {
-        return Recovery::Worse(says);
+        return Reading::Worse(says);
     }
     let mut last = 0.0;
     for point in newest {
         match evidence::usable(series, point) {
             None if evidence::is_small(point) => {
-                return Recovery::Unknown(format!(
+                return Reading::Unknown(format!(
                     "`{}` has fewer than {} in the window that ended {}, too few to judge",
                     series.name,
                     evidence::SAMPLE_MIN,
@@ -99,14 +115,14 @@ fn judge_one(signal: &Known<Series>, accused_since: Timestamp, applied_at: Times
                 ));
             }
             None => {
-                return Recovery::Unknown(format!(
+                return Reading::Unknown(format!(
                     "`{}` has no value for the window that ended {}",
                     series.name,
                     whole_seconds(point.end)
                 ));
             }
             Some(value) if !range.holds(value) && !range.surely_left_by(value) => {
-                return Recovery::Unknown(format!(
+                return Reading::Unknown(format!(
                     "`{}` lacks values from before the fault, so whether {} is usual is not known",
                     series.name,
                     evidence::describe_value(series, value)
@@ -120,17 +136,29 @@ fn judge_one(signal: &Known<Series>, accused_since: Timestamp, applied_at: Times
                     whole_seconds(point.end),
                     evidence::describe_value(series, range.middle)
                 );
-                return Recovery::StillBad(says);
+                return Reading::StillBad(says);
             }
             Some(value) => last = value,
         }
     }
-    Recovery::Recovered(format!(
-        "`{}` is back at {} (usual {}) in {RECOVERED_WINDOWS} windows in a row",
-        series.name,
-        evidence::describe_value(series, last),
-        evidence::describe_value(series, range.middle)
-    ))
+    Reading::InRange {
+        says: format!(
+            "`{}` is back at {} (usual {}) in {RECOVERED_WINDOWS} windows in a row",
+            series.name,
+            evidence::describe_value(series, last),
+            evidence::describe_value(series, range.middle)
+        ),
+        showed_the_fault: while_accused(series, accused_since, applied_at).any(|value| range.surely_left_by(value)),
+    }
+}
+
+/// What was measured while the accused version served.
+fn while_accused(series: &Series, accused_since: Timestamp, applied_at: Timestamp) -> impl Iterator<Item = f64> {
+    series
+        .points
+        .iter()
+        .filter(move |point| point.end > accused_since && point.end <= applied_at)
+        .filter_map(|point| evidence::usable(series, point))
 }
 
 /// Every one of the newest windows is worse than the worst one under the accused version, by what people would notice (V4).
@@ -141,12 +169,7 @@ fn got_worse(
     accused_since: Timestamp,
     applied_at: Timestamp,
 ) -> Option<String> {
-    let worst_before = series
-        .points
-        .iter()
-        .filter(|point| point.end > accused_since && point.end <= applied_at)
-        .filter_map(|point| evidence::usable(series, point))
-        .reduce(|a, b| range.worse_of(a, b))?;
+    let worst_before = while_accused(series, accused_since, applied_at).reduce(|a, b| range.worse_of(a, b))?;
     let values: Vec<f64> = newest.iter().filter_map(|point| evidence::usable(series, point)).collect();
     let all_worse = values.len() == newest.len()
         && values.iter().all(|value| {

@@ -120,6 +120,21 @@ fn v2_every_signal_must_be_back() {
 }
 
 #[test]
+fn v2_a_fault_that_no_signal_showed_is_not_known_to_be_over() {
+    let quiet = Known::Value(share("10:30:00", "12:08:00", |_| Some(0.002)));
+    let Recovery::Unknown(says) = judge(std::slice::from_ref(&quiet), at("12:10:00")) else { panic!("unknown") };
+    assert!(says.starts_with("no signal showed the fault"), "{says}");
+    // Another one did.
+    assert_eq!(kind(&judge(&[quiet.clone(), Known::Value(series("X...."))], at("12:10:00"))), "recovered");
+    assert_eq!(kind(&judge(&[quiet, Known::Value(series("XXXXX"))], at("12:10:00"))), "still bad");
+    // What was out of range before the accused version, or after it was gone, is not its fault.
+    for out in ["11:49:00", "12:03:00"] {
+        let blip = Known::Value(share("10:30:00", "12:08:00", |end| Some(if end == at(out) { 0.31 } else { 0.002 })));
+        assert_eq!(kind(&judge(&[blip], at("12:10:00"))), "unknown", "{out}");
+    }
+}
+
+#[test]
 fn v2_the_sentence_names_the_signal_and_its_values() {
     let Recovery::Recovered(says) = judge(&[Known::Value(series("X...."))], at("12:10:00")) else { panic!("recovered") };
     assert_eq!(says, "`Http5xx of Requests` is back at 0.2 % (usual 0.2 %) in 3 windows in a row");
