@@ -60,6 +60,7 @@ pub fn decide(case: &Case) -> Decision {
             fingerprint: winner.fingerprint.clone(),
             label: winner.label.clone(),
             way_back: way,
+            rolled_out_at: Some(winner.rolled_out_at),
             onset_at: ranking.onset(),
         });
     }

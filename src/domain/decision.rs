@@ -92,6 +92,10 @@ pub struct Accused {
     pub fingerprint: Option<Fingerprint>,
     pub label: String,
     pub way_back: Option<WayBack>,
+    /// The first step of its rollout that can have to do with the alert: what was measured before it is usual. Not there in decisions
+    /// of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_out_at: Option<Timestamp>,
     /// When the fault began at the earliest, as the signals show it; `None` where they do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub onset_at: Option<Timestamp>,

@@ -53,7 +53,7 @@ impl Process {
         let target = &state.value.target;
         let now = self.ports.clock.now();
         let applied_at = busy.applied_at.unwrap_or(now);
-        let accused_since = accused_since(&state.value, busy).unwrap_or(busy.since);
+        let accused_since = accused_since(record, &state.value, busy);
         let (meant, unknown) = match self.signal_services(record, busy).await {
             Ok(meant) => (meant, None),
             Err(why) => (Vec::new(), Some(format!("what is measured for the alert is not known: {why}"))),
@@ -178,7 +178,15 @@ impl Process {
     }
 }
 
-fn accused_since(state: &TargetState, busy: &Busy) -> Option<Timestamp> {
-    let accused = state.rollouts.iter().find(|rollout| rollout.token == busy.accused)?;
-    history::rollout_since(state, accused).map(|began| began.not_before)
+/// When the accused version began to serve, by the earliest that is known: as it was decided, or as it is known now.
+///
+/// A later moment would take the fault itself for usual. The going back may have changed what is known: where the good version has its
+/// old token again, nothing tells any more when the accused one came after it.
+fn accused_since(record: &Record, state: &TargetState, busy: &Busy) -> Timestamp {
+    let decided = record.decision.iter().filter_map(|decision| decision.accused.as_ref());
+    let then =
+        decided.filter(|accused| accused.token == busy.accused).flat_map(|accused| [accused.rolled_out_at, accused.onset_at]);
+    let rollout = state.rollouts.iter().find(|rollout| rollout.token == busy.accused);
+    let now = rollout.and_then(|rollout| history::rollout_since(state, rollout)).map(|began| began.not_before);
+    then.flatten().chain(now).min().unwrap_or(busy.since)
 }

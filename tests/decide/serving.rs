@@ -71,6 +71,7 @@ fn a_rollout_in_shares_is_one_story_from_its_first_users() {
     assert_eq!(began(&decision), [Some(at("11:30:00"))], "one candidate: {decision:#?}");
     let accused = decision.accused.as_ref().expect("an accused version");
     assert_eq!((accused.token.0.as_str(), &accused.fingerprint), ("all", &build(42)), "the claim names the last rollout");
+    assert_eq!(accused.rolled_out_at, Some(at("11:30:00")), "whether going back helped is judged by what was before it");
     let good = word_of(&decision, S5, Effect::Note);
     assert!(good.contains("from 2026-03-09T11:30:00Z to 2026-03-10T11:30:00Z"), "what it served alone: {good}");
     assert!(decision.reasons.iter().all(|reason| reason.rule != S3), "{decision:#?}");
