@@ -1,8 +1,8 @@
-//! Reading what Azure answers when it does not say yes: error bodies in all their shapes, and how long to wait.
+//! Reading what Azure answers: error bodies in all their shapes, how long to wait, and times.
 
 use std::time::Duration;
 
-use jiff::{Timestamp, fmt::rfc2822};
+use jiff::{Timestamp, civil, fmt::rfc2822, tz::TimeZone};
 use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::Value;
 
@@ -127,6 +127,15 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::try_from(wait).unwrap_or_default())
 }
 
+/// A time in an answer's body: RFC 3339, or without `Z` and offset, which means UTC all the same.
+///
+/// App Service, the metrics of Azure Monitor and `systemData` of container apps are written so, now and then or always.
+pub fn time(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    let unmarked = || text.parse::<civil::DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+    text.parse().ok().or_else(unmarked)
+}
+
 /// A date as HTTP headers hold it.
 pub fn http_date(text: &str) -> Option<Timestamp> {
     rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
@@ -182,6 +191,16 @@ mod tests {
         assert_eq!(clean("The client 'ann@contoso.com' has no right"), "The client (left out) has no right");
         assert_eq!(clean(&format!("Bearer eyJ{}.x.y", "a".repeat(60))), "Bearer (left out)");
         assert_eq!(clean("image registry.io/app@sha256:12ab.cd"), "image registry.io/app@sha256:12ab.cd");
+    }
+
+    #[test]
+    fn a_time_without_a_zone_is_utc() {
+        let expected = Some("2022-04-08T10:38:17.4255847Z".parse().unwrap());
+        for text in ["2022-04-08T10:38:17.4255847Z", "2022-04-08T10:38:17.4255847+00:00", " 2022-04-08T10:38:17.4255847 "] {
+            assert_eq!(time(text), expected, "{text}");
+        }
+        assert_eq!(time("2022-04-08T12:38:17.4255847+02:00"), expected);
+        assert_eq!((time("soon"), time("")), (None, None));
     }
 
     #[test]

@@ -537,7 +537,10 @@ impl App {
             "name": self.id.name(),
             "type": "Microsoft.App/containerApps",
             "location": "West Europe",
-            "systemData": { "createdAt": self.revisions.first().map(|r| r.created), "lastModifiedAt": self.last_modified },
+            "systemData": {
+                "createdAt": self.revisions.first().map(|revision| unmarked(revision.created)),
+                "lastModifiedAt": unmarked(self.last_modified),
+            },
             "properties": {
                 "provisioningState": state,
                 "runningStatus": "Running",
@@ -583,7 +586,7 @@ impl App {
             "type": "Microsoft.App/containerApps/revisions",
             "properties": {
                 "active": revision.active,
-                "createdTime": revision.created,
+                "createdTime": marked(revision.created),
                 "replicas": u32::from(ready),
                 "trafficWeight": self.serving().iter().find(|(name, _)| *name == revision.name).map_or(0, |(_, weight)| *weight),
                 "healthState": health,
@@ -594,6 +597,16 @@ impl App {
             },
         })
     }
+}
+
+/// How `systemData` writes a time: UTC without saying so.
+fn unmarked(moment: Timestamp) -> String {
+    format!("{moment:.7}").trim_end_matches('Z').to_owned()
+}
+
+/// How a revision writes a time.
+fn marked(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
 }
 
 const REGISTRY: &str = "registry.example.com/app:";

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tracing::warn;
 
 use crate::{
-    azure::{resource_manager::ResourceManager, resource_path::encoded},
+    azure::{answer::time, resource_manager::ResourceManager, resource_path::encoded},
     domain::event::Event,
     inbound::{self, Understood},
     ports::{Alerts, KeptAlert, PortError},
@@ -66,7 +66,7 @@ impl Alerts for AlertsManagement {
 }
 
 fn changed_at(element: &Value) -> Option<Timestamp> {
-    element.pointer("/properties/essentials/lastModifiedDateTime")?.as_str()?.parse().ok()
+    time(element.pointer("/properties/essentials/lastModifiedDateTime")?.as_str()?)
 }
 
 /// An alert processing rule keeps it from being told: that is what somebody wants.

@@ -4,14 +4,14 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::combine::{Bins, plain, share};
 use crate::{
     azure::{
-        answer::clean,
+        answer::{clean, time},
         resource_manager::ResourceManager,
         resource_path::{encoded, resource_path},
     },
@@ -230,7 +230,7 @@ impl<'a> Question<'a> {
         let aggregation = Aggregation::of(name, &self.resource_type);
         for data in metric.timeseries.iter().flat_map(|series| &series.data) {
             let Some(value) = data.value(aggregation) else { continue };
-            let Some(start) = utc(&data.time_stamp) else {
+            let Some(start) = time(&data.time_stamp) else {
                 return Err(invalid("a `timeStamp` is no time".to_owned()));
             };
             // Another span than asked for has no place in the bins; a bin at its edge is partial.
@@ -248,12 +248,6 @@ impl<'a> Question<'a> {
 fn start_of_bin(moment: Timestamp, grain: Grain) -> Timestamp {
     let second = moment.as_second();
     Timestamp::from_second(second - second.rem_euclid(grain.interval().as_secs())).unwrap_or(moment)
-}
-
-/// RFC 3339; without an offset it is UTC, as everything Azure Monitor says.
-fn utc(text: &str) -> Option<Timestamp> {
-    let unmarked = || text.parse::<civil::DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
-    text.parse::<Timestamp>().ok().or_else(unmarked)
 }
 
 fn invalid(says: String) -> PortError {

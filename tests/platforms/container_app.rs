@@ -48,15 +48,15 @@ fn template(tag: &str) -> Value {
 impl App {
     fn new(mode: &str, traffic: &Value) -> Self {
         Self {
-            app: json!({"systemData": {"lastModifiedAt": "2026-11-25T10:02:31.25Z"}, "properties": {
+            app: json!({"systemData": {"lastModifiedAt": "2026-11-25T10:02:31.2500000"}, "properties": {
                 "provisioningState": "Succeeded", "runningStatus": "Running", "latestRevisionName": "shop--b2",
                 "latestReadyRevisionName": "shop--b2", "environmentId": format!("{GROUP}/Microsoft.App/managedEnvironments/env"),
                 "template": {"containers": [{"image": "r.io/shop/app:42"}], "volumes": [{"name": "v"}]},
                 "configuration": {"activeRevisionsMode": mode, "secrets": [{"name": "db"}], "ingress": {"traffic": traffic},
                     "dapr": null}}}),
             revisions: json!([
-                revision("shop--a1", "41", "2026-11-20T08:00:00Z", false),
-                revision("shop--b2", "42", "2026-11-25T10:02:00Z", true)
+                revision("shop--a1", "41", "2026-11-20T08:00:00+00:00", false),
+                revision("shop--b2", "42", "2026-11-25T10:02:00+00:00", true)
             ]),
         }
     }

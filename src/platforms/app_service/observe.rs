@@ -15,10 +15,13 @@ use super::{
     ramp::{self, RAMP, Ramp},
     release_mark::{self, ReleaseMark, SiteClient},
     swap::SLOT,
-    wire::{API_VERSION, Deployment, Site, SiteConfig, SlotSwapStatus, given, is_production, normalised, slot_path, time},
+    wire::{API_VERSION, Deployment, Site, SiteConfig, SlotSwapStatus, given, is_production, normalised, slot_path},
 };
 use crate::{
-    azure::{answer::clean, resource_manager::ResourceManager},
+    azure::{
+        answer::{clean, time},
+        resource_manager::ResourceManager,
+    },
     domain::{
         observation::{Observation, Obstacle, RunningVersion, WayBack},
         rule::RuleId,

@@ -2,11 +2,14 @@
 //!
 //! Source: the generated client azure-mgmt-web 11.0.1; Kudu's deployment log for `deployments`.
 
-use jiff::{Timestamp, civil, tz::TimeZone};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::{
-    azure::resource_path::{encoded, resource_path},
+    azure::{
+        answer::time,
+        resource_path::{encoded, resource_path},
+    },
     domain::target::AppServiceTarget,
 };
 
@@ -146,14 +149,6 @@ pub struct SlotDifferenceProperties {
     pub setting_type: Option<String>,
     pub setting_name: Option<String>,
     pub diff_rule: Option<String>,
-}
-
-/// A time as App Service writes it: RFC 3339, now and then without `Z`, meaning UTC all the same.
-pub fn time(text: &str) -> Option<Timestamp> {
-    let text = text.trim();
-    text.parse::<Timestamp>()
-        .ok()
-        .or_else(|| text.parse::<civil::DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp()))
 }
 
 /// The one form that enters tokens: UTC, seven digits, `Z`.

@@ -9,7 +9,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    azure::resource_path::{encoded, resource_path},
+    azure::{
+        answer::time,
+        resource_path::{encoded, resource_path},
+    },
     domain::target::ArmDeploymentTarget,
 };
 
@@ -100,7 +103,7 @@ impl Record {
     }
 
     pub fn ended_at(&self) -> Option<Timestamp> {
-        self.properties.timestamp.as_deref()?.trim().parse().ok()
+        time(self.properties.timestamp.as_deref()?)
     }
 
     /// When it began to change what serves: its end less its duration (C5); its end where the duration is not told.

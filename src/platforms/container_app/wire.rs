@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     azure::resource_path::{encoded, resource_path},
     domain::target::ContainerAppTarget,
+    platforms::answer::optional_time,
 };
 
 pub const API_VERSION: &str = "api-version=2025-07-01";
@@ -26,6 +27,9 @@ pub struct App {
 #[serde(default, rename_all = "camelCase")]
 pub struct SystemData {
     /// The last write of the app itself, whatever it changed.
+    /// Written without a zone, as in `2022-04-08T10:38:17.4255847`; a revision's time has one. Source: answers in pull request 18660 of
+    /// azure-rest-api-specs and in issue 5802 of azure-cli-extensions.
+    #[serde(deserialize_with = "optional_time")]
     pub last_modified_at: Option<Timestamp>,
 }
 
@@ -97,6 +101,7 @@ pub struct Revision {
 #[serde(default, rename_all = "camelCase")]
 pub struct RevisionProperties {
     pub active: Option<bool>,
+    #[serde(deserialize_with = "optional_time")]
     pub created_time: Option<Timestamp>,
     pub replicas: Option<u32>,
     /// `Healthy`, `Unhealthy` or `None`.

@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::domain::target::{Fingerprint, sha256_hex};
+use crate::{
+    azure::answer::time,
+    domain::target::{Fingerprint, sha256_hex},
+};
 
 pub const API_VERSION: &str = "api-version=2019-05-01";
 /// Of `Microsoft.Web/connections`, where the connections of logic apps live.
@@ -117,7 +120,7 @@ impl Workflow {
 
     /// When this version was saved: as the platform says, else as the id tells.
     pub fn saved_at(&self) -> Option<Timestamp> {
-        let said = self.properties.changed_time.as_deref().and_then(|text| text.trim().parse().ok());
+        let said = self.properties.changed_time.as_deref().and_then(time);
         said.or_else(|| saved_at(self.version()?))
     }
 
