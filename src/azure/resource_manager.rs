@@ -62,6 +62,16 @@ impl Default for Limits {
     }
 }
 
+/// What an answer to a mutating call holds beside what it proves; nothing where no answer came.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    pub status: Option<StatusCode>,
+    /// As far as the body tells one.
+    pub problem: Problem,
+    /// Null where there is none that can be read.
+    pub body: Value,
+}
+
 /// What a POST that takes its time came to at once.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Begun {
@@ -203,10 +213,10 @@ impl ResourceManager {
         self.submit_for_answer(method, path_and_query, body.map(Value::to_string)).await.0
     }
 
-    /// [`Self::submit`] of JSON as it is written, and what the answer says: its body, null where there is none that can be read.
-    pub async fn submit_for_answer(&self, method: Method, path_and_query: &str, json: Option<String>) -> (Submission, Value) {
+    /// [`Self::submit`] of JSON as it is written, and what the answer says.
+    pub async fn submit_for_answer(&self, method: Method, path_and_query: &str, json: Option<String>) -> (Submission, Told) {
         const OPERATION: &str = "submit";
-        let without = |submission| (submission, Value::Null);
+        let without = |submission| (submission, Told::default());
         let url = match self.url(OPERATION, path_and_query) {
             Ok(url) => url,
             Err(error) => return without(Submission::Refused { says: error.says }),
@@ -223,7 +233,10 @@ impl ResourceManager {
             }
         };
         match self.once(client, method, url, &token, json).await {
-            Ok(answer) => (self.meaning(&answer), answer.readable()),
+            Ok(answer) => {
+                let problem = Problem::parse(&answer.body);
+                (self.meaning(&answer), Told { status: Some(answer.status), problem, body: answer.readable() })
+            }
             Err(error) if error.is_connect() || error.is_builder() => {
                 without(Submission::NotSent { says: reason(&error), retry_after_seconds: None })
             }

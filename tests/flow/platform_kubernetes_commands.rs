@@ -7,9 +7,10 @@ use backout::{
         alert::Alert,
         decision::DecisionKind,
         record::Record,
-        rollback::RollbackState,
+        rollback::{Claim, ClaimKind, RollbackState},
         target::{ClusterAccess, WorkloadKind},
     },
+    process::documents::{Documents, keys},
     sim::{Fault, FaultBody, FaultEffect, Moment, Role},
 };
 use serde_json::Value;
@@ -66,11 +67,16 @@ async fn a_bad_rollout_of_each_kind_is_taken_back_once_by_a_command() {
 #[tokio::test]
 async fn every_answer_to_the_post_ends_in_a_state_that_says_what_is_so() {
     let status = |moment, status| FaultEffect::Status { moment, status, body: FaultBody::Empty };
+    let code = "KubernetesPerformanceError".to_owned();
+    let body = FaultBody::Error { code, message: "the container did not start in time".to_owned() };
+    let not_in_time = |moment| FaultEffect::Status { moment, status: 404, body: body.clone() };
     let rows = [
         (FaultEffect::Reset { moment: Moment::AfterEffect }, (1, 1), GOOD, RollbackState::Recovered),
         (status(Moment::AfterEffect, 504), (1, 1), GOOD, RollbackState::Recovered),
         (FaultEffect::Reset { moment: Moment::BeforeEffect }, (1, 1), GOOD, RollbackState::Recovered),
         (FaultEffect::Throttle { retry_after_seconds: 20 }, (1, 1), GOOD, RollbackState::Recovered),
+        (not_in_time(Moment::AfterEffect), (1, 1), GOOD, RollbackState::Recovered),
+        (not_in_time(Moment::BeforeEffect), (1, 1), GOOD, RollbackState::Recovered),
         (status(Moment::BeforeEffect, 403), (0, 0), BAD, RollbackState::Failed),
     ];
     for (effect, expected, runs, state) in rows {
@@ -100,16 +106,39 @@ async fn a_result_that_is_gone_is_looked_for_in_the_cluster() {
 }
 
 #[tokio::test]
-async fn a_command_that_cannot_be_run_is_told_with_its_reason() {
+async fn a_command_that_aks_gives_up_on_is_sent_once_more_after_the_quiet_time() {
     let (scene, firing) = private().await;
     let process = scene.process();
     scene.azure.let_commands_fail(&cluster(), "kubectl patch", 9, "ImagePullBackoff");
     process.alert_received(firing.clone(), &scene.policy).await.unwrap();
+    scene.run(&process, 9).await;
+    let record = scene.record(&firing).await;
+    assert!(!record.rollback.is_some_and(RollbackState::is_terminal), "its pod may still run: {}", told(&record));
+    assert_eq!(scene.patch_commands().len(), 1);
     scene.run(&process, 60).await;
     let record = scene.record(&firing).await;
     assert_eq!(record.rollback, Some(RollbackState::Failed), "{}", told(&record));
-    assert!(told(&record).contains("ImagePullBackoff"), "{}", told(&record));
-    assert_eq!((scene.patch_commands().len(), effects(&scene), scene.azure.serving_build("web").as_str()), (1, 0, BAD));
+    assert!(told(&record).contains("when the quiet time is over"), "{}", told(&record));
+    let patches = scene.patch_commands();
+    assert!(patches.iter().all(|patch| patch.exit_code.is_none() && patch.output == "ImagePullBackoff"), "{patches:#?}");
+    assert_eq!((patches.len(), effects(&scene), scene.azure.serving_build("web").as_str()), (2, 0, BAD));
+}
+
+/// What AKS says of a command is not the end of its pod: only the cluster tells, after a quiet time.
+#[tokio::test]
+async fn a_command_that_runs_after_it_was_given_up_is_found_and_marked_as_ours() {
+    let (scene, firing) = private().await;
+    let process = scene.process();
+    scene.azure.let_command_run_late(&cluster(), "kubectl patch", "ImagePullBackoff", Duration::from_mins(2));
+    process.alert_received(firing.clone(), &scene.policy).await.unwrap();
+    scene.run(&process, 60).await;
+    let record = scene.record(&firing).await;
+    assert_eq!(record.rollback, Some(RollbackState::Recovered), "{}", told(&record));
+    assert_eq!((scene.patch_commands().len(), effects(&scene), scene.azure.serving_build("web").as_str()), (1, 1, GOOD));
+    let running = scene.observe().await.running;
+    let documents = Documents::new(scene.ports.store.clone());
+    let claim = documents.read::<Claim>(&keys::claim(&scene.target.key(), &running.token)).await.unwrap().unwrap();
+    assert!(matches!(claim.value.kind, ClaimKind::Tombstone { .. }), "{:?}", claim.value);
 }
 
 #[tokio::test]

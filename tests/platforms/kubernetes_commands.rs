@@ -157,8 +157,9 @@ async fn every_result_of_the_patch_has_its_meaning() {
     let rows: Vec<(Reply, Meaning)> = vec![
         (Reply::empty(202), running),
         (state("Running"), running),
-        (state("Failed"), failed),
-        (state("failed"), failed),
+        // Its pod may be there, and run later.
+        (state("Failed"), unknown),
+        (state("failed"), unknown),
         (ended(1, "The request is invalid: the server rejected our request due to an error in our request"), failed),
         (ended(1, "Error from server (NotFound): deployments.apps \"web\" not found"), failed),
         (ended(1, "Error from server (Forbidden): it says why"), failed),
@@ -190,6 +191,7 @@ async fn every_answer_to_the_post_of_the_patch_has_its_meaning() {
     type Meaning = fn(&Submission) -> bool;
     let unknown: Meaning = |it| matches!(it, Submission::Unknown { .. });
     let refused: Meaning = |it| matches!(it, Submission::Refused { .. });
+    let problem = |status, code: &str| Reply::json(status, &json!({"error": {"code": code, "message": "it says why"}}));
     let rows: Vec<(Reply, Meaning)> = vec![
         (Reply::empty(202), unknown),
         (
@@ -200,7 +202,20 @@ async fn every_answer_to_the_post_of_the_patch_has_its_meaning() {
         (ended(1, "Error from server (Conflict): x"), |it| matches!(it, Submission::Busy { .. })),
         (ended(1, "Unable to connect to the server"), unknown),
         (Reply::json(200, &json!({"properties": {"provisioningState": "Running"}})), unknown),
-        (Reply::empty(400), refused),
+        // A pod may wait for a node.
+        (
+            problem(404, "KubernetesPerformanceError"),
+            |it| matches!(it, Submission::Unknown { says } if says.contains("KubernetesPerformanceError")),
+        ),
+        (problem(400, "KubernetesOperationError"), unknown),
+        (Reply::empty(400), unknown),
+        (Reply::empty(404), unknown),
+        // No pod was made.
+        (problem(404, "ResourceNotFound"), refused),
+        (problem(400, "RunCommandDisabled"), refused),
+        (problem(409, "ScopeLocked"), refused),
+        (problem(409, "MissingSubscriptionRegistration"), refused),
+        (Reply::empty(401), refused),
         (Reply::empty(403), refused),
         (Reply::empty(409), |it| matches!(it, Submission::Busy { .. })),
         (Reply::empty(429).with("retry-after", "7"), |it| matches!(it, Submission::NotSent { retry_after_seconds: Some(7), .. })),

@@ -224,9 +224,9 @@ fn follow(detail: &Detail, own: &Record) -> Submission {
 
 async fn what_if(arm: &ResourceManager, target: &ArmDeploymentTarget, detail: &Detail, before: &Before) -> Submission {
     let path = format!("{}/whatIf?{API_VERSION}", record_path(target, &detail.name));
-    let (submission, answer) = arm.submit_for_answer(Method::POST, &path, Some(before.body.clone())).await;
+    let (submission, told) = arm.submit_for_answer(Method::POST, &path, Some(before.body.clone())).await;
     match submission {
-        Submission::Done => match what_if::judge(&answer, &before.good, &before.accused) {
+        Submission::Done => match what_if::judge(&told.body, &before.good, &before.accused) {
             Ok(()) => Submission::Done,
             Err(why) => Submission::Refused { says: refused(&why) },
         },

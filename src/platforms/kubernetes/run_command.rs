@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ use crate::{
     azure::{
         answer::clean,
         identity::{Identities, TokenSource},
-        resource_manager::{Begun, ResourceManager},
+        resource_manager::{Begun, ResourceManager, Told},
         resource_path::resource_path,
     },
     domain::{
@@ -40,7 +40,7 @@ use crate::{
 pub const RUN_ACTION: &str = "Microsoft.ContainerService/managedClusters/runcommand/action";
 pub const RESULT_ACTION: &str = "Microsoft.ContainerService/managedClusters/commandResults/read";
 
-/// How long a read may take. A pod is given up by AKS when it is not scheduled within 60 s.
+/// How long a read may take. AKS waits no longer than 60 s for a pod to be scheduled.
 const READ_WITHIN: Duration = Duration::from_secs(80);
 /// Between two looks for a read's result.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -48,6 +48,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub const POLL_AFTER_SECONDS: u32 = 30;
 /// Until the patch's result is first asked for.
 const FIRST_POLL_AFTER_SECONDS: u32 = 15;
+
+/// Refusals that come before a pod is made, beside 401 and 403. After any other one it may be there, and run when a node is free: for a
+/// pod that did not start in time AKS answers this very call with an error, `KubernetesOperationError` or `KubernetesPerformanceError`.
+/// Source: "Resolve az aks command invoke failures"; issues 24192, 25336 and 27776 of azure-cli.
+const BEFORE_ANY_POD: [&str; 6] =
+    ["AuthorizationFailed", "ResourceNotFound", "ResourceGroupNotFound", "InvalidParameter", "RunCommandDisabled", "ScopeLocked"];
 
 /// What a step's operation is kept under.
 const KEY: &str = "runCommand";
@@ -71,7 +77,7 @@ pub enum Outcome {
         exit_code: i64,
         output: String,
     },
-    /// AKS could not run it: why.
+    /// AKS gave up on it: why. Its pod may be there all the same, and Kubernetes tries for ever to pull an image.
     Failed(String),
     /// The answer does not tell.
     Unclear(String),
@@ -164,13 +170,13 @@ impl RunCommand {
             Ok(body) => body,
             Err(error) => return not_sent(error.says),
         };
-        let (submission, answer) = self.arm.submit_for_answer(Method::POST, &self.path(), Some(body.to_string())).await;
+        let (submission, told) = self.arm.submit_for_answer(Method::POST, &self.path(), Some(body.to_string())).await;
         match submission {
             Submission::Accepted { operation, .. } if operation.get("location").is_some() => {
                 Submission::Accepted { operation: json!({ KEY: operation }), poll_after_seconds: FIRST_POLL_AFTER_SECONDS }
             }
             Submission::Accepted { .. } => lost("the command was accepted without a URL to ask"),
-            Submission::Done => match outcome(&answer) {
+            Submission::Done => match outcome(&told.body) {
                 Outcome::Ended { exit_code: 0, output } => Submission::Accepted {
                     operation: operation(command_line::patched(&output)),
                     poll_after_seconds: FIRST_POLL_AFTER_SECONDS,
@@ -186,6 +192,7 @@ impl RunCommand {
                 Outcome::Running => lost("the command runs, and the answer names no URL to ask"),
                 Outcome::Failed(why) | Outcome::Unclear(why) => lost(&why),
             },
+            Submission::Refused { says } if told.status.is_some() && !is_before_any_pod(&told) => lost(&says),
             Submission::Refused { .. } | Submission::Busy { .. } | Submission::NotSent { .. } | Submission::Unknown { .. } => {
                 submission
             }
@@ -211,8 +218,7 @@ impl RunCommand {
                         Failure::Conflict | Failure::Unclear => unknown(says),
                     }
                 }
-                Outcome::Failed(why) => Patched::Is(OperationState::Failed { says: why }),
-                Outcome::Unclear(why) => unknown(why),
+                Outcome::Failed(why) | Outcome::Unclear(why) => unknown(why),
             },
             // The question was refused, which says nothing about the command.
             OperationState::Failed { says } | OperationState::Unknown { says } => unknown(says),
@@ -313,6 +319,12 @@ pub fn operation(patched: Option<(String, i64)>) -> Value {
     super::undo::operation(uid.as_deref(), generation)
 }
 
+fn is_before_any_pod(told: &Told) -> bool {
+    matches!(told.status, Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
+        || told.problem.is_unregistered()
+        || BEFORE_ANY_POD.iter().any(|code| told.problem.is(code))
+}
+
 fn lost(says: &str) -> Submission {
     Submission::Unknown { says: format!("{says}; whether the call took effect must be read from the cluster") }
 }
@@ -334,7 +346,7 @@ fn outcome(answer: &Value) -> Outcome {
         },
         "failed" | "canceled" | "cancelled" => {
             let why = text("reason").or_else(|| text("logs")).map(clean).filter(|why| !why.is_empty());
-            Outcome::Failed(format!("AKS could not run the command: {}", why.unwrap_or_else(|| "it gives no reason".to_owned())))
+            Outcome::Failed(format!("AKS gave up on the command: {}", why.unwrap_or_else(|| "it gives no reason".to_owned())))
         }
         _ => Outcome::Running,
     }
@@ -355,11 +367,11 @@ mod tests {
             (json!({"provisioningState": "Accepted"}), Outcome::Running),
             (
                 json!({"provisioningState": "failed", "reason": "ImagePullBackoff"}),
-                Outcome::Failed("AKS could not run the command: ImagePullBackoff".to_owned()),
+                Outcome::Failed("AKS gave up on the command: ImagePullBackoff".to_owned()),
             ),
             (
                 json!({"provisioningState": "FAILED"}),
-                Outcome::Failed("AKS could not run the command: it gives no reason".to_owned()),
+                Outcome::Failed("AKS gave up on the command: it gives no reason".to_owned()),
             ),
             (json!({"provisioningState": "Succeeded"}), Outcome::Unclear("the command's result holds no `exitCode`".to_owned())),
             (json!({"exitCode": 0}), Outcome::Unclear("the command's result holds no `provisioningState`".to_owned())),

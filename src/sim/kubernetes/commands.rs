@@ -33,8 +33,7 @@ pub(super) struct Commands {
     pub disabled: bool,
     runs_after: SignedDuration,
     ends_after: SignedDuration,
-    /// Part of a line, how often it cannot be run, and why.
-    failures: Vec<(String, u32, String)>,
+    failures: Vec<Failure>,
     all: Vec<Command>,
 }
 
@@ -51,6 +50,16 @@ impl Default for Commands {
 }
 
 #[derive(Debug)]
+struct Failure {
+    /// Of the lines that it meets.
+    part: String,
+    times: u32,
+    reason: String,
+    /// When the pod runs all the same, from the moment that AKS gives up on it.
+    runs_after: Option<SignedDuration>,
+}
+
+#[derive(Debug)]
 struct Command {
     id: String,
     line: String,
@@ -59,6 +68,8 @@ struct Command {
     begun: Timestamp,
     runs_at: Timestamp,
     ends_at: Timestamp,
+    /// Why AKS gave up on it, which is no end of its pod.
+    given_up: Option<String>,
     ran: Option<Ran>,
     forgotten: bool,
 }
@@ -66,7 +77,7 @@ struct Command {
 #[derive(Debug, Clone)]
 enum Ran {
     Ended { exit_code: i64, output: String },
-    Failed(String),
+    Never,
 }
 
 /// A command that was taken, and what it came to.
@@ -99,10 +110,15 @@ fn run(world: &mut World, canonical: &str, at: usize, now: Timestamp) {
     let (name, entra) = (cluster.id.name().to_owned(), cluster.entra);
     let commands = &mut cluster.commands;
     let line = commands.all[at].line.clone();
-    let failure = commands.failures.iter_mut().find(|(part, times, _)| *times > 0 && line.contains(part.as_str()));
-    if let Some((_, times, reason)) = failure {
-        *times -= 1;
-        commands.all[at].ran = Some(Ran::Failed(reason.clone()));
+    let command = &mut commands.all[at];
+    let failure = commands.failures.iter_mut().find(|failure| failure.times > 0 && line.contains(&failure.part));
+    if let Some(failure) = failure.filter(|_| command.given_up.is_none()) {
+        failure.times -= 1;
+        command.given_up = Some(failure.reason.clone());
+        match failure.runs_after {
+            Some(after) => command.runs_at = now + after,
+            None => command.ran = Some(Ran::Never),
+        }
         return;
     }
     let (files, token) = (commands.all[at].files.clone(), commands.all[at].token.clone());
@@ -155,6 +171,7 @@ pub fn begin(world: &mut World, request: &ArmRequest<'_>, id: &ResourceId) -> Re
         begun: request.now,
         runs_at: request.now + cluster.commands.runs_after,
         ends_at: request.now + cluster.commands.ends_after,
+        given_up: None,
         ran: None,
         forgotten: false,
     };
@@ -171,16 +188,16 @@ pub fn result(world: &World, request: &ArmRequest<'_>, id: &ResourceId, command:
     let Some(found) = found else {
         return Err(Reply::error(StatusCode::NOT_FOUND, "NotFound", "The command was not found."));
     };
-    let Some(ran) = found.ran.as_ref().filter(|_| found.ends_at <= request.now) else {
-        let location = location(request, &cluster.id, &found.id);
-        return Ok(Reply::empty(StatusCode::ACCEPTED).with_header("location", location));
-    };
-    let properties = match ran {
-        Ran::Ended { exit_code, output } => json!({
+    let properties = match (&found.given_up, &found.ran) {
+        (Some(reason), _) if found.ends_at <= request.now => json!({ "provisioningState": "failed", "reason": reason }),
+        (None, Some(Ran::Ended { exit_code, output })) if found.ends_at <= request.now => json!({
             "provisioningState": "Succeeded", "exitCode": exit_code, "startedAt": found.begun, "finishedAt": found.ends_at,
             "logs": output,
         }),
-        Ran::Failed(reason) => json!({ "provisioningState": "failed", "reason": reason }),
+        (Some(_) | None, Some(_) | None) => {
+            let location = location(request, &cluster.id, &found.id);
+            return Ok(Reply::empty(StatusCode::ACCEPTED).with_header("location", location));
+        }
     };
     Ok(Reply::json(StatusCode::OK, &json!({ "id": found.id, "properties": properties })))
 }
@@ -220,8 +237,17 @@ impl AzureSimulation {
 
     /// The next `times` commands with `part` in their line cannot be run, for this reason.
     pub fn let_commands_fail(&self, cluster: &ResourceId, part: &str, times: u32, reason: &str) {
-        let mut world = self.shared().settled_world();
-        world.kubernetes.known(cluster).commands.failures.push((part.to_owned(), times, reason.to_owned()));
+        self.let_aks_give_up(cluster, Failure { part: part.to_owned(), times, reason: reason.to_owned(), runs_after: None });
+    }
+
+    /// The next command with `part` in its line is said to have failed for this reason, and its pod runs all the same, so much later.
+    pub fn let_command_run_late(&self, cluster: &ResourceId, part: &str, reason: &str, runs_after: Duration) {
+        let runs_after = Some(SignedDuration::try_from(runs_after).unwrap_or(SignedDuration::ZERO));
+        self.let_aks_give_up(cluster, Failure { part: part.to_owned(), times: 1, reason: reason.to_owned(), runs_after });
+    }
+
+    fn let_aks_give_up(&self, cluster: &ResourceId, failure: Failure) {
+        self.shared().settled_world().kubernetes.known(cluster).commands.failures.push(failure);
     }
 
     pub fn set_run_command_disabled(&self, cluster: &ResourceId, disabled: bool) {
@@ -241,8 +267,7 @@ impl AzureSimulation {
         all.map(|command| {
             let (exit_code, output) = match command.ran.clone() {
                 Some(Ran::Ended { exit_code, output }) => (Some(exit_code), output),
-                Some(Ran::Failed(reason)) => (None, reason),
-                None => (None, String::new()),
+                Some(Ran::Never) | None => (None, command.given_up.clone().unwrap_or_default()),
             };
             SimulatedCommand { line: command.line.clone(), exit_code, output }
         })
