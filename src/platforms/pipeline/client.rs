@@ -182,7 +182,7 @@ impl Connection {
             408 | 500..=599 => (PortErrorKind::Transient, problem),
             _ => (PortErrorKind::Invalid, problem),
         };
-        Err(PortError { retry_after: wait_asked_for(answer), ..PortError::new(operation, kind, says) })
+        Err(PortError { retry_after: self.wait_asked_for(answer), ..PortError::new(operation, kind, says) })
     }
 
     /// An answer which is no yes, as a submission.
@@ -194,7 +194,7 @@ impl Connection {
             300..=399 if self.is_sign_in(&answer) => Submission::Refused { says: self.sign_in() },
             _ if self.is_limit(&answer) => Submission::NotSent {
                 says,
-                retry_after_seconds: wait_asked_for(&answer).map(|wait| u32::try_from(wait.as_secs()).unwrap_or(u32::MAX)),
+                retry_after_seconds: self.wait_asked_for(&answer).map(|wait| u32::try_from(wait.as_secs()).unwrap_or(u32::MAX)),
             },
             401 | 403 => Submission::Refused { says: format!("{says}: {}", self.dialect.needs()) },
             404 | 410 => Submission::Refused { says: format!("{says}: {}", self.dialect.missing()) },
@@ -205,15 +205,36 @@ impl Connection {
         })
     }
 
-    /// GitHub says 403 as well when too much was asked, and tells by its headers which one it is.
+    /// GitHub says 403 as well when too much was asked, and tells by its headers or its message which one it is.
     fn is_limit(&self, answer: &Answer) -> bool {
-        let headers = &answer.headers;
-        let used_up = headers.get("x-ratelimit-remaining").is_some_and(|left| left.as_bytes() == b"0");
         match (answer.status.as_u16(), self.dialect) {
             (429, _) => true,
-            (403, Dialect::GitHub) => used_up || headers.contains_key(header::RETRY_AFTER),
+            (403, Dialect::GitHub) => {
+                is_used_up(answer) || answer.headers.contains_key(header::RETRY_AFTER) || self.is_secondary_limit(answer)
+            }
             _ => false,
         }
+    }
+
+    /// GitHub's limit on what comes at once: requests are left by the headers, and the message alone tells.
+    /// Source: "Rate limits for the REST API", which also asks to wait a minute then.
+    fn is_secondary_limit(&self, answer: &Answer) -> bool {
+        let message = Problem::parse(&answer.body).message.unwrap_or_default();
+        let told = matches!(answer.status.as_u16(), 403 | 429) && message.to_ascii_lowercase().contains("rate limit");
+        self.dialect == Dialect::GitHub && told && !is_used_up(answer)
+    }
+
+    /// `Retry-After`, else the time until `X-RateLimit-Reset` (Unix seconds) by the answer's own `Date`, so that no clock of ours enters.
+    fn wait_asked_for(&self, answer: &Answer) -> Option<Duration> {
+        if let Some(wait) = retry_after(&answer.headers) {
+            return Some(wait);
+        }
+        if self.is_secondary_limit(answer) {
+            return Some(SECONDARY_LIMIT_WAIT);
+        }
+        let text = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+        let reset = Timestamp::from_second(text("x-ratelimit-reset")?.parse().ok()?).ok()?;
+        Some(Duration::try_from(reset.duration_since(http_date(text("date")?)?)).unwrap_or_default())
     }
 
     /// Azure DevOps leads somebody whom it does not know to a page to sign in.
@@ -229,13 +250,8 @@ impl Connection {
 
 const NO_PATH: &str = "a name in the path is none; check organization, project, repository and workflow in the policy";
 const LOOK: &str = "whether a run was queued must be read from the list of runs";
+const SECONDARY_LIMIT_WAIT: Duration = Duration::from_mins(1);
 
-/// `Retry-After`, else the time until `X-RateLimit-Reset` (Unix seconds) by the answer's own `Date`, so that no clock of ours enters.
-fn wait_asked_for(answer: &Answer) -> Option<Duration> {
-    if let Some(wait) = retry_after(&answer.headers) {
-        return Some(wait);
-    }
-    let text = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let reset = Timestamp::from_second(text("x-ratelimit-reset")?.parse().ok()?).ok()?;
-    Some(Duration::try_from(reset.duration_since(http_date(text("date")?)?)).unwrap_or_default())
+fn is_used_up(answer: &Answer) -> bool {
+    answer.headers.get("x-ratelimit-remaining").is_some_and(|left| left.as_bytes() == b"0")
 }

@@ -86,6 +86,11 @@ async fn every_answer_to_the_call_is_taken_for_what_it_proves() {
     }
     use Proves::{Accepted, Busy, NotSent, Refused, Unknown};
     let says = |status, text: &str| Reply::json(status, &json!({"message": text}));
+    // The reset is that of the other limit.
+    let secondary = says(403, "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.")
+        .with("x-ratelimit-remaining", "14")
+        .with("x-ratelimit-reset", "1795600890")
+        .with("date", "Wed, 25 Nov 2026 09:59:00 GMT");
     let rows = [
         (BOTH.as_slice(), says(200, "no run in here"), Accepted, ""),
         (&BOTH, Reply::text(200, "<html>"), Accepted, ""),
@@ -111,6 +116,9 @@ async fn every_answer_to_the_call_is_taken_for_what_it_proves() {
         ),
         (&[GitHub], Reply::empty(403).with("retry-after", "60"), NotSent(Some(60)), "403"),
         (&[GitHub], Reply::empty(403).with("x-ratelimit-remaining", "0"), NotSent(None), "403"),
+        (&[GitHub], secondary.clone(), NotSent(Some(60)), "secondary rate limit"),
+        (&[GitHub], secondary.clone().with("retry-after", "90"), NotSent(Some(90)), "secondary rate limit"),
+        (&[AzureDevOps], secondary, Refused, "secondary rate limit"),
     ];
     for (servers, reply, proves, text) in rows {
         for server in servers {
