@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use azure_core::{credentials::TokenCredential, error::ErrorKind as IdentityErrorKind};
+use azure_core::credentials::TokenCredential;
 use azure_core_legacy::{
     Body, HttpClient, Request, Response, StatusCode,
     headers::{HeaderName, Headers},
@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use super::problem::CallProblem;
-use crate::azure::{http, resource_manager::Limits};
+use crate::azure::{http, identity, resource_manager::Limits};
 
 /// How a request says who we are.
 pub(super) enum Authorization {
@@ -234,18 +234,5 @@ fn not_answered(problem: &reqwest::Error) -> CallProblem {
 
 /// Whether to ask again or to give up; the text of the error may quote an answer, so it is not carried on.
 fn no_token(problem: &azure_core::Error) -> CallProblem {
-    let mut link: Option<&(dyn std::error::Error + 'static)> = Some(problem);
-    while let Some(error) = link {
-        if let Some(known) = error.downcast_ref::<azure_core::Error>() {
-            match known.kind() {
-                IdentityErrorKind::Connection | IdentityErrorKind::Io => return CallProblem::IdentityBusy,
-                IdentityErrorKind::HttpResponse { status, .. } if *status == 429 || u16::from(*status) >= 500 => {
-                    return CallProblem::IdentityBusy;
-                }
-                _ => {}
-            }
-        }
-        link = error.source();
-    }
-    CallProblem::NoIdentity
+    if identity::passes(problem) { CallProblem::IdentityBusy } else { CallProblem::NoIdentity }
 }
