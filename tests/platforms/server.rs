@@ -112,7 +112,8 @@ impl FakeAzure {
         Self { url, script }
     }
 
-    /// Answers `GET /path` (query left out) with these in turn; the last one stays. Anything else is a 404.
+    /// Answers `GET /path` with these in turn; the last one stays. Anything else is a 404. With a query the line is meant for that
+    /// query only, else for any.
     pub fn on(&self, line: &str, replies: impl IntoIterator<Item = Reply>) -> &Self {
         self.script.lock().unwrap().replies.insert(line.to_owned(), replies.into_iter().collect());
         self
@@ -157,7 +158,9 @@ async fn answer(
     };
     let reply = {
         let mut script = script.lock().unwrap();
-        let replies = script.replies.get_mut(&recorded.line());
+        let with_query = format!("{}?{}", recorded.line(), recorded.query);
+        let line = if script.replies.contains_key(&with_query) { with_query } else { recorded.line() };
+        let replies = script.replies.get_mut(&line);
         let reply = replies.and_then(|all| if all.len() > 1 { all.pop_front() } else { all.front().cloned() });
         script.recorded.push(recorded);
         reply.unwrap_or_else(|| Reply::text(404, r#"{"error":{"code":"ResourceNotFound","message":"not here"}}"#))

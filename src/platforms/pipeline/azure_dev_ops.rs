@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::run::{Run, RunState, is_version};
+use super::run::{Run, RunState, SUCCESSES_READ_MAX, is_version};
 use crate::{azure::resource_path::encoded, domain::target::PipelineTarget, platforms::answer::parse, ports::PortError};
 
 /// What a token for Azure DevOps is asked for: the service's own application id.
@@ -35,6 +35,17 @@ impl Place<'_> {
             "{}/build/builds?definitions={}&queryOrder=queueTimeDescending&%24top=100&{API_VERSION}",
             self.project(),
             self.pipeline
+        )
+    }
+
+    /// The newest successes of the branch, however many other runs came after them.
+    pub fn successes(&self) -> String {
+        format!(
+            "{}/build/builds?definitions={}&branchName={}&resultFilter=succeeded&queryOrder=finishTimeDescending\
+             &%24top={SUCCESSES_READ_MAX}&{API_VERSION}",
+            self.project(),
+            self.pipeline,
+            encoded(&reference(self.branch))
         )
     }
 

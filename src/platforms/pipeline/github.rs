@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::run::{Run, RunState, is_version};
+use super::run::{Run, RunState, SUCCESSES_READ_MAX, is_version};
 use crate::platforms::answer::parse;
 use crate::{azure::resource_path::encoded, domain::target::PipelineTarget, ports::PortError};
 
@@ -30,9 +30,23 @@ impl Place<'_> {
         format!("{}/workflows/{}", self.actions(), encoded(self.workflow))
     }
 
-    /// The newest runs, whatever became of them.
+    /// The newest runs, whatever became of them. `exclude_pull_requests` leaves out a field of each run, and no run.
     pub fn runs(&self) -> String {
         format!("{}/runs?per_page=50&exclude_pull_requests=true", self.workflow())
+    }
+
+    /// The newest successes of the branch, however many other runs came after them. Pull requests of forks may have a branch of that name.
+    pub fn successes(&self) -> String {
+        let branch = encoded(self.branch());
+        format!(
+            "{}/runs?branch={branch}&status=success&per_page={SUCCESSES_READ_MAX}&exclude_pull_requests=true",
+            self.workflow()
+        )
+    }
+
+    fn branch(&self) -> &str {
+        let reference = self.reference;
+        reference.strip_prefix("refs/heads/").or_else(|| reference.strip_prefix("refs/tags/")).unwrap_or(reference)
     }
 
     pub fn run(&self, id: u64) -> String {
@@ -115,8 +129,6 @@ impl WorkflowRun {
             (status, _) => RunState::UnderWay { waits_for_approval: status == "waiting" },
         };
         let branch = self.head_branch.unwrap_or_default();
-        let reference = place.reference;
-        let named = reference.strip_prefix("refs/heads/").or_else(|| reference.strip_prefix("refs/tags/")).unwrap_or(reference);
         let under_way = matches!(state, RunState::UnderWay { .. });
         Run {
             id: self.id,
@@ -125,7 +137,7 @@ impl WorkflowRun {
             state,
             version: version.filter(|text| is_version(text)),
             decision: marked(title, &target.decision_parameter),
-            deploys: branch == named,
+            deploys: branch == place.branch(),
             of_pull_request: event.starts_with("pull_request") || event == "merge_group",
             branch,
             finished_at: self.updated_at.filter(|_| !under_way),

@@ -7,14 +7,14 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     PipelineClients, Who, azure_dev_ops,
     client::Connection,
     github,
     queue::VERSION,
-    run::{Run, RunState, shown},
+    run::{Run, RunState, SUCCESSES_READ_MAX, shown},
 };
 use crate::{
     azure::answer::clean,
@@ -27,20 +27,23 @@ use crate::{
 };
 
 const READ_RUNS: &str = "read the pipeline's runs";
+const READ_SUCCESSES: &str = "read the pipeline's successes";
 
 /// More of the past is no place to go back to.
 const WAYS_BACK_MAX: usize = 10;
 
-/// The newest runs: one trip deep, but for a pipeline of Azure DevOps that never ran. Whether a run waits for a person there is not
-/// in that answer; [`look_for_approval`].
+/// The newest runs, and beside them the newest successes of the branch that deploys: a pipeline which also checks proposals has pages of
+/// runs that deploy nothing. One trip deep, but for a pipeline of Azure DevOps that never ran. Whether a run waits for a person there is
+/// not in these answers; [`look_for_approval`].
 pub async fn read(clients: &PipelineClients, target: &PipelineTarget) -> Result<Vec<Run>, PortError> {
     let connection = clients.connection(&target.place)?;
     let token = clients.token(&target.place, Who::Reader).await?;
     match &target.place {
         PipelinePlace::AzureDevOps { organization, project, pipeline, branch, .. } => {
             let place = azure_dev_ops::Place { organization, project, pipeline: *pipeline, branch };
-            let (answer, _) = connection.read(READ_RUNS, &place.runs(), &token).await?;
-            let runs = azure_dev_ops::runs(target, &place, READ_RUNS, answer)?;
+            let (newest, successes) = read_both(&connection, &place.runs(), &place.successes(), &token).await?;
+            let successes = azure_dev_ops::runs(target, &place, READ_SUCCESSES, successes)?;
+            let runs = joined(target, azure_dev_ops::runs(target, &place, READ_RUNS, newest)?, successes)?;
             if runs.is_empty() {
                 // Of a pipeline that is not there the list is empty too.
                 connection.read("read the pipeline", &place.definition(), &token).await?;
@@ -49,10 +52,39 @@ pub async fn read(clients: &PipelineClients, target: &PipelineTarget) -> Result<
         }
         PipelinePlace::GitHub { repository, workflow, reference, .. } => {
             let place = github::Place { repository, workflow, reference };
-            let (answer, _) = connection.read(READ_RUNS, &place.runs(), &token).await?;
-            github::runs(target, &place, READ_RUNS, answer)
+            let (newest, successes) = read_both(&connection, &place.runs(), &place.successes(), &token).await?;
+            let successes = github::runs(target, &place, READ_SUCCESSES, successes)?;
+            joined(target, github::runs(target, &place, READ_RUNS, newest)?, successes)
         }
     }
+}
+
+async fn read_both(
+    connection: &Connection,
+    newest: &str,
+    successes: &str,
+    token: &secrecy::SecretString,
+) -> Result<(Value, Value), PortError> {
+    let (newest, successes) =
+        tokio::try_join!(connection.read(READ_RUNS, newest, token), connection.read(READ_SUCCESSES, successes, token))?;
+    Ok((newest.0, successes.0))
+}
+
+/// Each run once, as the newest list tells it: a run that is started again is a success no more. That nothing was ever deployed is
+/// told by a list that ended, and not by a full one.
+fn joined(target: &PipelineTarget, mut runs: Vec<Run>, successes: Vec<Run>) -> Result<Vec<Run>, PortError> {
+    let is_full = successes.len() >= SUCCESSES_READ_MAX;
+    let known: BTreeSet<u64> = runs.iter().map(|run| run.id).collect();
+    runs.extend(successes.into_iter().filter(|run| !known.contains(&run.id)));
+    if is_full && !runs.iter().any(|run| run.is_deployment() && run.state == RunState::Succeeded) {
+        let says = format!(
+            "the last {SUCCESSES_READ_MAX} successes of `{}` are of pull requests from branches of that name, so what runs cannot be \
+             told; keep a pipeline that deploys apart from one that only builds",
+            branch(target)
+        );
+        return Err(PortError::new(READ_SUCCESSES, PortErrorKind::Invalid, says));
+    }
+    Ok(runs)
 }
 
 /// Whether a run of Azure DevOps waits for a person. What can't be read is left at "under way", which it is.
@@ -71,7 +103,7 @@ pub async fn look_for_approval(
 
 /// What the runs mean. Pure.
 pub fn interpret(target: &PipelineTarget, runs: &[Run], observed_at: Timestamp) -> Result<Observation, PortError> {
-    let deploying: Vec<&Run> = runs.iter().filter(|run| run.deploys && !run.of_pull_request).collect();
+    let deploying: Vec<&Run> = runs.iter().filter(|run| run.is_deployment()).collect();
     let mut successes = Vec::new();
     for run in deploying.iter().filter(|run| run.state == RunState::Succeeded) {
         let Some(at) = run.finished_at else {

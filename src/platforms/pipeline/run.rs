@@ -4,6 +4,9 @@ use jiff::Timestamp;
 
 use crate::azure::answer::clean;
 
+/// Of the branch that deploys, so many successes are read beside the newest runs.
+pub const SUCCESSES_READ_MAX: usize = 20;
+
 /// One run, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
@@ -38,6 +41,11 @@ pub enum RunState {
 }
 
 impl Run {
+    /// Whether it deploys, or would, if it succeeds.
+    pub fn is_deployment(&self) -> bool {
+        self.deploys && !self.of_pull_request
+    }
+
     /// `run 20261125.3`
     pub fn name(&self) -> String {
         format!("run {}", clean(&self.number))

@@ -50,10 +50,18 @@ pub(super) fn answer(world: &mut World, call: &Call, now: Timestamp, here: &Url,
             let at = number.parse().ok().and_then(|number| state.find(&place(number)));
             // A list for a definition that is not there is empty, not missing.
             let top = call.parameter("$top").and_then(|text| text.parse().ok()).unwrap_or(1000);
-            let builds: Vec<Value> = at
-                .map(|at| &state.pipelines[at])
-                .map(|pipeline| pipeline.runs.iter().rev().take(top).map(|run| build(pipeline, run)).collect())
-                .unwrap_or_default();
+            let (branch, success) = (call.parameter("branchName"), call.parameter("resultFilter") == Some("succeeded"));
+            let asked_for = |run: &&Run| {
+                branch.is_none_or(|branch| branch == format!("refs/heads/{}", run.branch))
+                    && (!success || matches!(run.progress, Progress::Succeeded(_)))
+            };
+            let pipeline = at.map(|at| &state.pipelines[at]);
+            let mut runs: Vec<&Run> = pipeline.iter().flat_map(|pipeline| pipeline.runs.iter().rev().filter(asked_for)).collect();
+            if call.parameter("queryOrder") == Some("finishTimeDescending") {
+                runs.sort_by_key(|run| std::cmp::Reverse(run.ended_at()));
+            }
+            let builds: Vec<Value> =
+                pipeline.iter().flat_map(|pipeline| runs.iter().take(top).map(|run| build(pipeline, run))).collect();
             ok(json!({ "count": builds.len(), "value": builds }))
         }
         ("GET", ["build", "builds", id, rest @ ..]) => {

@@ -35,8 +35,13 @@ pub(super) fn answer(state: &mut State, call: &Call, now: Timestamp, here: &Url,
         ("GET", ["workflows", workflow, "runs"]) => {
             let pipeline = &state.pipelines[state.find(&place(workflow)).ok_or_else(not_found)?];
             let page = call.parameter("per_page").and_then(|text| text.parse().ok()).unwrap_or(30);
-            let runs: Vec<Value> = pipeline.runs.iter().rev().take(page).map(|run| workflow_run(pipeline, run)).collect();
-            Ok(Reply::json(StatusCode::OK, &json!({ "total_count": pipeline.runs.len(), "workflow_runs": runs })))
+            let (branch, success) = (call.parameter("branch"), call.parameter("status") == Some("success"));
+            let asked_for = |run: &&Run| {
+                branch.is_none_or(|branch| run.branch == branch) && (!success || matches!(run.progress, Progress::Succeeded(_)))
+            };
+            let all: Vec<&Run> = pipeline.runs.iter().rev().filter(asked_for).collect();
+            let runs: Vec<Value> = all.iter().take(page).map(|run| workflow_run(pipeline, run)).collect();
+            Ok(Reply::json(StatusCode::OK, &json!({ "total_count": all.len(), "workflow_runs": runs })))
         }
         ("GET", ["runs", id]) => {
             let id: u64 = id.parse().map_err(|_| not_found())?;

@@ -1,6 +1,6 @@
 //! What the history of runs is taken for.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use backout::{
     domain::{
@@ -12,7 +12,11 @@ use backout::{
 use serde_json::{Value, json};
 
 use super::{AzureDevOps, BOTH, BUILDS, GitHub, RECORD, RUNS, Run, Server, adapter, run, serve};
-use crate::platforms::server::{FakeAzure, Reply};
+use crate::platforms::server::{FakeAzure, Recorded, Reply};
+
+/// How the newest successes of `main` are asked for.
+const DEV_OPS_SUCCESSES: &str = "definitions=12&branchName=refs%2Fheads%2Fmain&resultFilter=succeeded&queryOrder=finishTimeDescending&%24top=20&api-version=7.1";
+const GITHUB_SUCCESSES: &str = "branch=main&status=success&per_page=20&exclude_pull_requests=true";
 
 async fn observe(server: Server, runs: &[Run]) -> Observation {
     let azure = FakeAzure::start().await;
@@ -33,12 +37,17 @@ async fn runs_are_read_with_the_reading_identity_in_one_trip() {
     adapter(GitHub, &azure).observe().await.unwrap();
 
     let recorded = azure.recorded();
-    let [dev_ops, github] = recorded.as_slice() else { panic!("{recorded:#?}") };
-    assert_eq!((dev_ops.line().as_str(), github.line().as_str()), (BUILDS, RUNS));
-    assert_eq!(dev_ops.query, "definitions=12&queryOrder=queueTimeDescending&%24top=100&api-version=7.1");
+    let of = |line: &str| recorded.iter().filter(|request| request.line() == line).collect::<Vec<_>>();
+    let queries = |requests: &[&Recorded]| requests.iter().map(|request| request.query.clone()).collect::<BTreeSet<_>>();
+    let (dev_ops, github) = (of(BUILDS), of(RUNS));
+    assert_eq!((recorded.len(), dev_ops.len(), github.len()), (4, 2, 2), "{recorded:#?}");
+    let asked = ["definitions=12&queryOrder=queueTimeDescending&%24top=100&api-version=7.1", DEV_OPS_SUCCESSES];
+    assert_eq!(queries(&dev_ops), asked.map(str::to_owned).into());
+    let asked = ["per_page=50&exclude_pull_requests=true", GITHUB_SUCCESSES];
+    assert_eq!(queries(&github), asked.map(str::to_owned).into());
+    let (dev_ops, github) = (dev_ops[0], github[0]);
     assert_eq!(dev_ops.header("authorization"), Some("Bearer reader-token"));
     assert_eq!(dev_ops.header("x-tfs-fedauthredirect"), Some("Suppress"));
-    assert_eq!(github.query, "per_page=50&exclude_pull_requests=true");
     assert_eq!(github.header("authorization"), Some("Bearer github-token"));
     assert_eq!(github.header("accept"), Some("application/vnd.github+json"));
     assert_eq!(github.header("x-github-api-version"), Some("2022-11-28"));
@@ -69,6 +78,48 @@ async fn the_newest_success_runs_and_earlier_versions_are_ways_back() {
         assert_eq!(seen.ways_back[0].fingerprint.as_ref().map(|print| print.0.as_str()), Some("1.41.2"));
         assert_eq!(seen.ways_back[0].detail, json!({"version": "1.41.2"}));
         assert!(seen.ways_back.iter().all(|way| way.obstacles.is_empty()));
+    }
+}
+
+/// Pages full of runs that deploy nothing, and what the list of the branch's successes tells beside them.
+#[tokio::test]
+async fn what_runs_is_told_behind_pages_of_pull_requests() {
+    let proposal = |id| Run { pull_request: true, ..run(id, "2026-11-25T10:00:00Z", "").branch("topic") };
+    let page: Vec<Run> = (1..=100).rev().map(|at| proposal(1000 + at)).collect();
+    let deployed = [run(9, "2026-11-25T09:00:00Z", "1.42.0"), run(7, "2026-11-24T08:00:00Z", "1.41.2")];
+    // A fork's own `main`.
+    let forks: Vec<Run> = (1..=20).rev().map(|at| proposal(900 + at).branch("main")).collect();
+    for server in BOTH {
+        let read = async |newest: &[Run], successes: &[Run]| {
+            let azure = FakeAzure::start().await;
+            serve(server, &azure, newest);
+            let (line, list) = match server {
+                AzureDevOps => {
+                    let builds: Vec<Value> = successes.iter().map(Run::build).collect();
+                    (format!("{BUILDS}?{DEV_OPS_SUCCESSES}"), json!({ "value": builds }))
+                }
+                GitHub => {
+                    let all: Vec<Value> = successes.iter().map(Run::workflow_run).collect();
+                    (format!("{RUNS}?{GITHUB_SUCCESSES}"), json!({ "workflow_runs": all }))
+                }
+            };
+            azure.on(&line, [Reply::json(200, &list)]);
+            adapter(server, &azure).observe().await
+        };
+        let seen = read(&page, &deployed).await.unwrap();
+        assert!(seen.running.token.0.starts_with("run|9|"), "{server:?} {}", seen.running.token);
+        assert_eq!(names(&seen.ways_back), ["version 1.41.2"], "{server:?}");
+
+        // Started again, it is a success no more, whatever the other list still says.
+        let again = [run(9, "2026-11-25T09:00:00Z", "1.42.0").state("under way")];
+        let seen = read(&again, &deployed).await.unwrap();
+        assert!(seen.running.token.0.starts_with("run|7|") && seen.under_way.is_some(), "{server:?} {seen:#?}");
+
+        let error = read(&page, &forks).await.unwrap_err();
+        assert_eq!(error.kind, PortErrorKind::Invalid, "{server:?} {error}");
+        assert!(error.says.contains("pull requests from branches of that name"), "{server:?} {error}");
+        let seen = read(&page, &[]).await.unwrap();
+        assert_eq!(seen.running.token.0, "run|none", "{server:?}: a list that ended tells it");
     }
 }
 
@@ -231,7 +282,7 @@ async fn a_run_that_waits_for_a_person_says_where() {
     // Azure DevOps tells it in another answer, which is no part of this one trip; the call that follows the run reads it.
     let seen = adapter(AzureDevOps, &azure).observe().await.unwrap();
     assert_eq!(seen.under_way, Some(format!("run 20261125.3, asked for by record {RECORD}")));
-    assert_eq!(azure.recorded().len(), 1);
+    assert!(azure.recorded().iter().all(|request| request.line() == BUILDS), "{:#?}", azure.recorded());
     let mut github = waiting.workflow_run();
     github["status"] = json!("waiting");
     azure.on(RUNS, [Reply::json(200, &json!({"workflow_runs": [github]}))]);
@@ -305,6 +356,6 @@ async fn a_read_is_tried_twice_and_a_success_without_an_end_is_no_guess() {
     build["finishTime"] = Value::Null;
     azure.on(BUILDS, [Reply::empty(502), Reply::json(200, &json!({"value": [build]}))]);
     let error = adapter(AzureDevOps, &azure).observe().await.unwrap_err();
-    assert_eq!((error.kind, azure.recorded().len()), (PortErrorKind::Invalid, 2));
+    assert_eq!((error.kind, azure.recorded().len()), (PortErrorKind::Invalid, 3));
     assert!(error.says.contains("no time at which it ended"), "{error}");
 }
