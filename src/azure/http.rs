@@ -12,15 +12,39 @@ use tower::{BoxError, Layer, Service};
 use url::Url;
 
 use super::{answer::clean, resource_manager::Limits};
-use crate::{ports::SendBy, settings::endpoint::is_loopback};
+use crate::{
+    ports::{PortErrorKind, SendBy},
+    settings::endpoint::is_loopback,
+};
 
 /// One answer, whatever its status.
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
-    /// False when the body broke off or is too long: then the status alone tells.
-    pub complete: bool,
+    /// Then the status alone tells.
+    pub cut: Option<Cut>,
+}
+
+/// Why a body was not read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    BrokeOff,
+    /// Longer than so many bytes.
+    TooLong(usize),
+}
+
+impl Cut {
+    /// As an error: what broke off may come whole the next time, and what is too long stays so.
+    pub fn told(self) -> (PortErrorKind, String) {
+        match self {
+            Self::BrokeOff => (PortErrorKind::Transient, "the answer broke off".to_owned()),
+            Self::TooLong(bytes_max) => (
+                PortErrorKind::Invalid,
+                format!("the answer is too long: more than {} KiB, which asking again does not change", bytes_max / 1024),
+            ),
+        }
+    }
 }
 
 /// A client for `endpoint`: no redirect is followed, and no proxy knows what is on this machine. A proxy of the environment
@@ -82,18 +106,22 @@ pub async fn answer_of(request: RequestBuilder, limits: &Limits) -> Result<Answe
     let (status, headers) = (response.status(), response.headers().clone());
     let bytes_max = if status.is_success() { limits.body_bytes_max } else { limits.error_body_bytes_max };
     let mut body = Vec::new();
-    let mut complete = true;
+    let mut cut = None;
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() <= bytes_max => body.extend_from_slice(&chunk),
             Ok(None) => break,
-            Ok(Some(_)) | Err(_) => {
-                complete = false;
+            Ok(Some(_)) => {
+                cut = Some(Cut::TooLong(bytes_max));
+                break;
+            }
+            Err(_) => {
+                cut = Some(Cut::BrokeOff);
                 break;
             }
         }
     }
-    Ok(Answer { status, headers, body, complete })
+    Ok(Answer { status, headers, body, cut })
 }
 
 /// What became of a request to `whom` that got no answer, in words; never the URL.

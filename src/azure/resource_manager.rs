@@ -55,7 +55,7 @@ impl Default for Limits {
             connect_within: Duration::from_secs(5),
             answer_within: Duration::from_secs(30),
             retry_pause: Duration::from_millis(500),
-            body_bytes_max: 4 * 1024 * 1024,
+            body_bytes_max: 16 * 1024 * 1024,
             error_body_bytes_max: 64 * 1024,
             pages_max: 20,
         }
@@ -464,15 +464,16 @@ impl Answer {
         if !self.status.is_success() {
             return Err(self.into_error(operation));
         }
-        if !self.complete {
-            return Err(PortError::new(operation, PortErrorKind::Transient, "the answer broke off or is too long"));
+        if let Some(cut) = self.cut {
+            let (kind, says) = cut.told();
+            return Err(PortError::new(operation, kind, says));
         }
         Ok(self.body)
     }
 
     /// The body, if it is JSON and whole.
     fn readable(&self) -> Value {
-        if self.complete { serde_json::from_slice(&self.body).unwrap_or_default() } else { Value::Null }
+        if self.cut.is_none() { serde_json::from_slice(&self.body).unwrap_or_default() } else { Value::Null }
     }
 
     fn into_error(self, operation: &'static str) -> PortError {

@@ -49,7 +49,11 @@ impl TenantKeys {
             return Err(PortError::new(OPERATION, kind, says));
         }
         let not_understood = || invalid(format!("the answer of {whom} is not understood"));
-        if answer.complete { serde_json::from_slice(&answer.body).map_err(|_| not_understood()) } else { Err(not_understood()) }
+        if answer.cut.is_none() {
+            serde_json::from_slice(&answer.body).map_err(|_| not_understood())
+        } else {
+            Err(not_understood())
+        }
     }
 }
 

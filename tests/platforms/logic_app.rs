@@ -186,6 +186,22 @@ async fn last_known_good_is_the_newest_earlier_content_that_is_proven() {
     }
 }
 
+/// Each version comes with its whole definition.
+#[tokio::test]
+async fn long_definitions_hide_no_way_back() {
+    let padding = "x".repeat(300_000);
+    let older = (0..18).map(|n: u64| {
+        let (id, changed) = (format!("{:020}", 8_584_500_000_000_000_300 + n), format!("2026-11-{:02}T10:00:00Z", 23 - n));
+        version(&id, &changed, &format!("{n}{padding}"))
+    });
+    let (bad, good) =
+        (version(BAD, "2026-11-25T10:00:00Z", "bad"), version(GOOD, "2026-11-24T10:00:00Z", &format!("good{padding}")));
+    let versions = [bad, good].into_iter().chain(older).collect();
+    let observation = Scene { versions, ..Scene::new() }.observe().await;
+    assert!(observation.obstacles.is_empty(), "{:#?}", observation.obstacles);
+    assert_eq!(observation.ways_back.first().map(|way| way.name.clone()), Some(format!("version {GOOD}")));
+}
+
 /// A busy workflow: the newest runs are all of the accused version; those of before tell about the good one.
 #[tokio::test]
 async fn runs_of_some_time_ago_prove_a_version_and_newer_failures_are_not_outweighed() {

@@ -19,7 +19,7 @@ use super::kubeconfig::{Access, User};
 use crate::{
     azure::{
         answer::{clean, retry_after},
-        http::{client, client_that_sends_once},
+        http::{Cut, client, client_that_sends_once},
         identity::{Identities, TokenSource},
         resource_manager::Limits,
     },
@@ -65,7 +65,7 @@ pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     body: Vec<u8>,
-    complete: bool,
+    cut: Option<Cut>,
 }
 
 /// Why there is no answer.
@@ -227,25 +227,29 @@ impl Connection {
             Err(error) => return Ok(Err(NoAnswer::Lost(reason(&error)))),
         };
         let (status, headers) = (response.status(), response.headers().clone());
-        let (mut body, mut complete) = (Vec::new(), true);
+        let (mut body, mut cut) = (Vec::new(), None);
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) if body.len() + chunk.len() <= BODY_BYTES_MAX => body.extend_from_slice(&chunk),
                 Ok(None) => break,
-                Ok(Some(_)) | Err(_) => {
-                    complete = false;
+                Ok(Some(_)) => {
+                    cut = Some(Cut::TooLong(BODY_BYTES_MAX));
+                    break;
+                }
+                Err(_) => {
+                    cut = Some(Cut::BrokeOff);
                     break;
                 }
             }
         }
-        Ok(Ok(Answer { status, headers, body, complete }))
+        Ok(Ok(Answer { status, headers, body, cut }))
     }
 }
 
 impl Answer {
     /// What the body holds; `Null` where it is empty, cut or no JSON.
     pub fn json(&self) -> Value {
-        if self.complete { serde_json::from_slice(&self.body).unwrap_or_default() } else { Value::Null }
+        if self.cut.is_none() { serde_json::from_slice(&self.body).unwrap_or_default() } else { Value::Null }
     }
 
     /// `409 Conflict: the object has been modified`, for a person.
@@ -265,9 +269,12 @@ impl Answer {
     }
 
     fn into_value(self, operation: &'static str) -> Result<Value, PortError> {
+        if let (Some(cut), 200..=299) = (self.cut, self.status.as_u16()) {
+            let (kind, says) = cut.told();
+            return Err(PortError::new(operation, kind, says));
+        }
         let says = self.says();
         let (kind, says) = match self.status.as_u16() {
-            200..=299 if !self.complete => (PortErrorKind::Transient, "the answer broke off or is too long".to_owned()),
             200..=299 => {
                 return serde_json::from_slice(&self.body)
                     .map_err(|_| PortError::new(operation, PortErrorKind::Invalid, "the API server's answer is no JSON"));

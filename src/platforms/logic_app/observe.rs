@@ -35,7 +35,7 @@ use crate::{
 const RUNS_BEFORE: [SignedDuration; 4] =
     [SignedDuration::ZERO, SignedDuration::from_mins(10), SignedDuration::from_hours(1), SignedDuration::from_hours(24)];
 
-/// A version comes with its definition, which may be long: a larger page could be more than a client takes.
+/// A version comes with its definition, which may be long: so many of 800 KiB are what is read of an answer at most.
 const VERSIONS_READ_MAX: usize = 20;
 const RUNS_READ_MAX: usize = 250;
 /// Earlier contents that are offered, the newest ones.

@@ -164,9 +164,12 @@ impl Connection {
     fn value(&self, operation: &'static str, answer: &Answer) -> Result<(Value, Option<Duration>), PortError> {
         let invalid = |kind, says: &str| Err(PortError::new(operation, kind, says));
         let problem = Problem::parse(&answer.body).says(answer.status);
+        if let (Some(cut), 200..=202 | 204..=299) = (answer.cut, answer.status.as_u16()) {
+            let (kind, says) = cut.told();
+            return Err(PortError::new(operation, kind, says));
+        }
         let (kind, says) = match answer.status.as_u16() {
             203 => (PortErrorKind::Denied, self.sign_in()),
-            200..=299 if !answer.complete => return invalid(PortErrorKind::Transient, "the answer broke off or is too long"),
             200..=299 if answer.body.is_empty() => return Ok((Value::Null, retry_after(&answer.headers))),
             200..=299 => match serde_json::from_slice(&answer.body) {
                 Ok(value) => return Ok((value, retry_after(&answer.headers))),
