@@ -150,7 +150,7 @@ pub(super) fn passes(error: &azure_core::Error) -> bool {
 /// How long a token of a managed identity may take. The credential asks for one token at a time, whatever it is for, so whoever asks
 /// waits for those before as well.
 const TOKEN_WITHIN: Duration = Duration::from_secs(10);
-/// Tries of one request for a token. The crate's own would be nine, and minutes of them; who needs the token comes again anyway.
+/// After the first try for a token. The crate's own would be eight, and minutes of them; who needs the token comes again anyway.
 const RETRIES_MAX: u32 = 2;
 const RETRY_PAUSE: azure_core::time::Duration = azure_core::time::Duration::milliseconds(200);
 /// So long a kept token must still be valid: as long as the call that it is for may take.

@@ -262,8 +262,9 @@ impl Process {
         let minutes = busy.service.quiet_time.as_mins();
         let says = if explained {
             let because = unwanted.map_or_else(String::new, |why| format!(": {why}"));
+            let times = if is_sent_again(&claim.value) { "twice" } else { "once" };
             format!(
-                "the call was sent at most once, no answer told what became of it, and after {minutes} min {still}; it was not sent \
+                "the call was sent at most {times}, no answer told what became of it, and after {minutes} min {still}; it was not sent \
                  again{because}"
             )
         } else {
@@ -296,6 +297,10 @@ impl Process {
             }
             Ok(OperationState::Unknown { says }) => {
                 info!(record = %record.id, says, "the operation can't be read; looking at the target instead");
+                if busy.tries == 0 {
+                    let what = format!("what became of the call can't be read ({says}); looking at the target instead");
+                    self.note_rollback(&record.id, busy.phase.into(), &what).await?;
+                }
                 self.look_at_target(record, state, busy, None).await
             }
             Err(error) => self.try_later(record, state, busy, &format!("the operation could not be read: {error}")).await,

@@ -18,7 +18,7 @@ use super::timeline::{
 const TIMELINES: u64 = 2_000;
 
 /// Within so many timelines a bug must be caught.
-const CAUGHT_WITHIN: u64 = 600;
+const CAUGHT_WITHIN: u64 = 800;
 
 /// What some thousand timelines may lack.
 const RARE: [Kind; 1] = [Kind::CallBusy];
