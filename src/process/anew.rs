@@ -12,7 +12,7 @@ use crate::{
         known::Known,
         observation::Observation,
         record::{Record, RecordId},
-        rollback::{Busy, Claim},
+        rollback::{Busy, Claim, RollbackState},
         rule::RuleId,
         target::TargetKey,
     },
@@ -75,7 +75,8 @@ impl Process {
         self.decide_and_send(record, target, busy, claim, true, "the call could not leave at once").await
     }
 
-    /// The process stood still between the decision and its call, as may a machine that is frozen for a while.
+    /// The process stood still between the decision and its call, as may a machine that is frozen for a while. Somebody else may have
+    /// ended the rollback since: then the claim has moved on, or the record has ended, and there is nothing to decide.
     pub(super) async fn decided_long_ago(
         &self,
         record: &RecordId,
@@ -87,7 +88,9 @@ impl Process {
         if is_sent_again(&claim.value) {
             return self.look_later(target, busy).await;
         }
-        let Some(record) = self.record(record).await? else { return self.look_later(target, busy).await };
+        let Some(claim) = self.renew(target, busy, &claim, false).await? else { return self.look_later(target, busy).await };
+        let still_ours = |record: &Record| !record.rollback.is_some_and(RollbackState::is_terminal);
+        let Some(record) = self.record(record).await?.filter(still_ours) else { return self.look_later(target, busy).await };
         self.decide_and_send(&record, target, busy, claim, false, "the call could not leave soon after its decision").await
     }
 
