@@ -17,7 +17,8 @@ use jiff::SignedDuration;
 use tracing::{Instrument, info, warn};
 
 use super::{
-    Process, anew,
+    Process,
+    anew::{self, Decided},
     documents::{Documents, Insert, Loaded, ReadBefore, Replace, keys},
     gather::{BudgetDocument, Gathered, Reservation, known},
     outcome::Outcome,
@@ -26,7 +27,7 @@ use super::{
 };
 use crate::{
     decide::{
-        case::{Case, ServiceFacts},
+        case::ServiceFacts,
         history,
         progress::{self, ReRead},
     },
@@ -181,18 +182,17 @@ impl Process {
     }
 
     /// Takes up a rollback of which nothing was sent, after a crash or a wait: the decision was made again on what is so now.
-    /// `next_attempt`: whether one was provably in vain already; `decided`: when the reading for the decision began, by the monotonic clock.
+    /// `next_attempt`: whether one was provably in vain already.
     pub(super) async fn act_after_wait(
         &self,
         record: &Record,
         target: &TargetKey,
         busy: &Busy,
         claim: Loaded<Claim>,
-        decision: &Decision,
-        case: &Case,
+        decided: &Decided,
         next_attempt: bool,
-        decided: Duration,
     ) -> Result<Outcome, Trouble> {
+        let Decided { decision, case, began } = decided;
         // Its place may never have been taken.
         let facts = case.services.iter().find(|facts| facts.service.target.key() == *target);
         let reserved = match facts {
@@ -210,7 +210,7 @@ impl Process {
         if !self.store_decision(record, decision, inputs, busy, ReadBefore::NotRead).await? {
             return self.look_later(target, busy).await;
         }
-        self.renew_and_send(&record.id, target, busy, claim, next_attempt, decided).await
+        self.renew_and_send(&record.id, target, busy, claim, next_attempt, *began).await
     }
 
     /// Builds the rollback that the decision means.

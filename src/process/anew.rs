@@ -27,16 +27,23 @@ pub(super) fn stands(busy: &Busy, decided: Duration, now: Duration) -> bool {
     busy.step > 0 || now.saturating_sub(decided) <= DECISION_STANDS
 }
 
+/// A decision that was made once more, and what from.
+pub(super) struct Decided {
+    pub decision: Box<Decision>,
+    pub case: Box<Case>,
+    /// When the reading for it began, by the monotonic clock.
+    pub began: Duration,
+}
+
 /// A decision to roll back, made once more before its call.
 pub(super) enum Anew {
-    Act {
-        decision: Box<Decision>,
-        case: Box<Case>,
-        /// When the reading for it began, by the monotonic clock.
-        began: Duration,
-    },
+    Act(Decided),
     /// It would not be made now. `seen`: what the target showed when it was looked at for that.
-    NotAnyMore { rule: RuleId, why: String, seen: Option<Known<Observation>> },
+    NotAnyMore {
+        rule: RuleId,
+        why: String,
+        seen: Option<Known<Observation>>,
+    },
 }
 
 impl Anew {
@@ -105,9 +112,7 @@ impl Process {
         so_far: &str,
     ) -> Result<Outcome, Trouble> {
         match self.decide_anew(record, target, busy).await? {
-            Anew::Act { decision, case, began } => {
-                Box::pin(self.act_after_wait(record, target, busy, claim, &decision, &case, next_attempt, began)).await
-            }
+            Anew::Act(decided) => Box::pin(self.act_after_wait(record, target, busy, claim, &decided, next_attempt)).await,
             Anew::NotAnyMore { rule, why, .. } => {
                 self.give_up_unsent(&record.id, target, busy, &claim, rule, &format!("{so_far}, and {why}")).await
             }
@@ -156,7 +161,7 @@ impl Process {
                     .is_some_and(|way| way.name == busy.good.name && way.fingerprint == busy.good.fingerprint)
         });
         Ok(if decision.kind == DecisionKind::Act && same {
-            Anew::Act { decision: Box::new(decision), case: Box::new(gathered.case), began: gathered.began }
+            Anew::Act(Decided { decision: Box::new(decision), case: Box::new(gathered.case), began: gathered.began })
         } else {
             let seen = gathered.case.services.iter().find(|facts| facts.service.target.key() == *target);
             Anew::NotAnyMore {

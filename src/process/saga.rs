@@ -226,8 +226,8 @@ impl Process {
         let mut decided = self.ports.clock.monotonic();
         let unwanted = if may_be_sent_again && explained && busy.step == 0 {
             match self.decide_anew(record, target, busy).await? {
-                Anew::Act { began, .. } => {
-                    decided = began;
+                Anew::Act(anew) => {
+                    decided = anew.began;
                     None
                 }
                 Anew::NotAnyMore { why, seen, .. } => {
